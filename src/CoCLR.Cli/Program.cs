@@ -1,0 +1,1 @@
+System.Console.WriteLine(TorchSharp.torch.randn(2,3).sum().item<float>());
