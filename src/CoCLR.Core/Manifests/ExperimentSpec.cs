@@ -1,0 +1,860 @@
+// Why this exists: what a person writes in a CoCLRExperiment manifest. The CRD, the form, the reference page and the validation are all
+// made from these types; a property's doc comment is its description everywhere.
+using System.Text.Json.Serialization;
+
+namespace CoCLR.Core.Manifests;
+
+/// <summary>What representation to learn from which videos, and how to evaluate it.</summary>
+[CelRule("self.training.method != 'CoCLR' || (self.views.exists(v, v == 'RGB') && self.views.exists(v, v == 'Flow'))", "CoCLR needs both views: set views to [RGB, Flow]", ".views")]
+[CelRule("self.training.method != 'CMC' || (self.views.exists(v, v == 'RGB') && self.views.exists(v, v == 'Flow'))", "CMC needs both views: set views to [RGB, Flow]", ".views")]
+[CelRule("self.training.batchSize <= self.training.queueSize", "training.batchSize must not be larger than training.queueSize", ".training.batchSize")]
+[CelRule("self.training.queueSize % self.training.batchSize == 0", "training.queueSize must be a multiple of training.batchSize", ".training.queueSize")]
+[CelRule("self.training.batchSize % self.training.batchNormGroups == 0", "training.batchSize must be a multiple of training.batchNormGroups", ".training.batchNormGroups")]
+[CelRule("self.training.method != 'CoCLR' || self.cotrain.topK < self.training.queueSize", "cotrain.topK must be smaller than training.queueSize", ".cotrain.topK")]
+public sealed record ExperimentSpec
+{
+    /// <summary>Where the videos come from and how they are stored.</summary>
+    [RequiredField]
+    public DatasetSpec Dataset { get; init; } = new();
+
+    /// <summary>The views to learn from: RGB, Flow or both. CoCLR and CMC need both.</summary>
+    [Bounds(1, 2), ListKey]
+    public IReadOnlyList<View> Views { get; init; } = [View.Rgb, View.Flow];
+
+    /// <summary>The network.</summary>
+    public ModelSpec Model { get; init; } = new();
+
+    /// <summary>The shape of a training clip.</summary>
+    public ClipSpec Clip { get; init; } = new();
+
+    /// <summary>How optical flow is computed.</summary>
+    public FlowSpec Flow { get; init; } = new();
+
+    /// <summary>How a representation is learned.</summary>
+    public TrainingSpec Training { get; init; } = new();
+
+    /// <summary>How the two views teach each other (method CoCLR).</summary>
+    public CotrainSpec Cotrain { get; init; } = new();
+
+    /// <summary>How clips are changed at random while training.</summary>
+    public AugmentationSpec Augmentation { get; init; } = new();
+
+    /// <summary>How the learned representation is measured.</summary>
+    public EvaluationSpec Evaluation { get; init; } = new();
+
+    /// <summary>Seed of everything random: weights, order, sampling, augmentation.</summary>
+    [Bounds(0, 2147483647)]
+    public int Seed { get; init; }
+
+    /// <summary>Device of the stages: auto (a GPU when there is one), cpu, cuda or cuda:N.</summary>
+    [Pattern(@"^(auto|cpu|cuda(:[0-9]{1,2})?)$", "auto, cpu, cuda or cuda:N"), Bounds(1, 8)]
+    public string Device { get; init; } = "auto";
+
+    /// <summary>Stop the experiment after a checkpoint and free its device; false continues it.</summary>
+    [MutableField, ClusterOnly]
+    public bool Suspend { get; init; }
+
+    /// <summary>The controller in charge; the operator leaves an experiment of another controller untouched.</summary>
+    [ClusterOnly, Bounds(1, 63), Pattern(@"^[a-z0-9]([-a-z0-9./]*[a-z0-9])?$", "a controller name such as coclr.dev/operator")]
+    public string? ManagedBy { get; init; }
+
+    /// <summary>Container image of the stages; the operator's own version when absent.</summary>
+    [ClusterOnly, Bounds(1, 512), Pattern(@"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$", "an image reference")]
+    public string? Image { get; init; }
+
+    /// <summary>What a training pod asks for.</summary>
+    [ClusterOnly]
+    public ResourcesSpec Resources { get; init; } = new();
+
+    /// <summary>Where training pods may run.</summary>
+    [ClusterOnly]
+    public SchedulingSpec? Scheduling { get; init; }
+
+    /// <summary>Kueue queue (LocalQueue) that admits the Jobs.</summary>
+    [ClusterOnly, Bounds(1, 63), Pattern(@"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "a DNS label")]
+    public string? QueueName { get; init; }
+
+    /// <summary>Where the run folder lives.</summary>
+    [ClusterOnly]
+    public StorageSpec Storage { get; init; } = new();
+
+    /// <summary>Extra environment variables of the training container.</summary>
+    [ClusterOnly, Bounds(0, 32), ListKey("name")]
+    public IReadOnlyList<EnvironmentVariableSpec> Env { get; init; } = [];
+
+    /// <summary>How often a stage is tried again after a failure that may pass. Disruptions do not count.</summary>
+    [Bounds(0, 20)]
+    public int Retries { get; init; } = 3;
+
+    /// <summary>Seconds of running time after which the experiment fails; suspended time does not count.</summary>
+    [MutableField, ClusterOnly, Bounds(1, 31536000)]
+    public int? ActiveDeadlineSeconds { get; init; }
+
+    /// <summary>Seconds a stage may wait for its pod to run before the experiment fails.</summary>
+    [MutableField, ClusterOnly, Bounds(1, 31536000)]
+    public int? PreRunningDeadlineSeconds { get; init; }
+
+    /// <summary>Seconds after which a finished experiment is deleted, by outcome; kept when absent.</summary>
+    [MutableField, ClusterOnly]
+    public TtlSpec? TtlSecondsAfterFinished { get; init; }
+}
+
+/// <summary>A view of a video: its pixels or their motion (paper, section 3).</summary>
+public enum View
+{
+    /// <summary>Colour frames.</summary>
+    [JsonStringEnumMemberName("RGB")] Rgb,
+
+    /// <summary>Optical flow.</summary>
+    [JsonStringEnumMemberName("Flow")] Flow,
+}
+
+/// <summary>Where the videos come from and how they are stored.</summary>
+public sealed record DatasetSpec
+{
+    /// <summary>Exactly one place the videos come from.</summary>
+    [RequiredField]
+    public DatasetSource Source { get; init; } = new();
+
+    /// <summary>How files name classes and splits; Auto looks at what is there.</summary>
+    public DatasetLayout Layout { get; init; } = DatasetLayout.Auto;
+
+    /// <summary>Number of the official split (UCF101, HMDB51) or fold.</summary>
+    [Bounds(1, 20)]
+    public int Split { get; init; } = 1;
+
+    /// <summary>File with the training videos, relative to the data set; the layout's own when absent.</summary>
+    [Bounds(1, 255), Pattern(@"^[^/].*$", "a relative path")]
+    public string? TrainList { get; init; }
+
+    /// <summary>File with the test videos, relative to the data set; the layout's own when absent.</summary>
+    [Bounds(1, 255), Pattern(@"^[^/].*$", "a relative path")]
+    public string? TestList { get; init; }
+
+    /// <summary>Short side of the stored frames in pixels; 1.15 times clip.size when absent.</summary>
+    [Bounds(16, 1080)]
+    public int? StoredSize { get; init; }
+
+    /// <summary>Frames per second of the stored frames; the video's own rate when absent.</summary>
+    [Bounds(1, 120)]
+    public int? FrameRate { get; init; }
+
+    /// <summary>Fraction of broken videos above which the data set is refused.</summary>
+    [DecimalString(0, 1)]
+    public string MaxBadFraction { get; init; } = "0.05";
+}
+
+/// <summary>How a data set names its classes and splits.</summary>
+public enum DatasetLayout
+{
+    /// <summary>Recognised from the files that are there.</summary>
+    Auto,
+
+    /// <summary>One folder a class; the split is made by group, or folders named train and test.</summary>
+    ClassFolders,
+
+    /// <summary>classInd.txt, trainlistNN.txt, testlistNN.txt.</summary>
+    [JsonStringEnumMemberName("UCF101")] Ucf101,
+
+    /// <summary>CLASS_test_splitN.txt files.</summary>
+    [JsonStringEnumMemberName("HMDB51")] Hmdb51,
+
+    /// <summary>Kinetics CSV lists.</summary>
+    Kinetics,
+
+    /// <summary>manifest.csv with the columns path, label, split, group.</summary>
+    Manifest,
+}
+
+/// <summary>Exactly one place the videos come from.</summary>
+[CelRule("(has(self.path) ? 1 : 0) + (has(self.volumeClaim) ? 1 : 0) + (has(self.s3) ? 1 : 0) + (has(self.synthetic) ? 1 : 0) == 1", "give exactly one of path, volumeClaim, s3 or synthetic")]
+public sealed record DatasetSource
+{
+    /// <summary>A folder: on this machine, or baked into the image of a training pod.</summary>
+    [Bounds(1, 1024), Pattern(@"^[^\x00-\x1f]+$", "a folder")]
+    public string? Path { get; init; }
+
+    /// <summary>A folder of an existing claim of the same namespace.</summary>
+    [ClusterOnly]
+    public VolumeClaimSource? VolumeClaim { get; init; }
+
+    /// <summary>A prefix of an S3 bucket, copied to the run's storage once.</summary>
+    [ClusterOnly]
+    public S3Source? S3 { get; init; }
+
+    /// <summary>Synthetic actions made on the spot: classes differ in motion only.</summary>
+    public SyntheticSource? Synthetic { get; init; }
+}
+
+/// <summary>A folder of a persistent volume claim.</summary>
+public sealed record VolumeClaimSource
+{
+    /// <summary>Name of the claim.</summary>
+    [RequiredField, Bounds(1, 253), Pattern(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "a claim name")]
+    public string Name { get; init; } = "";
+
+    /// <summary>Folder inside the claim.</summary>
+    [Bounds(0, 1024), Pattern(@"^([A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*)?$", "a relative path without ..")]
+    public string Path { get; init; } = "";
+}
+
+/// <summary>A prefix of an S3 bucket.</summary>
+public sealed record S3Source
+{
+    /// <summary>Name of the bucket.</summary>
+    [RequiredField, Bounds(3, 63), Pattern(@"^[a-z0-9][a-z0-9.-]*[a-z0-9]$", "a bucket name")]
+    public string Bucket { get; init; } = "";
+
+    /// <summary>Prefix of the keys.</summary>
+    [Bounds(0, 512), Pattern(@"^[A-Za-z0-9!_.*'()/-]*$", "a key prefix")]
+    public string Prefix { get; init; } = "";
+
+    /// <summary>Endpoint for other S3 services than AWS.</summary>
+    [Bounds(1, 253), Pattern(@"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?$", "an http(s) address")]
+    public string? Endpoint { get; init; }
+
+    /// <summary>Region.</summary>
+    [Bounds(1, 32), Pattern(@"^[a-z0-9-]+$", "a region name")]
+    public string Region { get; init; } = "us-east-1";
+
+    /// <summary>Secret of the same namespace with the keys accessKeyId and secretAccessKey.</summary>
+    [Bounds(1, 253), Pattern(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "a Secret name")]
+    public string? SecretName { get; init; }
+}
+
+/// <summary>Synthetic actions: real encoded video files whose class is defined by motion alone.</summary>
+public sealed record SyntheticSource
+{
+    /// <summary>Number of motion classes.</summary>
+    [Bounds(2, 16)]
+    public int Classes { get; init; } = 8;
+
+    /// <summary>Training groups (sibling clips of one look) per class.</summary>
+    [Bounds(1, 10000)]
+    public int TrainGroups { get; init; } = 15;
+
+    /// <summary>Test groups per class.</summary>
+    [Bounds(1, 10000)]
+    public int TestGroups { get; init; } = 5;
+
+    /// <summary>Sibling clips per group.</summary>
+    [Bounds(1, 16)]
+    public int GroupSize { get; init; } = 4;
+
+    /// <summary>Frames per clip.</summary>
+    [Bounds(8, 1000)]
+    public int Frames { get; init; } = 32;
+
+    /// <summary>Side of the square frames in pixels.</summary>
+    [Bounds(16, 512)]
+    public int Size { get; init; } = 64;
+
+    /// <summary>Frames per second of the files.</summary>
+    [Bounds(1, 120)]
+    public int FrameRate { get; init; } = 25;
+
+    /// <summary>Seed of the data; independent of the experiment's seed.</summary>
+    [Bounds(0, 2147483647)]
+    public int Seed { get; init; }
+}
+
+/// <summary>The network (method.md 1a).</summary>
+public sealed record ModelSpec
+{
+    /// <summary>S3D, S3DG (self-gating), S3DMini (S3D at a fraction of its width, for CPUs) or R2Plus1D18.</summary>
+    public Backbone Backbone { get; init; } = Backbone.S3D;
+
+    /// <summary>Width of S3DMini as a fraction of S3D.</summary>
+    [DecimalString(0.0625, 1)]
+    public string Width { get; init; } = "0.25";
+
+    /// <summary>Dimension of the projection that the contrastive loss sees.</summary>
+    [Bounds(8, 2048)]
+    public int ProjectionSize { get; init; } = 128;
+}
+
+/// <summary>The families of networks.</summary>
+public enum Backbone
+{
+    /// <summary>Separable 3-D Inception without gating.</summary>
+    S3D,
+
+    /// <summary>S3D with self-gating.</summary>
+    S3DG,
+
+    /// <summary>S3D at a fraction of its width.</summary>
+    S3DMini,
+
+    /// <summary>R(2+1)D with 18 layers.</summary>
+    R2Plus1D18,
+}
+
+/// <summary>The shape of a clip.</summary>
+public sealed record ClipSpec
+{
+    /// <summary>Frames per clip.</summary>
+    [Bounds(4, 128)]
+    public int Frames { get; init; } = 32;
+
+    /// <summary>Distance between sampled frames.</summary>
+    [Bounds(1, 16)]
+    public int Stride { get; init; } = 1;
+
+    /// <summary>Side of the square crop in pixels.</summary>
+    [Bounds(16, 512)]
+    public int Size { get; init; } = 128;
+}
+
+/// <summary>How optical flow is computed (method.md 1f).</summary>
+public sealed record FlowSpec
+{
+    /// <summary>TVL1 (the reference) or Fast.</summary>
+    public FlowAlgorithm Algorithm { get; init; } = FlowAlgorithm.TvL1;
+
+    /// <summary>Largest displacement in pixels; larger ones are clipped.</summary>
+    [Bounds(1, 127)]
+    public int Bound { get; init; } = 20;
+}
+
+/// <summary>Optical-flow algorithms.</summary>
+public enum FlowAlgorithm
+{
+    /// <summary>Duality-based TV-L1.</summary>
+    [JsonStringEnumMemberName("TVL1")] TvL1,
+
+    /// <summary>A faster approximation.</summary>
+    Fast,
+}
+
+/// <summary>How a representation is learned (method.md 1a to 1c).</summary>
+public sealed record TrainingSpec
+{
+    /// <summary>InfoNCE, UberNCE (labels), CMC (across views) or CoCLR (the views mine positives for each other).</summary>
+    public Method Method { get; init; } = Method.CoCLR;
+
+    /// <summary>Epochs of the pretrain stages.</summary>
+    [Bounds(0, 100000)]
+    public int Epochs { get; init; } = 300;
+
+    /// <summary>Videos per step.</summary>
+    [Bounds(2, 4096)]
+    public int BatchSize { get; init; } = 32;
+
+    /// <summary>Length of the key queue.</summary>
+    [Bounds(2, 1048576)]
+    public int QueueSize { get; init; } = 2048;
+
+    /// <summary>Momentum of the key encoder.</summary>
+    [DecimalString(0, 1)]
+    public string Momentum { get; init; } = "0.999";
+
+    /// <summary>Temperature of the contrastive softmax.</summary>
+    [DecimalString(0.0001, 100)]
+    public string Temperature { get; init; } = "0.07";
+
+    /// <summary>Groups in which the key batch is normalised, in a shuffled order (shuffle-BN on one device).</summary>
+    [Bounds(1, 64)]
+    public int BatchNormGroups { get; init; } = 1;
+
+    /// <summary>Optimizer and schedule.</summary>
+    public OptimizerSpec Optimizer { get; init; } = new();
+
+    /// <summary>Arithmetic of the training steps.</summary>
+    public Precision Precision { get; init; } = Precision.Fp32;
+
+    /// <summary>reference follows the published code in every detail where this platform does better (docs/method.md).</summary>
+    public Compatibility Compatibility { get; init; } = Compatibility.Platform;
+
+    /// <summary>Steps between checkpoints inside an epoch; one checkpoint an epoch when absent.</summary>
+    [Bounds(1, 1000000)]
+    public int? CheckpointEverySteps { get; init; }
+
+    /// <summary>Checkpoints kept beside the best one.</summary>
+    [Bounds(1, 100)]
+    public int KeepCheckpoints { get; init; } = 2;
+}
+
+/// <summary>The learning methods.</summary>
+public enum Method
+{
+    /// <summary>Instance discrimination with a momentum encoder (MoCo).</summary>
+    InfoNCE,
+
+    /// <summary>InfoNCE whose positives are all clips of the class: the ceiling.</summary>
+    UberNCE,
+
+    /// <summary>Contrastive multiview coding across RGB and flow.</summary>
+    [JsonStringEnumMemberName("CMC")] Cmc,
+
+    /// <summary>Co-training: each view mines positives for the other.</summary>
+    CoCLR,
+}
+
+/// <summary>Arithmetic of the training steps.</summary>
+public enum Precision
+{
+    /// <summary>32-bit floating point.</summary>
+    [JsonStringEnumMemberName("fp32")] Fp32,
+
+    /// <summary>Tensor cores with 10 mantissa bits on inputs of convolutions and products.</summary>
+    [JsonStringEnumMemberName("tf32")] Tf32,
+
+    /// <summary>bfloat16 activations; weights stay in 32 bits.</summary>
+    [JsonStringEnumMemberName("bf16")] Bf16,
+}
+
+/// <summary>Whether known weaknesses of the reference code are kept for side-by-side runs.</summary>
+public enum Compatibility
+{
+    /// <summary>This platform's choices.</summary>
+    [JsonStringEnumMemberName("platform")] Platform,
+
+    /// <summary>The reference's behaviour.</summary>
+    [JsonStringEnumMemberName("reference")] Reference,
+}
+
+/// <summary>Optimizer and learning-rate schedule.</summary>
+public sealed record OptimizerSpec
+{
+    /// <summary>Adam (weight decay as L2, as in the reference), AdamW or SGD.</summary>
+    public OptimizerName Name { get; init; } = OptimizerName.Adam;
+
+    /// <summary>Learning rate.</summary>
+    [DecimalString(0, 1000)]
+    public string LearningRate { get; init; } = "0.001";
+
+    /// <summary>Weight decay.</summary>
+    [DecimalString(0, 100)]
+    public string WeightDecay { get; init; } = "0.00001";
+
+    /// <summary>Schedule of the learning rate.</summary>
+    public Schedule Schedule { get; init; } = Schedule.Step;
+
+    /// <summary>Epochs at which the step schedule divides the rate by 10; five sixths and fourteen fifteenths of the epochs when absent.</summary>
+    [Bounds(0, 16)]
+    public IReadOnlyList<int>? Milestones { get; init; }
+
+    /// <summary>Epochs of linear warm-up.</summary>
+    [Bounds(0, 1000)]
+    public int WarmupEpochs { get; init; }
+
+    /// <summary>Largest norm of the gradient; 0 does not clip.</summary>
+    [DecimalString(0, 1000000)]
+    public string ClipGradientNorm { get; init; } = "0";
+}
+
+/// <summary>Optimizers.</summary>
+public enum OptimizerName
+{
+    /// <summary>Adam with L2 weight decay.</summary>
+    Adam,
+
+    /// <summary>Adam with decoupled weight decay.</summary>
+    AdamW,
+
+    /// <summary>Stochastic gradient descent with momentum 0.9.</summary>
+    [JsonStringEnumMemberName("SGD")] Sgd,
+}
+
+/// <summary>Learning-rate schedules.</summary>
+public enum Schedule
+{
+    /// <summary>Divided by 10 at the milestones.</summary>
+    [JsonStringEnumMemberName("step")] Step,
+
+    /// <summary>Half a cosine down to zero.</summary>
+    [JsonStringEnumMemberName("cosine")] Cosine,
+
+    /// <summary>The same rate throughout.</summary>
+    [JsonStringEnumMemberName("constant")] Constant,
+}
+
+/// <summary>How the two views teach each other (paper, section 3.3).</summary>
+public sealed record CotrainSpec
+{
+    /// <summary>Cycles; in each, first RGB learns from flow's positives, then flow from RGB's.</summary>
+    [Bounds(0, 20)]
+    public int Cycles { get; init; } = 2;
+
+    /// <summary>Epochs of each turn.</summary>
+    [Bounds(1, 100000)]
+    public int EpochsPerTurn { get; init; } = 100;
+
+    /// <summary>Positives mined for each clip by the other view.</summary>
+    [Bounds(0, 1024)]
+    public int TopK { get; init; } = 5;
+
+    /// <summary>alternating (one view learns at a time) or simultaneous (both at once).</summary>
+    public CotrainOrder Order { get; init; } = CotrainOrder.Alternating;
+
+    /// <summary>Probability with which a clip's own key is left out of its positives in a step.</summary>
+    [DecimalString(0, 1)]
+    public string SelfMasking { get; init; } = "0.9";
+
+    /// <summary>Learning rate of the turns; that of training.optimizer when absent.</summary>
+    [DecimalString(0, 1000)]
+    public string? LearningRate { get; init; }
+}
+
+/// <summary>Order of co-training.</summary>
+public enum CotrainOrder
+{
+    /// <summary>One view learns at a time.</summary>
+    [JsonStringEnumMemberName("alternating")] Alternating,
+
+    /// <summary>Both views learn at once.</summary>
+    [JsonStringEnumMemberName("simultaneous")] Simultaneous,
+}
+
+/// <summary>How clips are changed at random while training (method.md 1d).</summary>
+public sealed record AugmentationSpec
+{
+    /// <summary>Smallest area of the random crop as a fraction of the frame.</summary>
+    [DecimalString(0.01, 1)]
+    public string MinCropArea { get; init; } = "0.2";
+
+    /// <summary>A mirrored flow clip has its horizontal motion negated.</summary>
+    public bool NegateFlippedFlow { get; init; } = true;
+
+    /// <summary>Probability of mirroring a clip; 0 where left and right matter.</summary>
+    [DecimalString(0, 1)]
+    public string FlipProbability { get; init; } = "0.5";
+
+    /// <summary>The channel that gray keeps is drawn for every frame (flicker) instead of once a clip.</summary>
+    public bool GrayPerFrame { get; init; }
+
+    /// <summary>Colour jitter, gray and blur of the base transform; false leaves crop and mirror only.</summary>
+    public bool Color { get; init; } = true;
+}
+
+/// <summary>How the learned representation is measured (method.md 1e).</summary>
+public sealed record EvaluationSpec
+{
+    /// <summary>Linear classifier on the frozen representation.</summary>
+    public ProbeSpec LinearProbe { get; init; } = new();
+
+    /// <summary>Fine-tuning of the whole network.</summary>
+    public FinetuneSpec Finetune { get; init; } = new();
+
+    /// <summary>Nearest-neighbour retrieval.</summary>
+    public RetrievalSpec Retrieval { get; init; } = new();
+
+    /// <summary>Crops of a test clip that are averaged.</summary>
+    public Crops Crops { get; init; } = Crops.Center;
+
+    /// <summary>Also measures the untrained network, as a floor for every number.</summary>
+    public bool RandomBaseline { get; init; } = true;
+}
+
+/// <summary>Test-time crops.</summary>
+public enum Crops
+{
+    /// <summary>The centre.</summary>
+    [JsonStringEnumMemberName("center")] Center,
+
+    /// <summary>Centre and corners.</summary>
+    [JsonStringEnumMemberName("five")] Five,
+
+    /// <summary>Centre and corners, mirrored too.</summary>
+    [JsonStringEnumMemberName("ten")] Ten,
+}
+
+/// <summary>The linear probe.</summary>
+public sealed record ProbeSpec
+{
+    /// <summary>Whether the probe is run.</summary>
+    public bool Enabled { get; init; } = true;
+
+    /// <summary>features trains on stored features; endToEnd trains through the frozen backbone with augmentation.</summary>
+    public ProbeMode Mode { get; init; } = ProbeMode.Features;
+
+    /// <summary>Epochs.</summary>
+    [Bounds(1, 10000)]
+    public int Epochs { get; init; } = 100;
+
+    /// <summary>Examples per step.</summary>
+    [Bounds(1, 65536)]
+    public int BatchSize { get; init; } = 1024;
+
+    /// <summary>Learning rate.</summary>
+    [DecimalString(0, 1000)]
+    public string LearningRate { get; init; } = "1.0";
+
+    /// <summary>Weight decay.</summary>
+    [DecimalString(0, 100)]
+    public string WeightDecay { get; init; } = "0.001";
+
+    /// <summary>How the epoch is chosen: last, holdout (a part of the training set) or test (the reference's way, marked in every table).</summary>
+    public Selection Selection { get; init; } = Selection.Last;
+}
+
+/// <summary>What the linear probe trains on.</summary>
+public enum ProbeMode
+{
+    /// <summary>Stored features.</summary>
+    [JsonStringEnumMemberName("features")] Features,
+
+    /// <summary>Clips, through the frozen backbone.</summary>
+    [JsonStringEnumMemberName("endToEnd")] EndToEnd,
+}
+
+/// <summary>How the epoch of a classifier is chosen.</summary>
+public enum Selection
+{
+    /// <summary>The last epoch.</summary>
+    [JsonStringEnumMemberName("last")] Last,
+
+    /// <summary>The best on a held-out part of the training set.</summary>
+    [JsonStringEnumMemberName("holdout")] Holdout,
+
+    /// <summary>The best on the test set: the reference's way, flattering.</summary>
+    [JsonStringEnumMemberName("test")] Test,
+}
+
+/// <summary>Fine-tuning of the whole network.</summary>
+public sealed record FinetuneSpec
+{
+    /// <summary>Whether fine-tuning is run.</summary>
+    public bool Enabled { get; init; }
+
+    /// <summary>Epochs.</summary>
+    [Bounds(1, 10000)]
+    public int Epochs { get; init; } = 500;
+
+    /// <summary>Clips per step.</summary>
+    [Bounds(1, 4096)]
+    public int BatchSize { get; init; } = 32;
+
+    /// <summary>Learning rate of the classifier; the backbone learns at a tenth of it.</summary>
+    [DecimalString(0, 1000)]
+    public string LearningRate { get; init; } = "0.001";
+
+    /// <summary>Weight decay.</summary>
+    [DecimalString(0, 100)]
+    public string WeightDecay { get; init; } = "0.001";
+
+    /// <summary>Dropout before the classifier.</summary>
+    [DecimalString(0, 0.99)]
+    public string Dropout { get; init; } = "0.9";
+}
+
+/// <summary>Nearest-neighbour retrieval.</summary>
+public sealed record RetrievalSpec
+{
+    /// <summary>Whether retrieval is run.</summary>
+    public bool Enabled { get; init; } = true;
+
+    /// <summary>allClips averages all clips of a gallery video; oneClip takes one at random, as the reference does.</summary>
+    public Gallery Gallery { get; init; } = Gallery.AllClips;
+
+    /// <summary>Neighbours kept for each query, for looking.</summary>
+    [Bounds(1, 50)]
+    public int Neighbours { get; init; } = 10;
+
+    /// <summary>Small playing previews of the clips concerned.</summary>
+    public bool Previews { get; init; } = true;
+}
+
+/// <summary>What stands for a gallery video.</summary>
+public enum Gallery
+{
+    /// <summary>The mean over all its clips.</summary>
+    [JsonStringEnumMemberName("allClips")] AllClips,
+
+    /// <summary>One random clip.</summary>
+    [JsonStringEnumMemberName("oneClip")] OneClip,
+}
+
+/// <summary>What a training pod asks for.</summary>
+public sealed record ResourcesSpec
+{
+    /// <summary>GPUs per stage.</summary>
+    [Bounds(0, 16)]
+    public int Gpus { get; init; } = 1;
+
+    /// <summary>Name of the GPU resource.</summary>
+    [Bounds(1, 128), Pattern(@"^[a-z0-9.-]+/[A-Za-z0-9._-]+$", "an extended resource such as nvidia.com/gpu")]
+    public string GpuResourceName { get; init; } = "nvidia.com/gpu";
+
+    /// <summary>CPU as a Kubernetes quantity.</summary>
+    [Bounds(1, 32), Pattern(@"^[0-9]+(\.[0-9]+)?m?$", "a quantity such as 4 or 500m")]
+    public string Cpu { get; init; } = "4";
+
+    /// <summary>Memory as a Kubernetes quantity.</summary>
+    [Bounds(1, 32), Pattern(@"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$", "a quantity such as 16Gi")]
+    public string Memory { get; init; } = "16Gi";
+
+    /// <summary>Shared memory (/dev/shm) as a Kubernetes quantity.</summary>
+    [Bounds(1, 32), Pattern(@"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$", "a quantity such as 1Gi")]
+    public string SharedMemory { get; init; } = "1Gi";
+}
+
+/// <summary>Where training pods may run.</summary>
+public sealed record SchedulingSpec
+{
+    /// <summary>Labels a node must have.</summary>
+    [Bounds(0, 16)]
+    public IReadOnlyDictionary<string, string>? NodeSelector { get; init; }
+
+    /// <summary>Taints that are tolerated.</summary>
+    [Bounds(0, 16)]
+    public IReadOnlyList<TolerationSpec>? Tolerations { get; init; }
+
+    /// <summary>Node labels of which one value must match, each a required node-affinity term.</summary>
+    [Bounds(0, 16)]
+    public IReadOnlyList<NodeAffinityTerm>? Affinity { get; init; }
+
+    /// <summary>Priority class.</summary>
+    [MutableField, Bounds(1, 253), Pattern(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "a priority class name")]
+    public string? PriorityClassName { get; init; }
+
+    /// <summary>Runtime class, such as nvidia.</summary>
+    [Bounds(1, 253), Pattern(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "a runtime class name")]
+    public string? RuntimeClassName { get; init; }
+
+    /// <summary>Scheduler of the pods.</summary>
+    [Bounds(1, 253), Pattern(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "a scheduler name")]
+    public string? SchedulerName { get; init; }
+}
+
+/// <summary>A tolerated taint.</summary>
+public sealed record TolerationSpec
+{
+    /// <summary>Key of the taint; all taints when absent.</summary>
+    [Bounds(1, 316), Pattern(@"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$", "a taint key")]
+    public string? Key { get; init; }
+
+    /// <summary>Equal or Exists.</summary>
+    public TolerationOperator Operator { get; init; } = TolerationOperator.Equal;
+
+    /// <summary>Value of the taint.</summary>
+    [Bounds(0, 63), Pattern(@"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$", "a label value")]
+    public string? Value { get; init; }
+
+    /// <summary>Effect of the taint; all effects when absent.</summary>
+    public TaintEffect? Effect { get; init; }
+
+    /// <summary>Seconds a NoExecute taint is tolerated.</summary>
+    [Bounds(0, 31536000)]
+    public int? TolerationSeconds { get; init; }
+}
+
+/// <summary>How a toleration matches.</summary>
+public enum TolerationOperator
+{
+    /// <summary>Key and value are equal.</summary>
+    Equal,
+
+    /// <summary>The key exists.</summary>
+    Exists,
+}
+
+/// <summary>Effects of a taint.</summary>
+public enum TaintEffect
+{
+    /// <summary>Not scheduled.</summary>
+    NoSchedule,
+
+    /// <summary>Scheduled elsewhere where possible.</summary>
+    PreferNoSchedule,
+
+    /// <summary>Evicted.</summary>
+    NoExecute,
+}
+
+/// <summary>A required node label.</summary>
+public sealed record NodeAffinityTerm
+{
+    /// <summary>Label key.</summary>
+    [RequiredField, Bounds(1, 316), Pattern(@"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$", "a label key")]
+    public string Key { get; init; } = "";
+
+    /// <summary>Allowed values.</summary>
+    [RequiredField, Bounds(1, 32), Pattern(@"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$", "a label value")]
+    public IReadOnlyList<string> Values { get; init; } = [];
+}
+
+/// <summary>Where the run folder lives.</summary>
+public sealed record StorageSpec
+{
+    /// <summary>An existing claim of the same namespace; one is made for the experiment when absent.</summary>
+    [Bounds(1, 253), Pattern(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "a claim name")]
+    public string? ClaimName { get; init; }
+
+    /// <summary>Size of the claim that is made.</summary>
+    [Bounds(1, 32), Pattern(@"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$", "a quantity such as 50Gi")]
+    public string Size { get; init; } = "50Gi";
+
+    /// <summary>Storage class of the claim that is made; the cluster's default when absent.</summary>
+    [Bounds(1, 253), Pattern(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "a storage class name")]
+    public string? ClassName { get; init; }
+
+    /// <summary>Access mode; with ReadWriteMany stages on different nodes run side by side.</summary>
+    public AccessMode AccessMode { get; init; } = AccessMode.ReadWriteOnce;
+
+    /// <summary>What happens to the claim that was made when the experiment is deleted.</summary>
+    public Retention Retention { get; init; } = Retention.Delete;
+}
+
+/// <summary>Access modes of a claim.</summary>
+public enum AccessMode
+{
+    /// <summary>One node.</summary>
+    ReadWriteOnce,
+
+    /// <summary>Many nodes.</summary>
+    ReadWriteMany,
+}
+
+/// <summary>What happens to a claim.</summary>
+public enum Retention
+{
+    /// <summary>Kept.</summary>
+    [JsonStringEnumMemberName("retain")] Retain,
+
+    /// <summary>Deleted with the experiment.</summary>
+    [JsonStringEnumMemberName("delete")] Delete,
+}
+
+/// <summary>An environment variable of the training container.</summary>
+[CelRule("(has(self.value) ? 1 : 0) + (has(self.secretKeyRef) ? 1 : 0) + (has(self.configMapKeyRef) ? 1 : 0) == 1", "give exactly one of value, secretKeyRef or configMapKeyRef")]
+public sealed record EnvironmentVariableSpec
+{
+    /// <summary>Name; names that begin with COCLR_, LD_ or KUBERNETES_ are reserved.</summary>
+    [RequiredField, Bounds(1, 128), Pattern(@"^[A-Za-z_][A-Za-z0-9_]*$", "an environment variable name")]
+    public string Name { get; init; } = "";
+
+    /// <summary>Literal value.</summary>
+    [Bounds(0, 4096)]
+    public string? Value { get; init; }
+
+    /// <summary>Key of a Secret of the same namespace.</summary>
+    public KeyReference? SecretKeyRef { get; init; }
+
+    /// <summary>Key of a ConfigMap of the same namespace.</summary>
+    public KeyReference? ConfigMapKeyRef { get; init; }
+}
+
+/// <summary>A key of a Secret or ConfigMap of the same namespace.</summary>
+public sealed record KeyReference
+{
+    /// <summary>Name of the object.</summary>
+    [RequiredField, Bounds(1, 253), Pattern(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "an object name")]
+    public string Name { get; init; } = "";
+
+    /// <summary>Key inside it.</summary>
+    [RequiredField, Bounds(1, 253), Pattern(@"^[-._A-Za-z0-9]+$", "a key")]
+    public string Key { get; init; } = "";
+}
+
+/// <summary>Seconds after which a finished experiment is deleted, by outcome.</summary>
+public sealed record TtlSpec
+{
+    /// <summary>After success; kept when absent.</summary>
+    [MutableField, Bounds(0, 31536000)]
+    public int? Succeeded { get; init; }
+
+    /// <summary>After failure; kept when absent.</summary>
+    [MutableField, Bounds(0, 31536000)]
+    public int? Failed { get; init; }
+}
