@@ -5,12 +5,12 @@ using System.Text.Json.Serialization;
 namespace CoCLR.Core.Manifests;
 
 /// <summary>What representation to learn from which videos, and how to evaluate it.</summary>
-[CelRule("self.training.method != 'CoCLR' || (self.views.exists(v, v == 'RGB') && self.views.exists(v, v == 'Flow'))", "CoCLR needs both views: set views to [RGB, Flow]", ".views")]
-[CelRule("self.training.method != 'CMC' || (self.views.exists(v, v == 'RGB') && self.views.exists(v, v == 'Flow'))", "CMC needs both views: set views to [RGB, Flow]", ".views")]
-[CelRule("self.training.batchSize <= self.training.queueSize", "training.batchSize must not be larger than training.queueSize", ".training.batchSize")]
-[CelRule("self.training.queueSize % self.training.batchSize == 0", "training.queueSize must be a multiple of training.batchSize", ".training.queueSize")]
-[CelRule("self.training.batchSize % self.training.batchNormGroups == 0", "training.batchSize must be a multiple of training.batchNormGroups", ".training.batchNormGroups")]
-[CelRule("self.training.method != 'CoCLR' || self.cotrain.topK < self.training.queueSize", "cotrain.topK must be smaller than training.queueSize", ".cotrain.topK")]
+[CelRule("self.training.method != 'CoCLR' || (self.views.exists(v, v == 'RGB') && self.views.exists(v, v == 'Flow'))", ExperimentRules.CoclrViews, ".views")]
+[CelRule("self.training.method != 'CMC' || (self.views.exists(v, v == 'RGB') && self.views.exists(v, v == 'Flow'))", ExperimentRules.CmcViews, ".views")]
+[CelRule("self.training.batchSize <= self.training.queueSize", ExperimentRules.BatchInQueue, ".training.batchSize")]
+[CelRule("self.training.batchSize > self.training.queueSize || self.training.queueSize % self.training.batchSize == 0", ExperimentRules.QueueMultiple, ".training.queueSize")]
+[CelRule("self.training.batchSize % self.training.batchNormGroups == 0", ExperimentRules.GroupMultiple, ".training.batchNormGroups")]
+[CelRule("self.training.method != 'CoCLR' || self.cotrain.topK < self.training.queueSize", ExperimentRules.TopKInQueue, ".cotrain.topK")]
 public sealed record ExperimentSpec
 {
     /// <summary>Where the videos come from and how they are stored.</summary>
@@ -167,7 +167,7 @@ public enum DatasetLayout
 }
 
 /// <summary>Exactly one place the videos come from.</summary>
-[CelRule("(has(self.path) ? 1 : 0) + (has(self.volumeClaim) ? 1 : 0) + (has(self.s3) ? 1 : 0) + (has(self.synthetic) ? 1 : 0) == 1", "give exactly one of path, volumeClaim, s3 or synthetic")]
+[CelRule("(has(self.path) ? 1 : 0) + (has(self.volumeClaim) ? 1 : 0) + (has(self.s3) ? 1 : 0) + (has(self.synthetic) ? 1 : 0) == 1", ExperimentRules.OneSource)]
 public sealed record DatasetSource
 {
     /// <summary>A folder: on this machine, or baked into the image of a training pod.</summary>
@@ -292,16 +292,16 @@ public enum Backbone
 /// <summary>The shape of a clip.</summary>
 public sealed record ClipSpec
 {
-    /// <summary>Frames per clip.</summary>
-    [Bounds(4, 128)]
+    /// <summary>Frames per clip; the networks halve time three times.</summary>
+    [Bounds(8, 128)]
     public int Frames { get; init; } = 32;
 
     /// <summary>Distance between sampled frames.</summary>
     [Bounds(1, 16)]
     public int Stride { get; init; } = 1;
 
-    /// <summary>Side of the square crop in pixels.</summary>
-    [Bounds(16, 512)]
+    /// <summary>Side of the square crop in pixels; the networks halve it five times.</summary>
+    [Bounds(32, 512)]
     public int Size { get; init; } = 128;
 }
 
@@ -817,7 +817,8 @@ public enum Retention
 }
 
 /// <summary>An environment variable of the training container.</summary>
-[CelRule("(has(self.value) ? 1 : 0) + (has(self.secretKeyRef) ? 1 : 0) + (has(self.configMapKeyRef) ? 1 : 0) == 1", "give exactly one of value, secretKeyRef or configMapKeyRef")]
+[CelRule("(has(self.value) ? 1 : 0) + (has(self.secretKeyRef) ? 1 : 0) + (has(self.configMapKeyRef) ? 1 : 0) == 1", ExperimentRules.OneValue)]
+[CelRule("!self.name.startsWith('COCLR_') && !self.name.startsWith('LD_') && !self.name.startsWith('KUBERNETES_')", ExperimentRules.ReservedName, ".name")]
 public sealed record EnvironmentVariableSpec
 {
     /// <summary>Name; names that begin with COCLR_, LD_ or KUBERNETES_ are reserved.</summary>

@@ -1,0 +1,263 @@
+// Why this exists: YAML or JSON text in, a typed manifest or a list of problems with field paths and lines out. Nothing in a manifest is evaluated.
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
+using CoCLR.Core.Manifests.Schema;
+using YamlDotNet.Core;
+using YamlDotNet.RepresentationModel;
+
+namespace CoCLR.Core.Manifests;
+
+/// <summary>A manifest that was read, or why it could not be.</summary>
+/// <typeparam name="TSpec">Type of the spec.</typeparam>
+/// <param name="Manifest">The manifest; null when there are problems.</param>
+/// <param name="Problems">What is wrong.</param>
+public sealed record ManifestReading<TSpec>(Manifest<TSpec>? Manifest, IReadOnlyList<ManifestProblem> Problems)
+    where TSpec : new();
+
+/// <summary>Reads manifests.</summary>
+public static partial class ManifestReader
+{
+    private const int MaxCharacters = 1 << 20;
+    private const int MaxNodes = 50_000;
+    private const int MaxDepth = 64;
+
+    /// <summary>Reads an experiment.</summary>
+    /// <param name="text">YAML or JSON.</param>
+    /// <param name="overrides">Fields to set over it, such as ("training.epochs", "10").</param>
+    public static ManifestReading<ExperimentSpec> ReadExperiment(string text, IEnumerable<KeyValuePair<string, string>>? overrides = null) =>
+        Read<ExperimentSpec>(text, ApiNames.Experiment, overrides ?? [], s => ExperimentRules.Check(s));
+
+    /// <summary>Reads a benchmark suite.</summary>
+    /// <param name="text">YAML or JSON.</param>
+    public static ManifestReading<BenchmarkSpec> ReadBenchmark(string text) =>
+        Read<BenchmarkSpec>(text, ApiNames.Benchmark, [], BenchmarkRules.Check);
+
+    /// <summary>The kind that a manifest names; null when it names none.</summary>
+    /// <param name="text">YAML or JSON.</param>
+    public static string? KindOf(string text)
+    {
+        try
+        {
+            return (Parse(text, []) as JsonObject)?["kind"]?.ToString();
+        }
+        catch (YamlException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Checks a spec that is at hand as JSON, such as one from an API server or a form.</summary>
+    /// <param name="spec">The spec.</param>
+    public static (ExperimentSpec? Spec, IReadOnlyList<ManifestProblem> Problems) CheckExperiment(JsonNode? spec)
+    {
+        List<ManifestProblem> problems = [.. SchemaValidator.Check(spec, SchemaModel.Experiment, "spec")];
+        return (ToSpec<ExperimentSpec>(spec, problems, s => ExperimentRules.Check(s)), problems);
+    }
+
+    /// <summary>Reads a file, or fails with everything that is wrong with it.</summary>
+    /// <param name="file">A manifest file.</param>
+    /// <param name="overrides">Fields to set over it.</param>
+    /// <exception cref="UserErrorException">The file is missing (66) or the manifest is wrong (78).</exception>
+    public static Manifest<ExperimentSpec> LoadExperiment(string file, IEnumerable<KeyValuePair<string, string>>? overrides = null) =>
+        ManifestOf(ReadExperiment(LoadText(file), overrides), file);
+
+    /// <summary>Reads a file, or fails with everything that is wrong with it.</summary>
+    /// <param name="file">A manifest file.</param>
+    /// <exception cref="UserErrorException">The file is missing (66) or the manifest is wrong (78).</exception>
+    public static Manifest<BenchmarkSpec> LoadBenchmark(string file) => ManifestOf(ReadBenchmark(LoadText(file)), file);
+
+    /// <summary>Text of a manifest file.</summary>
+    /// <param name="file">A file.</param>
+    /// <exception cref="UserErrorException">It is missing or cannot be read (66).</exception>
+    public static string LoadText(string file)
+    {
+        try
+        {
+            return File.ReadAllText(file);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new UserErrorException($"Cannot read the manifest {file}: {e.Message}", ExitCodes.MissingInput, e);
+        }
+    }
+
+    private static Manifest<TSpec> ManifestOf<TSpec>(ManifestReading<TSpec> reading, string file)
+        where TSpec : new() => reading.Manifest ?? throw new UserErrorException(
+            $"{file} is not a valid manifest:{string.Concat(reading.Problems.Select(p => $"\n  {(p.Line == null ? "" : $"line {p.Line}: ")}{p}"))}",
+            ExitCodes.BadConfiguration);
+
+    private static ManifestReading<TSpec> Read<TSpec>(string text, string kind, IEnumerable<KeyValuePair<string, string>> overrides, Func<TSpec, IEnumerable<ManifestProblem>> rules)
+        where TSpec : new()
+    {
+        var lines = new Dictionary<string, int>();
+        JsonNode? root;
+        try
+        {
+            root = Parse(text, lines);
+        }
+        catch (YamlException e)
+        {
+            return new ManifestReading<TSpec>(null, [new ManifestProblem("", $"not valid YAML: {e.Message}", (int)e.Start.Line)]);
+        }
+
+        if (root is not JsonObject manifest)
+        {
+            return new ManifestReading<TSpec>(null, [new ManifestProblem("", $"a manifest begins with apiVersion: {ApiNames.ApiVersion} and kind: {kind}")]);
+        }
+
+        List<ManifestProblem> problems = [.. CheckEnvelope(manifest, kind)];
+        JsonNode? specNode = manifest["spec"];
+        SchemaNode schema = SchemaModel.For(typeof(TSpec));
+        if (specNode is JsonObject spec)
+        {
+            foreach ((string path, string value) in overrides)
+            {
+                if (FieldPath.Set(spec, schema, path, value) is { } wrong)
+                {
+                    problems.Add(wrong);
+                }
+            }
+        }
+
+        problems.AddRange(SchemaValidator.Check(specNode, schema, "spec"));
+        TSpec? typed = ToSpec(specNode, problems, rules);
+        if (problems.Count > 0)
+        {
+            return new ManifestReading<TSpec>(null, [.. problems.Select(p => p with { Line = LineOf(p.Path, lines) })]);
+        }
+
+        return new ManifestReading<TSpec>(
+            new Manifest<TSpec>
+            {
+                Kind = kind,
+                Metadata = manifest["metadata"].Deserialize<ManifestMetadata>(CoclrJson.Compact)!,
+                Spec = typed!,
+            },
+            []);
+    }
+
+    private static TSpec? ToSpec<TSpec>(JsonNode? spec, List<ManifestProblem> problems, Func<TSpec, IEnumerable<ManifestProblem>> rules)
+    {
+        if (problems.Count > 0)
+        {
+            return default;
+        }
+
+        TSpec typed = spec.Deserialize<TSpec>(CoclrJson.Compact)!;
+        problems.AddRange(rules(typed));
+        return problems.Count > 0 ? default : typed;
+    }
+
+    private static IEnumerable<ManifestProblem> CheckEnvelope(JsonObject manifest, string kind)
+    {
+        string[] known = ["apiVersion", "kind", "metadata", "spec", "status"];
+        foreach (string name in manifest.Select(f => f.Key).Except(known))
+        {
+            string? near = SchemaValidator.Suggestion(name, known);
+            yield return new ManifestProblem(name, near == null ? "unknown field" : $"unknown field; did you mean '{near}'?");
+        }
+
+        if (manifest["apiVersion"]?.ToString() is var version && version != ApiNames.ApiVersion)
+        {
+            yield return new ManifestProblem("apiVersion", $"must be {ApiNames.ApiVersion}{(version == null ? "" : $", not {version}")}");
+        }
+
+        if (manifest["kind"]?.ToString() is var given && given != kind)
+        {
+            yield return new ManifestProblem("kind", $"must be {kind}{(given == null ? "" : $", not {given}")}");
+        }
+
+        if (manifest["metadata"] is not JsonObject metadata)
+        {
+            yield return new ManifestProblem("metadata.name", "is required");
+            yield break;
+        }
+
+        // A manifest read back from a cluster carries more metadata than a person writes.
+        SchemaNode schema = SchemaModel.For(typeof(ManifestMetadata));
+        JsonObject written = new(metadata.Where(f => schema.Field(f.Key) != null).Select(f => KeyValuePair.Create(f.Key, f.Value?.DeepClone())));
+        foreach (ManifestProblem problem in SchemaValidator.Check(written, schema, "metadata"))
+        {
+            yield return problem;
+        }
+    }
+
+    private static int? LineOf(string path, Dictionary<string, int> lines)
+    {
+        for (string at = path; at.Length > 0; at = at[..Math.Max(0, at.LastIndexOfAny(['.', '[']))])
+        {
+            if (lines.TryGetValue(at, out int line))
+            {
+                return line;
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>YAML to JSON with the types that kubectl would send; fills the line of every field path.</summary>
+    private static JsonNode? Parse(string text, Dictionary<string, int> lines)
+    {
+        if (text.Length > MaxCharacters)
+        {
+            throw new YamlException($"larger than {MaxCharacters} characters");
+        }
+
+        var stream = new YamlStream();
+        try
+        {
+            stream.Load(new StringReader(text));
+        }
+        catch (Exception e) when (e is InvalidOperationException or ArgumentException)
+        {
+            throw new YamlException("cannot be parsed", e); // the parser's own exceptions on some malformed input
+        }
+
+        if (stream.Documents.Count > 1)
+        {
+            throw new YamlException(stream.Documents[1].RootNode.Start, stream.Documents[1].RootNode.End, "holds several documents; give one manifest a file");
+        }
+
+        int nodes = 0;
+        return stream.Documents.Count == 0 ? null : Convert(stream.Documents[0].RootNode, "", 0);
+
+        JsonNode? Convert(YamlNode node, string path, int depth)
+        {
+            if (++nodes > MaxNodes || depth > MaxDepth)
+            {
+                throw new YamlException(node.Start, node.End, "holds too many values or nests too deeply");
+            }
+
+            lines[path] = (int)node.Start.Line;
+            return node switch
+            {
+                YamlMappingNode map => new JsonObject(map.Children.Select(c => KeyValuePair.Create(KeyOf(c.Key), Convert(c.Value, path.Length == 0 ? KeyOf(c.Key) : $"{path}.{KeyOf(c.Key)}", depth + 1)))),
+                YamlSequenceNode list => new JsonArray([.. list.Children.Select((c, i) => Convert(c, $"{path}[{i}]", depth + 1))]),
+                YamlScalarNode scalar => Scalar(scalar),
+                _ => throw new YamlException(node.Start, node.End, "holds something that is neither a group, a list nor a value"),
+            };
+        }
+    }
+
+    private static string KeyOf(YamlNode key) => (key as YamlScalarNode)?.Value ?? throw new YamlException(key.Start, key.End, "a field name must be plain text");
+
+    private static JsonValue? Scalar(YamlScalarNode scalar)
+    {
+        string text = scalar.Value ?? "";
+        return scalar.Style != ScalarStyle.Plain ? JsonValue.Create(text)
+            : text is "" or "~" or "null" or "Null" or "NULL" ? null
+            : text is "true" or "True" or "TRUE" or "yes" or "Yes" or "YES" or "on" or "On" or "ON" ? JsonValue.Create(true)
+            : text is "false" or "False" or "FALSE" or "no" or "No" or "NO" or "off" or "Off" or "OFF" ? JsonValue.Create(false)
+            : Integer().IsMatch(text) && long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long integer) ? JsonValue.Create(integer)
+            : Real().IsMatch(text) && double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double real) && double.IsFinite(real) ? JsonValue.Create(real)
+            : JsonValue.Create(text);
+    }
+
+    [GeneratedRegex("^[-+]?(0|[1-9][0-9]*)$", RegexOptions.CultureInvariant)]
+    private static partial Regex Integer();
+
+    [GeneratedRegex(@"^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?$", RegexOptions.CultureInvariant)]
+    private static partial Regex Real();
+}

@@ -1,0 +1,125 @@
+// Why this exists: every way a manifest can be wrong gives one sentence that names the field and the mend.
+using CoCLR.Core.Manifests;
+
+namespace CoCLR.Core.Tests.Manifests;
+
+public sealed class ManifestReaderTests
+{
+    private const string Minimal = """
+        apiVersion: coclr.dev/v1alpha1
+        kind: CoCLRExperiment
+        metadata:
+          name: first
+        spec:
+          dataset:
+            source:
+              synthetic: {}
+        """;
+
+    [Fact]
+    public void Minimal_Reads_WithThePapersDefaults()
+    {
+        var reading = ManifestReader.ReadExperiment(Minimal);
+        Assert.Empty(reading.Problems);
+        ExperimentSpec spec = reading.Manifest!.Spec;
+        Assert.Equal(Method.CoCLR, spec.Training.Method);
+        Assert.Equal([View.Rgb, View.Flow], spec.Views);
+        Assert.Equal((300, 32, 2048, 5), (spec.Training.Epochs, spec.Training.BatchSize, spec.Training.QueueSize, spec.Cotrain.TopK));
+        Assert.Equal(0.07, Decimals.Parse(spec.Training.Temperature));
+    }
+
+    [Theory]
+    [InlineData("  training: {metod: InfoNCE}", "spec.training.metod", "did you mean 'method'?")]
+    [InlineData("  trainning: {}", "spec.trainning", "did you mean 'training'?")]
+    [InlineData("  training: {method: infonce}", "spec.training.method", "did you mean 'InfoNCE'?")]
+    [InlineData("  training: {epochs: many}", "spec.training.epochs", "must be a whole number")]
+    [InlineData("  training: {epochs: 1.5}", "spec.training.epochs", "must be a whole number")]
+    [InlineData("  training: {epochs: -1}", "spec.training.epochs", "out of range")]
+    [InlineData("  training: {temperature: 0.07}", "spec.training.temperature", "in quotes")]
+    [InlineData("  training: {temperature: \"warm\"}", "spec.training.temperature", "not a decimal number")]
+    [InlineData("  training: {temperature: \"0\"}", "spec.training.temperature", "out of range")]
+    [InlineData("  training: []", "spec.training", "must be a group of fields")]
+    [InlineData("  views: RGB", "spec.views", "must be a list")]
+    [InlineData("  views: [RGB, RGB]", "spec.views[1]", "given twice")]
+    [InlineData("  views: [RGB]", "spec.views", "CoCLR needs both views")]
+    [InlineData("  training: {batchSize: 64, queueSize: 32}", "spec.training.batchSize", "must not be larger")]
+    [InlineData("  training: {batchSize: 48, queueSize: 64}", "spec.training.queueSize", "multiple of training.batchSize")]
+    [InlineData("  training: {batchNormGroups: 3}", "spec.training.batchNormGroups", "multiple")]
+    [InlineData("  cotrain: {topK: 1024}\n  training: {queueSize: 1024}", "spec.cotrain.topK", "smaller than")]
+    [InlineData("  device: tpu", "spec.device", "auto, cpu, cuda or cuda:N")]
+    [InlineData("  env: [{name: COCLR_X, value: a}]", "spec.env[0].name", "reserved")]
+    [InlineData("  env: [{name: A}]", "spec.env[0]", "exactly one of value")]
+    [InlineData("  suspend: maybe", "spec.suspend", "must be true or false")]
+    public void Wrong_Field_IsNamedWithItsMendAndLine(string lines, string path, string words)
+    {
+        var reading = ManifestReader.ReadExperiment(Minimal + "\n" + lines);
+        Assert.Null(reading.Manifest);
+        var problem = Assert.Single(reading.Problems);
+        Assert.Equal(path, problem.Path);
+        Assert.Contains(words, problem.Message, StringComparison.Ordinal);
+        Assert.True(problem.Line >= 9, $"line {problem.Line}");
+    }
+
+    [Theory]
+    [InlineData("", "begins with apiVersion")]
+    [InlineData("just text", "begins with apiVersion")]
+    [InlineData("a: [1, 2", "not valid YAML")]
+    [InlineData("a: 1\na: 2", "not valid YAML")]
+    [InlineData("--- {}\n--- {}", "several documents")]
+    [InlineData("a: &x [*x]", "")]
+    public void NoManifest_IsRefusedInWords(string text, string words)
+    {
+        var reading = ManifestReader.ReadExperiment(text);
+        Assert.Null(reading.Manifest);
+        Assert.Contains(reading.Problems, p => p.Message.Contains(words, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void AliasBomb_IsRefused()
+    {
+        string bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + string.Concat(Enumerable.Range(1, 9).Select(i => $"a{i}: &a{i} [{string.Join(", ", Enumerable.Repeat($"*a{i - 1}", 10))}]\n"));
+        var reading = ManifestReader.ReadExperiment(bomb);
+        Assert.Contains(reading.Problems, p => p.Message.Contains("too many values", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Overrides_SetNestedFields_AndNameTheirMistakes()
+    {
+        var reading = ManifestReader.ReadExperiment(Minimal, [new("training.epochs", "7"), new("views", "RGB,Flow"), new("training.temperature", "0.1")]);
+        Assert.Empty(reading.Problems);
+        Assert.Equal(7, reading.Manifest!.Spec.Training.Epochs);
+        Assert.Equal("0.1", reading.Manifest.Spec.Training.Temperature);
+        var wrong = ManifestReader.ReadExperiment(Minimal, [new("training.epoch", "7")]);
+        Assert.Contains("did you mean 'epochs'?", Assert.Single(wrong.Problems).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void ManifestFromACluster_WithServerMetadataAndStatus_Reads()
+    {
+        string text = Minimal.Replace("  name: first", "  name: first\n  uid: 1-2\n  resourceVersion: \"7\"\n  managedFields: []", StringComparison.Ordinal) + "\nstatus: {anything: 1}";
+        Assert.Empty(ManifestReader.ReadExperiment(text).Problems);
+    }
+
+    [Theory]
+    [InlineData("Upper")]
+    [InlineData("-lead")]
+    [InlineData("this-name-is-far-too-long-for-the-jobs-that-are-made-from-it")]
+    public void Name_ThatMakesNoJobName_IsRefused(string name)
+    {
+        var reading = ManifestReader.ReadExperiment(Minimal.Replace("name: first", $"name: {name}", StringComparison.Ordinal));
+        Assert.Equal("metadata.name", Assert.Single(reading.Problems).Path);
+    }
+
+    [Fact]
+    public void Random_Text_NeverThrows()
+    {
+        var random = new Random(1);
+        const string alphabet = "abc: -[]{}\n\t\"'#&*!|>%@`0123456789,?";
+        for (int i = 0; i < 3000; i++)
+        {
+            string noise = new([.. Enumerable.Range(0, random.Next(1, 60)).Select(_ => alphabet[random.Next(alphabet.Length)])]);
+            int at = random.Next(Minimal.Length);
+            Assert.NotNull(ManifestReader.ReadExperiment(i % 2 == 0 ? noise : Minimal.Insert(at, noise)).Problems);
+        }
+    }
+}
