@@ -1,0 +1,31 @@
+// Why this exists: all methods here compare the same similarities; they differ only in which of them count as positive.
+using static TorchSharp.torch;
+
+namespace CoCLR.Engine.Contrastive;
+
+/// <summary>Similarities of queries to their own key and to the queue.</summary>
+public static class ContrastiveLogits
+{
+    /// <summary>
+    /// l_i = [ q_i·k_i , q_i·queue_1 , ... , q_i·queue_K ] / τ. [MoCo; method.md 1a]
+    /// </summary>
+    /// <param name="query">Unit vectors q [B,dim]; gradients flow here only.</param>
+    /// <param name="key">Unit vectors k [B,dim] of the other clip; column 0.</param>
+    /// <param name="queue">Unit vectors [dim,K] of earlier keys; columns 1 to K.</param>
+    /// <param name="temperature">τ above 0; 0.07 in the paper.</param>
+    /// <returns>[B,1+K].</returns>
+    /// <exception cref="ArgumentOutOfRangeException">τ is not above 0.</exception>
+    public static Tensor Of(Tensor query, Tensor key, Tensor queue, double temperature)
+    {
+        if (!(temperature > 0) || double.IsInfinity(temperature))
+        {
+            throw new ArgumentOutOfRangeException(nameof(temperature), temperature, "The temperature must be above 0.");
+        }
+
+        using var scope = NewDisposeScope();
+        var own = (query * key.detach()).sum(1, keepdim: true);
+        // The queue changes in place before the backward pass runs; only its present values may be used.
+        var negatives = query.matmul(queue.detach().clone());
+        return cat([own, negatives], 1).div_(temperature).MoveToOuterDisposeScope();
+    }
+}

@@ -1,0 +1,36 @@
+// Why this exists: the few operations that every network here is made of, in one place where they can be made fast.
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace CoCLR.Engine.Models;
+
+/// <summary>Fused layer functions. Inputs are never disposed; results are fresh tensors.</summary>
+internal static class Layers
+{
+    /// <summary>ReLU(batch norm(convolution(x))).</summary>
+    public static Tensor ConvNormRelu(Tensor input, Conv3d conv, BatchNorm3d norm)
+    {
+        using var scope = NewDisposeScope();
+        return nn.functional.relu(norm.forward(conv.forward(input)), inplace: true).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Batch norm of a convolution's result without ReLU, as before a residual sum.</summary>
+    public static Tensor ConvNorm(Tensor input, Conv3d conv, BatchNorm3d norm)
+    {
+        using var scope = NewDisposeScope();
+        return norm.forward(conv.forward(input)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Max pooling over time, height and width; padding never wins.</summary>
+    public static Tensor MaxPool3d(Tensor input, (int T, int H, int W) kernel, (int T, int H, int W) stride, (int T, int H, int W) pad)
+        => nn.functional.max_pool3d(input, [kernel.T, kernel.H, kernel.W], [stride.T, stride.H, stride.W], [pad.T, pad.H, pad.W]);
+
+    /// <summary>PyTorch's default initialisation of linear and convolution layers: uniform in ±1/√fan-in for weight and bias.</summary>
+    public static void InitializeLikeTorch(Generator generator, Tensor weight, Tensor bias)
+    {
+        var fanIn = weight.numel() / weight.shape[0];
+        var bound = 1 / Math.Sqrt(fanIn);
+        nn.init.uniform_(weight, -bound, bound, generator);
+        nn.init.uniform_(bias, -bound, bound, generator);
+    }
+}

@@ -1,0 +1,137 @@
+// Why this exists: S3D is the network of the paper.
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace CoCLR.Engine.Models;
+
+/// <summary>
+/// Separable 3-D Inception (S3D), optionally with self-gating (S3D-G), for clips normalised with the ImageNet mean and deviation.
+/// 7,910,048 parameters and feature size 1024 at full width; state names as in the reference implementation.
+/// </summary>
+/// <remarks>Xie et al.: Rethinking Spatiotemporal Feature Learning, ECCV 2018; method.md section 1a.</remarks>
+public sealed class S3D : Backbone
+{
+    private readonly nn.Module<Tensor, Tensor>[] _stages;
+
+    /// <summary>Makes the network with weights ~ Normal(0, 0.01), batch norm weight 1 and bias 0.</summary>
+    /// <param name="generator">Draws the weights.</param>
+    /// <param name="gating">Adds self-gating (S3D-G).</param>
+    /// <param name="divisor">Divides every channel count; 1 is the paper's width.</param>
+    /// <param name="architecture">Name that checkpoints carry.</param>
+    internal S3D(Generator generator, bool gating = false, int divisor = 1, string? architecture = null)
+        : base(architecture ?? (gating ? "S3DG" : "S3D"), 1024 / divisor)
+    {
+        int C(int channels) => channels / divisor;
+        SepInception Mixed(int input, int b0, int b1a, int b1b, int b2a, int b2b, int b3)
+            => new(generator, C(input), C(b0), C(b1a), C(b1b), C(b2a), C(b2b), C(b3), gating);
+
+        var named = new (string? Name, nn.Module<Tensor, Tensor> Module)[]
+        {
+            ("Conv_1a", new STConv3d(generator, 3, C(64), kernel: 7, stride: 2)),
+            (null, new MaxPool((1, 3, 3), (1, 2, 2), (0, 1, 1))),
+            ("Conv_2b", new BasicConv3d(generator, C(64), C(64))),
+            ("Conv_2c", new STConv3d(generator, C(64), C(192), kernel: 3)),
+            (null, new MaxPool((1, 3, 3), (1, 2, 2), (0, 1, 1))),
+            ("Mixed_3b", Mixed(192, 64, 96, 128, 16, 32, 32)),
+            ("Mixed_3c", Mixed(256, 128, 128, 192, 32, 96, 64)),
+            (null, new MaxPool((3, 3, 3), (2, 2, 2), (1, 1, 1))),
+            ("Mixed_4b", Mixed(480, 192, 96, 208, 16, 48, 64)),
+            ("Mixed_4c", Mixed(512, 160, 112, 224, 24, 64, 64)),
+            ("Mixed_4d", Mixed(512, 128, 128, 256, 24, 64, 64)),
+            ("Mixed_4e", Mixed(512, 112, 144, 288, 32, 64, 64)),
+            ("Mixed_4f", Mixed(528, 256, 160, 320, 32, 128, 128)),
+            (null, new MaxPool((2, 2, 2), (2, 2, 2), (0, 0, 0))),
+            ("Mixed_5b", Mixed(832, 256, 160, 320, 32, 128, 128)),
+            ("Mixed_5c", Mixed(832, 384, 192, 384, 48, 128, 128)),
+        };
+        foreach (var (name, module) in named)
+        {
+            if (name is not null)
+            {
+                register_module(name, module);
+            }
+        }
+
+        _stages = [.. named.Select(stage => stage.Module)];
+    }
+
+    /// <summary>The same shape at a quarter of the width (feature size 256): trains in minutes on two processor cores.</summary>
+    /// <param name="generator">Draws the weights.</param>
+    internal static S3D Mini(Generator generator) => new(generator, divisor: 4, architecture: "S3DMini");
+
+    /// <summary>[B,3,T,H,W] to [B,F,T/8,H/32,W/32].</summary>
+    /// <param name="input">Normalised clips; T at least 8, H and W at least 32.</param>
+    public override Tensor forward(Tensor input)
+    {
+        var map = input;
+        foreach (var stage in _stages)
+        {
+            var next = stage.forward(map);
+            if (!ReferenceEquals(map, input))
+            {
+                map.Dispose();
+            }
+
+            map = next;
+        }
+
+        return map;
+    }
+
+    /// <summary>The outputs of the reference's five blocks, for comparing numbers.</summary>
+    internal IEnumerable<Tensor> Blocks(Tensor input)
+    {
+        var map = input;
+        for (var i = 0; i < _stages.Length; i++)
+        {
+            map = _stages[i].forward(map);
+            if (i is 0 or 3 or 6 or 12 or 15)
+            {
+                yield return map;
+            }
+        }
+    }
+}
+
+/// <summary>Four parallel branches, joined on channels. [method.md 1a, SepInception]</summary>
+internal sealed class SepInception : NamedModule
+{
+    private readonly Sequential[] _branches;
+    private readonly SelfGating[] _gates;
+
+    public SepInception(Generator generator, int input, int b0, int b1a, int b1b, int b2a, int b2b, int b3, bool gating)
+        : base(nameof(SepInception))
+    {
+        _branches =
+        [
+            nn.Sequential(new BasicConv3d(generator, input, b0)),
+            nn.Sequential(new BasicConv3d(generator, input, b1a), new STConv3d(generator, b1a, b1b, kernel: 3)),
+            nn.Sequential(new BasicConv3d(generator, input, b2a), new STConv3d(generator, b2a, b2b, kernel: 3)),
+            nn.Sequential(new MaxPool((3, 3, 3), (1, 1, 1), (1, 1, 1)), new BasicConv3d(generator, input, b3)),
+        ];
+        int[] channels = [b0, b1b, b2b, b3];
+        _gates = gating ? [.. channels.Select(c => new SelfGating(generator, c))] : [];
+        for (var i = 0; i < _branches.Length; i++)
+        {
+            register_module($"branch{i}", _branches[i]);
+        }
+
+        for (var i = 0; i < _gates.Length; i++)
+        {
+            register_module($"gating_b{i}", _gates[i]);
+        }
+    }
+
+    public override Tensor forward(Tensor input)
+    {
+        using var scope = NewDisposeScope();
+        var outputs = new Tensor[_branches.Length];
+        for (var i = 0; i < outputs.Length; i++)
+        {
+            var output = _branches[i].forward(input);
+            outputs[i] = _gates.Length > 0 ? _gates[i].forward(output) : output;
+        }
+
+        return cat(outputs, 1).MoveToOuterDisposeScope();
+    }
+}

@@ -1,0 +1,232 @@
+// Why this exists: native libraries, OpenMP and devices must be set up once, before the first tensor, or a busy neighbour makes every
+// step many times slower and a foreign libtorch is loaded twice.
+using System.Globalization;
+using System.Reflection;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using CoCLR.Core;
+using TorchSharp;
+
+namespace CoCLR.Engine;
+
+/// <summary>What this process computes with; `coclr doctor` prints it.</summary>
+/// <param name="LibraryDirectory">Folder the native libtorch was loaded from.</param>
+/// <param name="LibraryVersion">Version of TorchSharp's native interface.</param>
+/// <param name="Foreign">True when <c>COCLR_LIBTORCH</c> chose an installed PyTorch instead of the packaged libraries.</param>
+/// <param name="Processors">Processors this process may use (affinity and container limit counted).</param>
+/// <param name="Threads">Threads of one operation.</param>
+/// <param name="WaitPolicy">OpenMP's wait policy; <c>PASSIVE</c> unless the user chose another.</param>
+/// <param name="VectorBits">Widest vector registers that this project's own kernels use.</param>
+/// <param name="CudaDevices">Number of CUDA devices that libtorch can use.</param>
+public sealed record TorchDescription(
+    string LibraryDirectory,
+    string LibraryVersion,
+    bool Foreign,
+    int Processors,
+    int Threads,
+    string WaitPolicy,
+    int VectorBits,
+    int CudaDevices);
+
+/// <summary>Loads libtorch once, with settings that make this process a good neighbour, and picks devices.</summary>
+public static partial class TorchRuntime
+{
+    private const int RtldNow = 2;
+    private const int RtldGlobal = 0x100;
+
+    /// <summary>Load order of an installed PyTorch's libraries; those marked false exist only in some builds.</summary>
+    private static readonly (string File, bool Required)[] s_foreignLibraries =
+    [
+        ("libtorch_global_deps.so", false), ("libc10.so", true), ("libtorch_cpu.so", true),
+        ("libc10_cuda.so", false), ("libtorch_cuda.so", false), ("libtorch.so", true),
+    ];
+
+    private static readonly Lazy<string> s_libraryDirectory = new(Load);
+
+    /// <summary>Threads of one tensor operation; also used by this project's own kernels. Fixed for the life of the process.</summary>
+    public static int Threads
+    {
+        get
+        {
+            Initialize();
+            return torch.get_num_threads();
+        }
+    }
+
+    /// <summary>Loads the native libraries. Safe to call often and from any thread; must come before any other use of tensors.</summary>
+    /// <exception cref="UserErrorException"><c>COCLR_LIBTORCH</c> names a folder without a usable libtorch (exit 78).</exception>
+    public static void Initialize() => _ = s_libraryDirectory.Value;
+
+    /// <summary>Picks the device to compute on.</summary>
+    /// <param name="device"><c>auto</c> (the first GPU, else the processor), <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</param>
+    /// <exception cref="UserErrorException">The name is not known, or the GPU asked for is absent (exit 78).</exception>
+    public static torch.Device Select(string device = "auto")
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        Initialize();
+        var count = torch.cuda.is_available() ? torch.cuda.device_count() : 0;
+        return Choose(device, count);
+    }
+
+    /// <summary>The rule behind <see cref="Select"/>, as a function of how many GPUs there are.</summary>
+    /// <param name="device">As in <see cref="Select"/>.</param>
+    /// <param name="cudaDevices">GPUs present.</param>
+    /// <exception cref="UserErrorException">As <see cref="Select"/>.</exception>
+    internal static torch.Device Choose(string device, int cudaDevices)
+    {
+        var name = device.Trim();
+        if (name.Equals("cpu", StringComparison.OrdinalIgnoreCase))
+        {
+            return torch.CPU;
+        }
+
+        if (name.Length == 0 || name.Equals("auto", StringComparison.OrdinalIgnoreCase))
+        {
+            return cudaDevices > 0 ? new torch.Device(DeviceType.CUDA, 0) : torch.CPU;
+        }
+
+        var index = 0;
+        var known = name.Equals("cuda", StringComparison.OrdinalIgnoreCase)
+            || (name.StartsWith("cuda:", StringComparison.OrdinalIgnoreCase)
+                && int.TryParse(name.AsSpan(5), NumberStyles.None, CultureInfo.InvariantCulture, out index));
+        if (!known)
+        {
+            throw new UserErrorException($"device: '{device}' is not known; use auto, cpu, cuda or cuda:N.", ExitCodes.BadConfiguration);
+        }
+
+        if (cudaDevices == 0)
+        {
+            throw new UserErrorException(
+                $"device: '{device}' was asked for, but libtorch sees no CUDA GPU. Use device: auto or cpu, or give this process a GPU "
+                + "(driver, container runtime) and libraries that can use it (build with -p:TorchBackend=cuda, or set COCLR_LIBTORCH to an installed PyTorch's lib folder).",
+                ExitCodes.BadConfiguration);
+        }
+
+        if (index >= cudaDevices)
+        {
+            throw new UserErrorException($"device: '{device}' was asked for, but there {(cudaDevices == 1 ? "is one GPU" : $"are {cudaDevices} GPUs")}: use cuda:0 to cuda:{cudaDevices - 1}.", ExitCodes.BadConfiguration);
+        }
+
+        return new torch.Device(DeviceType.CUDA, index);
+    }
+
+    /// <summary>Says what this process computes with.</summary>
+    public static TorchDescription Describe()
+    {
+        Initialize();
+        return new TorchDescription(
+            s_libraryDirectory.Value,
+            torch.__version__,
+            Environment.GetEnvironmentVariable("COCLR_LIBTORCH") is { Length: > 0 },
+            Environment.ProcessorCount,
+            torch.get_num_threads(),
+            NativeEnvironment("OMP_WAIT_POLICY") ?? "default",
+            System.Runtime.Intrinsics.Vector512.IsHardwareAccelerated ? 512 : System.Runtime.Intrinsics.Vector256.IsHardwareAccelerated ? 256 : 128,
+            torch.cuda.is_available() ? torch.cuda.device_count() : 0);
+    }
+
+    /// <summary>
+    /// Sets OpenMP's environment when this assembly is loaded: libgomp reads it once, when it is itself loaded, and any use of a
+    /// tensor may do that. Spinning threads cost 5 to 15 times a step's time beside a busy process; what the user set is kept.
+    /// </summary>
+    [ModuleInitializer]
+    [System.Diagnostics.CodeAnalysis.SuppressMessage("Usage", "CA2255", Justification = "libgomp reads its environment at load time, before any code of this library could be called.")]
+    internal static void PrepareEnvironment()
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            return;
+        }
+
+        // The runtime's processor count already honours affinity and cgroup cpu.max.
+        SetEnvironment("OMP_NUM_THREADS", Environment.ProcessorCount.ToString(CultureInfo.InvariantCulture), overwrite: 0);
+        SetEnvironment("OMP_WAIT_POLICY", "PASSIVE", overwrite: 0);
+        // Reproducible cuBLAS needs this before the first handle.
+        SetEnvironment("CUBLAS_WORKSPACE_CONFIG", ":4096:8", overwrite: 0);
+    }
+
+    private static string Load()
+    {
+        if (Environment.GetEnvironmentVariable("COCLR_LIBTORCH") is { Length: > 0 } directory)
+        {
+            return LoadForeign(directory);
+        }
+
+        torch.InitializeDeviceType(DeviceType.CPU);
+        return Path.GetDirectoryName(LoadedFile("libtorch_cpu.so")) ?? AppContext.BaseDirectory;
+    }
+
+    private static string LoadForeign(string directory)
+    {
+        var folder = new[] { directory, Path.Combine(directory, "lib") }.FirstOrDefault(f => File.Exists(Path.Combine(f, "libtorch_cpu.so")))
+            ?? throw new UserErrorException($"COCLR_LIBTORCH: '{directory}' has no libtorch_cpu.so; name the lib folder of an installed PyTorch (python3 -c \"import torch, os; print(os.path.dirname(torch.__file__) + '/lib')\") or unset it.", ExitCodes.BadConfiguration);
+        foreach (var (file, required) in s_foreignLibraries)
+        {
+            var path = Path.GetFullPath(Path.Combine(folder, file));
+            if (File.Exists(path))
+            {
+                Open(path);
+            }
+            else if (required)
+            {
+                throw new UserErrorException($"COCLR_LIBTORCH: '{folder}' lacks {file}; its PyTorch is not complete.", ExitCodes.BadConfiguration);
+            }
+        }
+
+        var native = FindTorchSharp();
+        Open(native);
+
+        // TorchSharp would now open its packaged libtorch_cpu.so by path and so load a second copy: tell it that all is loaded.
+        foreach (var field in new[] { "nativeBackendLoaded", "nativeBackendCudaLoaded" })
+        {
+            var flag = typeof(torch).GetField(field, BindingFlags.Static | BindingFlags.NonPublic)
+                ?? throw new InvalidOperationException($"TorchSharp has no field {field}; COCLR_LIBTORCH is not supported with this version.");
+            flag.SetValue(null, true);
+        }
+
+        return folder;
+    }
+
+    private static void Open(string path)
+    {
+        if (DynamicOpen(path, RtldNow | RtldGlobal) == 0)
+        {
+            var reason = Marshal.PtrToStringUTF8(DynamicError()) ?? "unknown error";
+            throw new UserErrorException($"COCLR_LIBTORCH: cannot load {path}: {reason}. TorchSharp {torch.__version__} needs the libraries of the same PyTorch version.", ExitCodes.BadConfiguration);
+        }
+    }
+
+    private static string FindTorchSharp()
+    {
+        const string File = "libLibTorchSharp.so";
+        string[] places = [Path.Combine(AppContext.BaseDirectory, "runtimes", "linux-x64", "native", File), Path.Combine(AppContext.BaseDirectory, File)];
+        return places.FirstOrDefault(System.IO.File.Exists)
+            ?? throw new InvalidOperationException($"{File} is in none of: {string.Join(", ", places)}.");
+    }
+
+    private static string? LoadedFile(string name)
+    {
+        try
+        {
+            return File.ReadLines("/proc/self/maps").Select(line => line[(line.LastIndexOf(' ') + 1)..]).FirstOrDefault(path => path.EndsWith('/' + name, StringComparison.Ordinal));
+        }
+        catch (IOException)
+        {
+            return null;
+        }
+    }
+
+    private static string? NativeEnvironment(string name) => OperatingSystem.IsLinux() ? Marshal.PtrToStringUTF8(GetEnvironment(name)) : Environment.GetEnvironmentVariable(name);
+
+    [LibraryImport("libc", EntryPoint = "setenv", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int SetEnvironment(string name, string value, int overwrite);
+
+    [LibraryImport("libc", EntryPoint = "getenv", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial nint GetEnvironment(string name);
+
+    [LibraryImport("libc", EntryPoint = "dlopen", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial nint DynamicOpen(string path, int flags);
+
+    [LibraryImport("libc", EntryPoint = "dlerror")]
+    private static partial nint DynamicError();
+}

@@ -1,0 +1,175 @@
+// Why this exists: the network must be the reference's, weight by weight and number by number.
+using System.Text.Json;
+using CoCLR.Engine.Models;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace CoCLR.Engine.Tests.Models;
+
+public sealed class S3DGoldenTests
+{
+    [Fact]
+    public void S3DGolden_EvaluationMode_FeaturesMatch()
+    {
+        using var scope = NewDisposeScope();
+        var golden = new GoldenCase(GoldenFolder.Require("s3d"));
+        using var network = Load();
+        network.eval();
+        using var frozen = no_grad();
+        var map = network.forward(golden.Tensor("input_2x3x16x64x64"));
+        Assert.InRange(Close.RelativeError(map, golden.Tensor("eval_feature_map")), 0, 1e-4);
+        Assert.InRange(Close.RelativeError(map.mean([2, 3, 4]), golden.Tensor("eval_pooled")), 0, 1e-4);
+    }
+
+    /// <summary>
+    /// In training mode at this size, batch norm over 16 values amplifies rounding: the golden numbers themselves lie further from a
+    /// double-precision run than the tolerance. Where they do, ours must lie about as near to double precision as they do.
+    /// </summary>
+    [Fact]
+    public void S3DGolden_TrainingMode_FeaturesStatisticsAndGradientsMatch()
+    {
+        using var scope = NewDisposeScope();
+        var golden = new GoldenCase(GoldenFolder.Require("s3d"));
+        var expected = golden.Root.GetProperty("expected");
+        var gradient = expected.GetProperty("train_grad");
+        using var network = Load();
+        using var exact = Load().to(ScalarType.Float64);
+        var pooled = Step(network, out var loss);
+        var exactPooled = Step(exact, out _);
+        var wanted = golden.Tensor("train_pooled");
+        Assert.InRange(Close.NormError(pooled, exactPooled), 0, Math.Max(1e-4, 1.5 * Close.NormError(wanted, exactPooled)));
+        Assert.InRange(Close.NormError(pooled, wanted), 0, Math.Max(1e-4, 1.5 * Close.NormError(wanted, exactPooled)));
+        Assert.Equal(gradient.GetProperty("loss").GetDouble(), loss, 2e-2);
+
+        var state = network.state_dict();
+        foreach (var buffer in expected.GetProperty("running_stats_after_one_train_forward_momentum_0.1").EnumerateObject())
+        {
+            var sum = buffer.Value.GetProperty("sum").GetDouble();
+            Assert.True(Math.Abs(state[buffer.Name].sum().item<float>() - sum) <= 1e-4 * Math.Max(1, Math.Abs(sum)), buffer.Name);
+        }
+
+        var ours = Norms(network);
+        var truth = Norms(exact);
+        var noise = gradient.GetProperty("grad_l2").EnumerateObject().Max(norm => Math.Abs((norm.Value.GetDouble() / truth[norm.Name]) - 1));
+        foreach (var norm in gradient.GetProperty("grad_l2").EnumerateObject())
+        {
+            var difference = Math.Abs((ours[norm.Name] / norm.Value.GetDouble()) - 1);
+            Assert.True(difference <= Math.Max(1e-3, 1.5 * noise), $"{norm.Name}: {ours[norm.Name]} instead of {norm.Value.GetDouble()}");
+        }
+
+        Assert.InRange(noise, 0, 0.05);
+
+        Tensor Step(Backbone backbone, out double value)
+        {
+            var dtype = backbone.parameters().First().dtype;
+            backbone.train();
+            var features = backbone.Features(golden.Tensor("input_2x3x16x64x64").to_type(dtype));
+            var sum = (features * (arange(features.numel(), ScalarType.Float64) * 0.37).sin().to_type(dtype).view_as(features)).sum();
+            sum.backward();
+            value = sum.to_type(ScalarType.Float64).item<double>();
+            return features;
+        }
+
+        static Dictionary<string, double> Norms(Backbone backbone)
+            => backbone.named_parameters().ToDictionary(p => p.name, p => p.parameter.grad!.to_type(ScalarType.Float64).norm().item<double>());
+    }
+
+    [Theory]
+    [InlineData("eval")]
+    [InlineData("train")]
+    public void S3DGolden_BlockStatistics_Match(string mode)
+    {
+        using var scope = NewDisposeScope();
+        var golden = new GoldenCase(GoldenFolder.Require("s3d"));
+        using var network = (S3D)Load();
+        network.train(mode == "train");
+        using var frozen = no_grad();
+        var number = 0;
+        foreach (var map in network.Blocks(golden.Tensor("input_2x3x16x64x64")))
+        {
+            var expected = golden.Root.GetProperty("expected").GetProperty($"{mode}_block{++number}");
+            Assert.Equal(expected.GetProperty("shape").EnumerateArray().Select(d => d.GetInt64()), map.shape);
+            var values = map.to_type(ScalarType.Float64);
+            Assert.Equal(expected.GetProperty("mean").GetDouble(), values.mean().item<double>(), 1e-4);
+            Assert.Equal(expected.GetProperty("std").GetDouble(), values.std().item<double>(), 1e-4);
+            Assert.Equal(expected.GetProperty("max").GetDouble(), values.max().item<double>(), 1e-3);
+        }
+
+        Assert.Equal(5, number);
+    }
+
+    [Fact]
+    public void S3DGolden_FullSizeClip_HasTheExpectedShapes()
+    {
+        using var scope = NewDisposeScope();
+        var expected = new GoldenCase(GoldenFolder.Require("s3d")).Root.GetProperty("expected").GetProperty("shapes_3x32x128x128");
+        using var network = (S3D)BackboneFactory.Create("S3D");
+        network.eval();
+        using var frozen = no_grad();
+        var shapes = network.Blocks(zeros([1, 3, 32, 128, 128])).Select(map => map.shape).ToArray();
+        Assert.Equal(expected.EnumerateArray().Select(shape => shape.EnumerateArray().Select(d => d.GetInt64()).ToArray()), shapes);
+    }
+
+    [Fact]
+    public void S3DGolden_HeadOutput_Matches()
+    {
+        using var scope = NewDisposeScope();
+        var golden = new GoldenCase(GoldenFolder.Require("s3d"));
+        using var network = Load();
+        using var encoder = VideoEncoder.Create("S3D");
+        encoder.Backbone.load_state_dict(network.state_dict());
+        encoder.eval();
+        using (no_grad())
+        {
+            var o1 = arange(1024, ScalarType.Float64);
+            var o2 = arange(128, ScalarType.Float64);
+            Set("head.0.weight", (1.0 + (0.37 * o1.unsqueeze(1)) + (0.11 * o1.unsqueeze(0))).sin() * 0.05);
+            Set("head.0.bias", o1.cos() * 0.01);
+            Set("head.2.weight", (2.0 + (0.37 * o2.unsqueeze(1)) + (0.11 * o1.unsqueeze(0))).sin() * 0.05);
+            Set("head.2.bias", o2.cos() * 0.01);
+            var pooled = encoder.Backbone.Features(golden.Tensor("input_2x3x16x64x64"));
+            Assert.InRange(Close.RelativeError(encoder.Head.forward(pooled), golden.Tensor("eval_head_out")), 0, 1e-4);
+            Assert.InRange(Close.RelativeError(encoder.forward(golden.Tensor("input_2x3x16x64x64")), golden.Tensor("eval_head_out_normalized")), 0, 1e-4);
+        }
+
+        void Set(string name, Tensor values)
+        {
+            var target = encoder.state_dict()[name];
+            target.copy_(values.to_type(ScalarType.Float32).view(target.shape));
+        }
+    }
+
+    [Fact]
+    public void S3DGolden_ParameterCounts_Match()
+    {
+        var expected = new GoldenCase(GoldenFolder.Require("s3d")).Root.GetProperty("expected");
+        using var plain = BackboneFactory.Create("S3D");
+        using var gated = BackboneFactory.Create("S3DG");
+        Assert.Equal(expected.GetProperty("n_params_s3d").GetInt64(), plain.parameters().Sum(p => p.numel()));
+        Assert.Equal(expected.GetProperty("n_params_s3dg").GetInt64(), gated.parameters().Sum(p => p.numel()));
+    }
+
+    private static Backbone Load()
+    {
+        var path = GoldenFolder.Require("s3d_weights.json");
+        using var document = JsonDocument.Parse(File.ReadAllText(path));
+        var bytes = File.ReadAllBytes(Path.Combine(Path.GetDirectoryName(path)!, document.RootElement.GetProperty("file").GetString()!));
+        var network = BackboneFactory.Create("S3D");
+        var state = network.state_dict();
+        var left = state.Keys.Where(name => !name.EndsWith("num_batches_tracked", StringComparison.Ordinal)).ToHashSet();
+        using var frozen = no_grad();
+        foreach (var entry in document.RootElement.GetProperty("entries").EnumerateArray())
+        {
+            var name = entry.GetProperty("name").GetString()!;
+            long[] shape = [.. entry.GetProperty("shape").EnumerateArray().Select(d => d.GetInt64())];
+            var count = entry.GetProperty("count").GetInt32();
+            using var values = GoldenCase.FromBytes(bytes.AsSpan(entry.GetProperty("offset").GetInt32(), count * 4).ToArray(), "float32", shape);
+            Assert.Equal(shape, state[name].shape);
+            state[name].copy_(values);
+            Assert.True(left.Remove(name), name);
+        }
+
+        Assert.Empty(left);
+        return network;
+    }
+}
