@@ -1,24 +1,7 @@
 // Why this exists: linear probe, fine-tuning and two-stream fusion all classify videos; their accuracies, confusion and predictions have one form.
-using System.Text.Json.Serialization;
+using CoCLR.Core.Manifests;
 
 namespace CoCLR.Core.Results;
-
-/// <summary>How the epoch of a classifier was chosen (method.md part 2); printed with every number.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<EpochSelection>))]
-public enum EpochSelection
-{
-    /// <summary>The last epoch: nothing is chosen.</summary>
-    [JsonStringEnumMemberName("last")]
-    Last,
-
-    /// <summary>The best epoch on a part of the training videos that was held out (whole source groups).</summary>
-    [JsonStringEnumMemberName("holdout")]
-    Holdout,
-
-    /// <summary>The best epoch on the test set, as the reference code does: optimistic, always marked.</summary>
-    [JsonStringEnumMemberName("test")]
-    Test,
-}
 
 /// <summary>How one test video was classified.</summary>
 public sealed record Prediction
@@ -90,7 +73,7 @@ public sealed record ProbeResult : Outcome
     public required Accuracy Accuracy { get; init; }
 
     /// <summary>How the epoch was chosen.</summary>
-    public required EpochSelection Selection { get; init; }
+    public required Selection Selection { get; init; }
 
     /// <summary>The epoch whose classifier is reported, counted from 1.</summary>
     public required int Epoch { get; init; }
@@ -118,7 +101,7 @@ public sealed record FineTuneResult : Outcome
     public required Accuracy Accuracy { get; init; }
 
     /// <summary>How the epoch was chosen.</summary>
-    public required EpochSelection Selection { get; init; }
+    public required Selection Selection { get; init; }
 
     /// <summary>The epoch whose network is reported, counted from 1.</summary>
     public required int Epoch { get; init; }
@@ -140,7 +123,7 @@ public sealed record FusionResult : Outcome
     public Accuracy? Probe { get; init; }
 
     /// <summary>How the fused probes' epochs were chosen; the more optimistic of the two.</summary>
-    public EpochSelection Selection { get; init; }
+    public Selection Selection { get; init; }
 
     /// <summary>Fine-tuned networks fused, or null when they were not trained.</summary>
     public Accuracy? FineTune { get; init; }

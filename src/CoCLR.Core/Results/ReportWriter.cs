@@ -1,6 +1,7 @@
 // Why this exists: the same table is printed on a terminal, kept as Markdown and exported as CSV; its columns, marks and footnotes are decided once.
 using System.Globalization;
 using System.Text;
+using CoCLR.Core.Manifests;
 
 namespace CoCLR.Core.Results;
 
@@ -146,18 +147,18 @@ public static class ReportWriter
     private static string[] Notes(ReportRow[] rows)
     {
         var notes = new List<string> { "All measures in percent." };
-        var selections = rows.SelectMany(r => new[] { r.ProbeSelection, r.FineTuneSelection }).OfType<EpochSelection>().Distinct().Order();
+        var selections = rows.SelectMany(r => new[] { r.ProbeSelection, r.FineTuneSelection }).OfType<Selection>().Distinct().Order();
         foreach (var selection in selections)
         {
             notes.Add(selection switch
             {
-                EpochSelection.Last => "The epoch of a classifier is the last one.",
-                EpochSelection.Holdout => "‡ The epoch of the classifier was chosen on a held-out part of the training set.",
+                Selection.Last => "The epoch of a classifier is the last one.",
+                Selection.Holdout => "‡ The epoch of the classifier was chosen on a held-out part of the training set.",
                 _ => "† The epoch of the classifier was chosen on the test set, as the reference code does: optimistic.",
             });
         }
 
-        if (rows.Any(r => r.Gallery == GalleryMode.OneClip))
+        if (rows.Any(r => r.Gallery == Gallery.OneClip))
         {
             notes.Add("Retrieval: one random clip stands for a gallery video, as in the reference code.");
         }
@@ -165,10 +166,10 @@ public static class ReportWriter
         return [.. notes];
     }
 
-    private static string Mark(EpochSelection? selection) => selection switch
+    private static string Mark(Selection? selection) => selection switch
     {
-        EpochSelection.Test => " †",
-        EpochSelection.Holdout => " ‡",
+        Selection.Test => " †",
+        Selection.Holdout => " ‡",
         _ => "",
     };
 

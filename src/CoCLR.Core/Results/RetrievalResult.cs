@@ -1,20 +1,7 @@
 // Why this exists: nearest-neighbour retrieval is the paper's second measure of a representation; its recalls and what to look at have one form.
-using System.Text.Json.Serialization;
+using CoCLR.Core.Manifests;
 
 namespace CoCLR.Core.Results;
-
-/// <summary>What stands for a gallery video.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<GalleryMode>))]
-public enum GalleryMode
-{
-    /// <summary>The mean over all sliding clips.</summary>
-    [JsonStringEnumMemberName("allClips")]
-    AllClips,
-
-    /// <summary>One random clip, as in the reference code (method.md 1e).</summary>
-    [JsonStringEnumMemberName("oneClip")]
-    OneClip,
-}
 
 /// <summary>Share of the queries that have a video of their class among the k nearest.</summary>
 public sealed record Recall
@@ -35,7 +22,7 @@ public sealed record RetrievalResult : Outcome
     /// <summary>R@1, 5, 10, 20, 50; empty without labels.</summary>
     public required Recall[] Recalls { get; init; }
 
-    /// <summary>Mean over the queries of the average precision of the whole ranking, or null without labels.</summary>
+    /// <summary>Mean over the queries of the average precision of the whole ranking; null without labels and for galleries above 20,000 videos.</summary>
     public double? MeanAveragePrecision { get; init; }
 
     /// <summary>R@1 of each class, by class index; null for a class without queries; empty without labels.</summary>
@@ -51,7 +38,7 @@ public sealed record RetrievalResult : Outcome
     public required int GallerySize { get; init; }
 
     /// <summary>What stands for a gallery video.</summary>
-    public required GalleryMode Gallery { get; init; }
+    public required Gallery Gallery { get; init; }
 
     /// <summary>The artifact with every query's neighbours, relative to the stage's folder.</summary>
     public string? NeighboursFile { get; init; }
@@ -89,10 +76,10 @@ public sealed record QueryNeighbours
     /// <summary>The query's class name, or null when unknown.</summary>
     public string? Class { get; init; }
 
-    /// <summary>Rank of the first neighbour of the query's class in the whole gallery, counted from 1; null without one.</summary>
+    /// <summary>Rank of the first neighbour of the query's class in the gallery (the first 1000 of a gallery above 20,000 videos), counted from 1; null without one.</summary>
     public int? FirstHit { get; init; }
 
-    /// <summary>Average precision of the whole ranking, or null without labels.</summary>
+    /// <summary>Average precision of the whole ranking; null without labels and for galleries above 20,000 videos.</summary>
     public double? AveragePrecision { get; init; }
 
     /// <summary>The nearest gallery videos, nearest first.</summary>

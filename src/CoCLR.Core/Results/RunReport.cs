@@ -1,10 +1,10 @@
 // Why this exists: a run ends with one table in the form of the paper's Table 1; this gathers the stages' results into its rows, purely.
 using System.Text.Json.Serialization;
+using CoCLR.Core.Manifests;
 
 namespace CoCLR.Core.Results;
 
 /// <summary>What a row of the table stands for.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<ReportRowKind>))]
 public enum ReportRowKind
 {
     /// <summary>A learned representation.</summary>
@@ -45,7 +45,7 @@ public sealed record ReportRow
     public double? LinearProbeTop5 { get; init; }
 
     /// <summary>How the probe's epoch was chosen.</summary>
-    public EpochSelection? ProbeSelection { get; init; }
+    public Selection? ProbeSelection { get; init; }
 
     /// <summary>The probe's epoch, counted from 1.</summary>
     public int? ProbeEpoch { get; init; }
@@ -60,13 +60,13 @@ public sealed record ReportRow
     public double? FineTune { get; init; }
 
     /// <summary>How the fine-tuned network's epoch was chosen.</summary>
-    public EpochSelection? FineTuneSelection { get; init; }
+    public Selection? FineTuneSelection { get; init; }
 
     /// <summary>Retrieval recalls.</summary>
     public Recall[] Recalls { get; init; } = [];
 
     /// <summary>What stood for a gallery video.</summary>
-    public GalleryMode? Gallery { get; init; }
+    public Gallery? Gallery { get; init; }
 }
 
 /// <summary>A stage in the report's list.</summary>

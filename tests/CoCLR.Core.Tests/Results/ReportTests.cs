@@ -1,4 +1,5 @@
 // Why this exists: the table at the end of a run is what people believe; its rows, marks and footnotes are tested as they are printed.
+using CoCLR.Core.Manifests;
 using CoCLR.Core.Results;
 
 namespace CoCLR.Core.Tests.Results;
@@ -86,19 +87,19 @@ public class ReportTests
             Stage = "", View = "rgb", Method = "CoCLR", DataSet = "synthetic", Split = "1", EpochsTrained = 500, Seed = 7, Device = "CPU", WallSeconds = 20,
             Outcome = new PretrainResult { Epochs = 100, Steps = 10, Loss = 1, PretextTop1 = 0.5 },
         };
-        var retrieval = new RetrievalResult { Recalls = Recalls, Queries = 80, GallerySize = 300, Gallery = GalleryMode.AllClips };
+        var retrieval = new RetrievalResult { Recalls = Recalls, Queries = 80, GallerySize = 300, Gallery = Gallery.AllClips };
         return
         [
-            common with { Stage = "probe-rgb", Outcome = Probe(0.702, EpochSelection.Last, new KnnAccuracy { K = 20, Vote = "weighted", Top1 = 0.61, Top5 = 0.9 }) },
+            common with { Stage = "probe-rgb", Outcome = Probe(0.702, Selection.Last, new KnnAccuracy { K = 20, Vote = "weighted", Top1 = 0.61, Top5 = 0.9 }) },
             common with { Stage = "retrieve-rgb", Outcome = retrieval },
-            common with { Stage = "probe-flow", View = "flow", Outcome = Probe(0.687, EpochSelection.Last) },
-            common with { Stage = "fuse", View = "two-stream", Outcome = new FusionResult { Probe = Probe(0.721, EpochSelection.Last).Accuracy, Retrieval = retrieval } },
+            common with { Stage = "probe-flow", View = "flow", Outcome = Probe(0.687, Selection.Last) },
+            common with { Stage = "fuse", View = "two-stream", Outcome = new FusionResult { Probe = Probe(0.721, Selection.Last).Accuracy, Retrieval = retrieval } },
             common with { Stage = "cycle-1-rgb" },
-            common with { Stage = "probe-rgb", Method = "Random features", Outcome = Probe(0.2, EpochSelection.Test) },
+            common with { Stage = "probe-rgb", Method = "Random features", Outcome = Probe(0.2, Selection.Test) },
         ];
     }
 
-    private static ProbeResult Probe(double top1, EpochSelection selection, params KnnAccuracy[] knn) => new()
+    private static ProbeResult Probe(double top1, Selection selection, params KnnAccuracy[] knn) => new()
     {
         Mode = "features",
         Accuracy = new Accuracy { Top1 = top1, Top5 = 1, Chance = 0.25, Videos = 80, ClassNames = ["a", "b", "c", "d"], PerClass = [1, null, 0, 0.5], Confusion = [[1]] },

@@ -1,0 +1,99 @@
+// Why this exists: files of a run appear whole or not at all; a kill, a full disk or a second reader never meets half of one.
+using System.Text;
+using CoCLR.Core;
+
+namespace CoCLR.Engine;
+
+/// <summary>Writes a file under a temporary name beside it, flushes it to the disk, then renames it.</summary>
+public static class WholeFile
+{
+    /// <summary>Writes a file; the folder is made where it is missing, an older file is replaced.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="write">Writes the content.</param>
+    /// <exception cref="UserErrorException">The disk is full or the folder cannot be written (1).</exception>
+    public static void Write(string path, Action<Stream> write)
+    {
+        ArgumentNullException.ThrowIfNull(write);
+        var temporary = TemporaryName(path);
+        try
+        {
+            using (var stream = Open(path, temporary))
+            {
+                write(stream);
+                stream.Flush(flushToDisk: true);
+            }
+
+            File.Move(temporary, path, overwrite: true);
+        }
+        catch (Exception e)
+        {
+            Discard(temporary);
+            if (e is IOException or UnauthorizedAccessException)
+            {
+                throw Failed(path, e);
+            }
+
+            throw;
+        }
+    }
+
+    /// <summary>As <see cref="Write"/>, for writers that are asynchronous.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="write">Writes the content.</param>
+    /// <exception cref="UserErrorException">The disk is full or the folder cannot be written (1).</exception>
+    public static async Task WriteAsync(string path, Func<Stream, Task> write)
+    {
+        ArgumentNullException.ThrowIfNull(write);
+        var temporary = TemporaryName(path);
+        try
+        {
+            var stream = Open(path, temporary);
+            await using (stream.ConfigureAwait(false))
+            {
+                await write(stream).ConfigureAwait(false);
+                stream.Flush(flushToDisk: true);
+            }
+
+            File.Move(temporary, path, overwrite: true);
+        }
+        catch (Exception e)
+        {
+            Discard(temporary);
+            if (e is IOException or UnauthorizedAccessException)
+            {
+                throw Failed(path, e);
+            }
+
+            throw;
+        }
+    }
+
+    /// <summary>Writes UTF-8 text without a byte order mark.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="text">The content.</param>
+    /// <exception cref="UserErrorException">The disk is full or the folder cannot be written (1).</exception>
+    public static void WriteText(string path, string text) => Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(text)));
+
+    private static string TemporaryName(string path) => $"{path}.{Environment.ProcessId:x}-{Guid.NewGuid().ToString("N")[..8]}.tmp";
+
+    private static FileStream Open(string path, string temporary)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
+        return new FileStream(temporary, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.Read, 1 << 16);
+    }
+
+    private static UserErrorException Failed(string path, Exception e) =>
+        new($"{path} cannot be written: {e.Message} Free space there or choose another folder, then start again.", ExitCodes.Failed, e);
+
+    private static void Discard(string temporary)
+    {
+        try
+        {
+            File.Delete(temporary);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // The first error is the one to tell; a stray temporary file harms nobody.
+        }
+    }
+}
