@@ -16,14 +16,19 @@ public sealed class S3D : Backbone
     /// <summary>Makes the network with weights ~ Normal(0, 0.01), batch norm weight 1 and bias 0.</summary>
     /// <param name="generator">Draws the weights.</param>
     /// <param name="gating">Adds self-gating (S3D-G).</param>
-    /// <param name="divisor">Divides every channel count; 1 is the paper's width.</param>
+    /// <param name="width">Factor on every channel count; 1 is the paper's width.</param>
     /// <param name="architecture">Name that checkpoints carry.</param>
-    internal S3D(Generator generator, bool gating = false, int divisor = 1, string? architecture = null)
-        : base(architecture ?? (gating ? "S3DG" : "S3D"), 1024 / divisor)
+    internal S3D(Generator generator, bool gating = false, double width = 1, string? architecture = null)
+        : base(architecture ?? (gating ? "S3DG" : "S3D"), (2 * Scaled(384, width)) + (2 * Scaled(128, width)))
     {
-        int C(int channels) => channels / divisor;
-        SepInception Mixed(int input, int b0, int b1a, int b1b, int b2a, int b2b, int b3)
-            => new(generator, C(input), C(b0), C(b1a), C(b1b), C(b2a), C(b2b), C(b3), gating);
+        int C(int channels) => Scaled(channels, width);
+        var last = C(192);
+        SepInception Mixed(int b0, int b1a, int b1b, int b2a, int b2b, int b3)
+        {
+            var mixed = new SepInception(generator, last, C(b0), C(b1a), C(b1b), C(b2a), C(b2b), C(b3), gating);
+            last = mixed.OutputChannels;
+            return mixed;
+        }
 
         var named = new (string? Name, nn.Module<Tensor, Tensor> Module)[]
         {
@@ -32,17 +37,17 @@ public sealed class S3D : Backbone
             ("Conv_2b", new BasicConv3d(generator, C(64), C(64))),
             ("Conv_2c", new STConv3d(generator, C(64), C(192), kernel: 3)),
             (null, new MaxPool((1, 3, 3), (1, 2, 2), (0, 1, 1))),
-            ("Mixed_3b", Mixed(192, 64, 96, 128, 16, 32, 32)),
-            ("Mixed_3c", Mixed(256, 128, 128, 192, 32, 96, 64)),
+            ("Mixed_3b", Mixed(64, 96, 128, 16, 32, 32)),
+            ("Mixed_3c", Mixed(128, 128, 192, 32, 96, 64)),
             (null, new MaxPool((3, 3, 3), (2, 2, 2), (1, 1, 1))),
-            ("Mixed_4b", Mixed(480, 192, 96, 208, 16, 48, 64)),
-            ("Mixed_4c", Mixed(512, 160, 112, 224, 24, 64, 64)),
-            ("Mixed_4d", Mixed(512, 128, 128, 256, 24, 64, 64)),
-            ("Mixed_4e", Mixed(512, 112, 144, 288, 32, 64, 64)),
-            ("Mixed_4f", Mixed(528, 256, 160, 320, 32, 128, 128)),
+            ("Mixed_4b", Mixed(192, 96, 208, 16, 48, 64)),
+            ("Mixed_4c", Mixed(160, 112, 224, 24, 64, 64)),
+            ("Mixed_4d", Mixed(128, 128, 256, 24, 64, 64)),
+            ("Mixed_4e", Mixed(112, 144, 288, 32, 64, 64)),
+            ("Mixed_4f", Mixed(256, 160, 320, 32, 128, 128)),
             (null, new MaxPool((2, 2, 2), (2, 2, 2), (0, 0, 0))),
-            ("Mixed_5b", Mixed(832, 256, 160, 320, 32, 128, 128)),
-            ("Mixed_5c", Mixed(832, 384, 192, 384, 48, 128, 128)),
+            ("Mixed_5b", Mixed(256, 160, 320, 32, 128, 128)),
+            ("Mixed_5c", Mixed(384, 192, 384, 48, 128, 128)),
         };
         foreach (var (name, module) in named)
         {
@@ -55,9 +60,7 @@ public sealed class S3D : Backbone
         _stages = [.. named.Select(stage => stage.Module)];
     }
 
-    /// <summary>The same shape at a quarter of the width (feature size 256): trains in minutes on two processor cores.</summary>
-    /// <param name="generator">Draws the weights.</param>
-    internal static S3D Mini(Generator generator) => new(generator, divisor: 4, architecture: "S3DMini");
+    private static int Scaled(int channels, double width) => Math.Max(1, (int)Math.Round(channels * width));
 
     /// <summary>[B,3,T,H,W] to [B,F,T/8,H/32,W/32].</summary>
     /// <param name="input">Normalised clips; T at least 8, H and W at least 32.</param>
@@ -110,6 +113,7 @@ internal sealed class SepInception : NamedModule
             nn.Sequential(new MaxPool((3, 3, 3), (1, 1, 1), (1, 1, 1)), new BasicConv3d(generator, input, b3)),
         ];
         int[] channels = [b0, b1b, b2b, b3];
+        OutputChannels = channels.Sum();
         _gates = gating ? [.. channels.Select(c => new SelfGating(generator, c))] : [];
         for (var i = 0; i < _branches.Length; i++)
         {
@@ -121,6 +125,9 @@ internal sealed class SepInception : NamedModule
             register_module($"gating_b{i}", _gates[i]);
         }
     }
+
+    /// <summary>Channels of the joined branches.</summary>
+    public int OutputChannels { get; }
 
     public override Tensor forward(Tensor input)
     {

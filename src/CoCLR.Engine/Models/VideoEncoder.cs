@@ -72,10 +72,11 @@ public sealed class VideoEncoder : NamedModule
     /// <param name="dim">Length of the embedding; 128 in the paper.</param>
     /// <param name="seed">Seed of the weights.</param>
     /// <param name="device">Where the weights live; the processor by default.</param>
+    /// <param name="width">Factor on the channel counts of S3DMini.</param>
     /// <exception cref="Core.UserErrorException">The backbone's name is not known (exit 78).</exception>
-    public static VideoEncoder Create(string backbone, int dim = 128, long seed = 0, Device? device = null)
+    public static VideoEncoder Create(string backbone, int dim = 128, long seed = 0, Device? device = null, double width = 0.25)
     {
-        var network = BackboneFactory.Create(backbone, seed);
+        var network = BackboneFactory.Create(backbone, seed, width: width);
         using var generator = new Generator((ulong)seed ^ 0x9E3779B97F4A7C15UL, CPU);
         var encoder = new VideoEncoder(network, new ProjectionHead(generator, network.FeatureSize, dim));
         return device is null || device.type == DeviceType.CPU ? encoder : (VideoEncoder)encoder.to(device);

@@ -41,12 +41,10 @@ internal static unsafe class ParameterKernels
         var take = (float)(1 - momentum);
         ForEachChunk(keys, queries, null, null, (key, query, _, _, count) =>
         {
-            var keepV = new Vector<float>(keep);
-            var takeV = new Vector<float>(take);
             var i = 0;
             for (; i <= count - Vector<float>.Count; i += Vector<float>.Count)
             {
-                ((*(Vector<float>*)(key + i) * keepV) + (*(Vector<float>*)(query + i) * takeV)).Store(key + i);
+                ((Vector.Load(key + i) * keep) + (Vector.Load(query + i) * take)).Store(key + i);
             }
 
             for (; i < count; i++)
@@ -58,6 +56,37 @@ internal static unsafe class ParameterKernels
 
     /// <summary>True for a tensor whose memory a kernel may walk: contiguous float on the processor.</summary>
     public static bool IsPlain(Tensor tensor) => tensor.device_type == DeviceType.CPU && tensor.dtype == ScalarType.Float32 && tensor.is_contiguous();
+
+    /// <summary>Σ x² in double precision over plain tensors, added up in a fixed order.</summary>
+    public static double SumOfSquares(Tensor[] tensors)
+    {
+        var work = tensors.SelectMany(tensor =>
+        {
+            var (address, count) = (Address(tensor), tensor.numel());
+            return Enumerable.Range(0, (int)((count + Chunk - 1) / Chunk)).Select(i => (Start: address + ((nint)i * Chunk * sizeof(float)), Count: (int)Math.Min(Chunk, count - ((long)i * Chunk))));
+        }).ToArray();
+        var sums = new double[work.Length];
+        CpuParallel.For(work.Length, i =>
+        {
+            var x = (float*)work[i].Start;
+            var wide = Vector<double>.Zero;
+            var j = 0;
+            for (; j <= work[i].Count - Vector<float>.Count; j += Vector<float>.Count)
+            {
+                Vector.Widen(Vector.Load(x + j), out var low, out var high);
+                wide += (low * low) + (high * high);
+            }
+
+            var sum = Vector.Sum(wide);
+            for (; j < work[i].Count; j++)
+            {
+                sum += (double)x[j] * x[j];
+            }
+
+            sums[i] = sum;
+        });
+        return sums.Sum();
+    }
 
     /// <summary>Where a processor tensor's elements start; valid as long as the tensor lives.</summary>
     public static nint Address(Tensor tensor) => (nint)Unsafe.AsPointer(ref MemoryMarshal.GetReference(tensor.bytes));
