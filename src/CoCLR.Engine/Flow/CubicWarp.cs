@@ -13,7 +13,12 @@ internal sealed unsafe class CubicWarp
     /// <summary>Positions are rounded to 1/<see cref="Steps"/> pixel.</summary>
     public const int Steps = 32;
 
-    private const int Border = 4;
+    /// <summary>Zeros around the image: room for all four taps of a position that lies outside.</summary>
+    public const int Border = 4;
+
+    /// <summary>Coefficient of the cubic kernel, OpenCV's.</summary>
+    public const float Coefficient = -0.75f;
+
     private const int Channels = 4;
 
     // Added to a float of small size it leaves the rounded integer in the low bits.
@@ -112,7 +117,7 @@ internal sealed unsafe class CubicWarp
 
     private static float[] Weights(float f)
     {
-        const float A = -0.75f;
+        const float A = Coefficient;
         var w0 = (((((A * (f + 1)) - (5 * A)) * (f + 1)) + (8 * A)) * (f + 1)) - (4 * A);
         var w1 = ((((A + 2) * f) - (A + 3)) * f * f) + 1;
         var w2 = ((((A + 2) * (1 - f)) - (A + 3)) * (1 - f) * (1 - f)) + 1;

@@ -30,7 +30,7 @@ public static class FlowSequence
 
         var pairs = Math.Max((gray.Length / pixels) - 1, 0);
         var flow = new float[2L * pairs * pixels];
-        var parts = Parts(pairs, options).ToArray();
+        var size = PartSize(pairs, options);
         var parallel = new ParallelOptions
         {
             MaxDegreeOfParallelism = threads > 0 ? threads : Environment.ProcessorCount,
@@ -38,14 +38,14 @@ public static class FlowSequence
         };
         Parallel.For(
             0,
-            parts.Length,
+            (pairs + size - 1) / size,
             parallel,
             () => options.CreateEstimator(width, height),
             (index, _, estimator) =>
             {
                 estimator.Reset();
-                var (start, count) = parts[index];
-                for (var frame = start; frame <= start + count; frame++)
+                var start = index * size;
+                for (var frame = start; frame <= Math.Min(start + size, pairs); frame++)
                 {
                     cancellationToken.ThrowIfCancellationRequested();
                     var pair = flow.AsSpan(2 * Math.Max(frame - 1, 0) * pixels, 2 * pixels);
@@ -58,15 +58,8 @@ public static class FlowSequence
         return flow;
     }
 
-    /// <summary>Cuts a video's pairs into parts that can be worked on apart; a warm start needs them in one piece.</summary>
-    /// <param name="pairs">Number of pairs.</param>
+    /// <summary>Pairs of a video that are worked on in one go; a warm start needs all of them.</summary>
+    /// <param name="pairs">Pairs of the video.</param>
     /// <param name="options">The options.</param>
-    internal static IEnumerable<(int Start, int Count)> Parts(int pairs, FlowOptions options)
-    {
-        var size = options.Effective.WarmStart ? Math.Max(pairs, 1) : PairsPerPart;
-        for (var start = 0; start < pairs; start += size)
-        {
-            yield return (start, Math.Min(size, pairs - start));
-        }
-    }
+    internal static int PartSize(int pairs, FlowOptions options) => options.Effective.WarmStart ? Math.Max(pairs, 1) : PairsPerPart;
 }

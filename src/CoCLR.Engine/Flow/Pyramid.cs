@@ -116,7 +116,7 @@ internal sealed unsafe class Resampler
         }
     }
 
-    private static (int[] Index, float[] Fraction) Weights(int from, int to, double step)
+    internal static (int[] Index, float[] Fraction) Weights(int from, int to, double step)
     {
         var index = new int[to];
         var fraction = new float[to];
