@@ -4,6 +4,7 @@ using System.IO.Hashing;
 using System.IO.MemoryMappedFiles;
 using System.Text.Json;
 using CoCLR.Core;
+using CoCLR.Engine.Video.Loading;
 
 namespace CoCLR.Engine.Video;
 
@@ -16,7 +17,7 @@ namespace CoCLR.Engine.Video;
 /// <see cref="ClipStoreVideo"/> a line) and the data files `frames-NNN.bin`. A view has a header and an index of its own and the data of
 /// another folder, so that other labels or splits cost no second decoding. Spans point into the mapping: do not use them after <see cref="Dispose"/>.
 /// </remarks>
-public sealed unsafe class ClipStore : IDisposable
+public sealed unsafe class ClipStore : IClipSource, IDisposable
 {
     internal const string HeaderName = "store.json";
     internal const string IndexName = "index.jsonl";
@@ -51,6 +52,10 @@ public sealed unsafe class ClipStore : IDisposable
 
     /// <summary>Number of videos.</summary>
     public int Count => _videos.Length;
+
+    /// <inheritdoc/>
+    public (int Frames, int Height, int Width, int Channels) Shape(int videoIndex) =>
+        (_videos[videoIndex].Frames, _videos[videoIndex].Height, _videos[videoIndex].Width, Channels);
 
     /// <summary>All frames of all videos.</summary>
     public long TotalFrames => _videos.Sum(video => (long)video.Frames);

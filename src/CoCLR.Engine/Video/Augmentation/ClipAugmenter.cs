@@ -13,6 +13,7 @@ namespace CoCLR.Engine.Video.Augmentation;
 /// </summary>
 public sealed unsafe class ClipAugmenter : IDisposable
 {
+    private const byte FlowRed = 128;
     private readonly bool _vectors;
     private byte* _memory;
     private long _memoryBytes;
@@ -36,15 +37,15 @@ public sealed unsafe class ClipAugmenter : IDisposable
     /// <param name="frames">Frame numbers of the clip, T of them; a number may repeat (left padding).</param>
     /// <param name="transform">What to do; the crop lies within the source's frames.</param>
     /// <param name="size">Side S of the output.</param>
-    /// <param name="flow">True for flow images (R = 128, G = v, B = u): a flip may negate u.</param>
+    /// <param name="flow">True for flow: a flip may negate u. Two channels are u and v and become the image R = 128, G = v, B = u; three are that image.</param>
     /// <param name="target">Contiguous float32 [3, T, S, S].</param>
-    /// <exception cref="ArgumentException">The crop lies outside the frame, or the frames are not RGB.</exception>
+    /// <exception cref="ArgumentException">The crop lies outside the frame, or frames have neither 2 nor 3 channels.</exception>
     public void Apply(IClipSource source, int video, ReadOnlySpan<int> frames, in ClipTransform transform, int size, bool flow, float* target)
     {
         var (_, height, width, channels) = source.Shape(video);
-        if (channels != 3)
+        if (channels is not (2 or 3))
         {
-            throw new ArgumentException($"Frames have {channels} channels, 3 are needed.", nameof(source));
+            throw new ArgumentException($"Frames have {channels} channels, 3 (RGB) or 2 (flow) are needed.", nameof(source));
         }
 
         var work = Prepare(transform, width, height, size);
@@ -65,7 +66,7 @@ public sealed unsafe class ClipAugmenter : IDisposable
 
             fixed (byte* pixels = source.Frame(video, frames[t]))
             {
-                Resize(pixels, width, height, transform, size, work);
+                Resize(pixels, width, height, channels, transform, size, work);
             }
 
             Recolor(transform, size, flow, t, ref work);
@@ -76,7 +77,7 @@ public sealed unsafe class ClipAugmenter : IDisposable
     }
 
     /// <summary>Augments one frame to bytes, before normalisation.</summary>
-    /// <param name="frame">height x width x 3 bytes.</param>
+    /// <param name="frame">height x width x 3 bytes, or x 2 for flow.</param>
     /// <param name="width">Width of the frame.</param>
     /// <param name="height">Height of the frame.</param>
     /// <param name="transform">What to do.</param>
@@ -86,12 +87,17 @@ public sealed unsafe class ClipAugmenter : IDisposable
     /// <param name="target">S x S x 3 bytes, interleaved.</param>
     public void ApplyToBytes(ReadOnlySpan<byte> frame, int width, int height, in ClipTransform transform, int size, bool flow, int position, Span<byte> target)
     {
-        ArgumentOutOfRangeException.ThrowIfNotEqual(frame.Length, width * height * 3);
+        var channels = frame.Length / (width * height);
+        if (channels is not (2 or 3) || channels * width * height != frame.Length)
+        {
+            throw new ArgumentException($"A frame of {width} x {height} pixels cannot have {frame.Length} bytes.", nameof(frame));
+        }
+
         ArgumentOutOfRangeException.ThrowIfLessThan(target.Length, size * size * 3);
         var work = Prepare(transform, width, height, size);
         fixed (byte* pixels = frame)
         {
-            Resize(pixels, width, height, transform, size, work);
+            Resize(pixels, width, height, channels, transform, size, work);
         }
 
         Recolor(transform, size, flow, position, ref work);
@@ -110,17 +116,17 @@ public sealed unsafe class ClipAugmenter : IDisposable
         GC.SuppressFinalize(this);
     }
 
-    private void Resize(byte* pixels, int width, int height, in ClipTransform transform, int size, in Workspace work)
+    private void Resize(byte* pixels, int width, int height, int channels, in ClipTransform transform, int size, in Workspace work)
     {
         var crop = transform.Crop;
         if (transform.Via == 0)
         {
-            ResizeTo(_direct!, pixels, width, height, crop, work);
+            ResizeTo(_direct!, pixels, width, height, channels, crop, work);
             return;
         }
 
         var via = transform.Via;
-        ResizeTo(_toVia!, pixels, width, height, crop, work);
+        ResizeTo(_toVia!, pixels, width, height, channels, crop, work);
         for (var i = 0; i < via * via; i++)
         {
             work.Via[3 * i] = work.Red[i];
@@ -128,13 +134,13 @@ public sealed unsafe class ClipAugmenter : IDisposable
             work.Via[(3 * i) + 2] = work.Blue[i];
         }
 
-        ResizeTo(_fromVia!, work.Via, via, via, new CropBox(0, 0, via, via), work);
+        ResizeTo(_fromVia!, work.Via, via, via, 3, new CropBox(0, 0, via, via), work);
     }
 
-    private void ResizeTo(ResizePlan plan, byte* pixels, int width, int height, CropBox crop, in Workspace work)
+    private void ResizeTo(ResizePlan plan, byte* pixels, int width, int height, int channels, CropBox crop, in Workspace work)
     {
         var stride = plan.Stride;
-        var rowBytes = width * 3;
+        var rowBytes = width * channels;
         var end = pixels + ((long)height * rowBytes);
         var green = work.Rows + (stride * (crop.Height + 1));
         var blue = green + (stride * (crop.Height + 1));
@@ -144,8 +150,8 @@ public sealed unsafe class ClipAugmenter : IDisposable
         {
             for (var y = 0; y < crop.Height; y++)
             {
-                var row = pixels + ((long)(crop.Y + y) * rowBytes) + (crop.X * 3);
-                var used = crop.Width * 3;
+                var row = pixels + ((long)(crop.Y + y) * rowBytes) + (crop.X * channels);
+                var used = crop.Width * channels;
                 if (row + used + plan.ReadAhead > end)
                 {
                     // The kernels read a little past the crop; at the end of the frame they get a copy of the row.
@@ -156,21 +162,29 @@ public sealed unsafe class ClipAugmenter : IDisposable
                 var at = y * stride;
                 if (vectors)
                 {
-                    ResampleKernels.HorizontalAvx2(row, offsets, packed, plan.Blocks, plan.Horizontal.Precision, plan.OutputSize, work.Rows + at, green + at, blue + at);
+                    ResampleKernels.HorizontalAvx2(row, channels, offsets, packed, plan.Blocks, plan.Horizontal.Precision, plan.OutputSize, work.Rows + at, green + at, blue + at);
                 }
                 else
                 {
-                    ResampleKernels.HorizontalPortable(row, offsets, packed, plan.Blocks, plan.Horizontal.Precision, plan.OutputSize, work.Rows + at, green + at, blue + at);
+                    ResampleKernels.HorizontalPortable(row, channels, offsets, packed, plan.Blocks, plan.Horizontal.Precision, plan.OutputSize, work.Rows + at, green + at, blue + at);
                 }
             }
         }
 
-        VerticalPass(plan, work.Rows, work.Red, vectors);
+        var area = plan.OutputSize * plan.OutputSize;
+        if (channels == 3)
+        {
+            VerticalPass(plan, work.Rows, work.Red, vectors);
+        }
+        else
+        {
+            new Span<byte>(work.Red, area).Fill(FlowRed);
+        }
+
         VerticalPass(plan, green, work.Green, vectors);
         VerticalPass(plan, blue, work.Blue, vectors);
 
         // The mean luma is taken over whole vectors: what lies behind the last pixel must be black.
-        var area = plan.OutputSize * plan.OutputSize;
         new Span<byte>(work.Red + area, ColorKernels.Slack).Clear();
         new Span<byte>(work.Green + area, ColorKernels.Slack).Clear();
         new Span<byte>(work.Blue + area, ColorKernels.Slack).Clear();

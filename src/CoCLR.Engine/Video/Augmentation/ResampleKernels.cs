@@ -35,13 +35,18 @@ internal static unsafe class ResampleKernels
         return packed;
     }
 
-    /// <summary>One row of interleaved RGB to three rows of planes.</summary>
+    /// <summary>One row of interleaved RGB, or of flow as u and v, to three rows of planes; flow becomes green = v and blue = u, and red is left black.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void HorizontalAvx2(byte* source, int* offsets, short* packed, int blocks, int precision, int outputs, byte* red, byte* green, byte* blue)
+    public static void HorizontalAvx2(byte* source, int channels, int* offsets, short* packed, int blocks, int precision, int outputs, byte* red, byte* green, byte* blue)
     {
-        var spread = Vector256.Create(
-            (byte)0, 255, 3, 255, 1, 255, 4, 255, 2, 255, 5, 255, 255, 255, 255, 255,
-            6, 255, 9, 255, 7, 255, 10, 255, 8, 255, 11, 255, 255, 255, 255, 255);
+        var spread = channels == 3
+            ? Vector256.Create(
+                (byte)0, 255, 3, 255, 1, 255, 4, 255, 2, 255, 5, 255, 255, 255, 255, 255,
+                6, 255, 9, 255, 7, 255, 10, 255, 8, 255, 11, 255, 255, 255, 255, 255)
+            : Vector256.Create(
+                (byte)255, 255, 255, 255, 1, 255, 3, 255, 0, 255, 2, 255, 255, 255, 255, 255,
+                255, 255, 255, 255, 5, 255, 7, 255, 4, 255, 6, 255, 255, 255, 255, 255);
+        var step = 4 * channels;
         var gather = Vector128.Create((byte)0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
         var half = Vector256.Create(1 << (precision - 1));
         var shift = Vector128.CreateScalarUnsafe(precision);
@@ -53,10 +58,10 @@ internal static unsafe class ResampleKernels
             var sum1 = Vector256<int>.Zero;
             var sum2 = Vector256<int>.Zero;
             var sum3 = Vector256<int>.Zero;
-            var from0 = source + (3 * offsets[x]);
-            var from1 = source + (3 * offsets[x + 1]);
-            var from2 = source + (3 * offsets[x + 2]);
-            var from3 = source + (3 * offsets[x + 3]);
+            var from0 = source + (channels * offsets[x]);
+            var from1 = source + (channels * offsets[x + 1]);
+            var from2 = source + (channels * offsets[x + 2]);
+            var from3 = source + (channels * offsets[x + 3]);
             var taps = packed + (x * stride);
             for (var block = 0; block < blocks; block++)
             {
@@ -64,10 +69,10 @@ internal static unsafe class ResampleKernels
                 sum1 += Avx2.MultiplyAddAdjacent(Avx2.Shuffle(Avx2.BroadcastVector128ToVector256(from1), spread).AsInt16(), Vector256.Load(taps + stride));
                 sum2 += Avx2.MultiplyAddAdjacent(Avx2.Shuffle(Avx2.BroadcastVector128ToVector256(from2), spread).AsInt16(), Vector256.Load(taps + (2 * stride)));
                 sum3 += Avx2.MultiplyAddAdjacent(Avx2.Shuffle(Avx2.BroadcastVector128ToVector256(from3), spread).AsInt16(), Vector256.Load(taps + (3 * stride)));
-                from0 += 12;
-                from1 += 12;
-                from2 += 12;
-                from3 += 12;
+                from0 += step;
+                from1 += step;
+                from2 += step;
+                from3 += step;
                 taps += 16;
             }
 
@@ -88,16 +93,16 @@ internal static unsafe class ResampleKernels
 
         for (; x < outputs; x++)
         {
-            HorizontalOne(source + (3 * offsets[x]), packed + (x * stride), blocks, precision, out red[x], out green[x], out blue[x]);
+            HorizontalOne(source + (channels * offsets[x]), channels, packed + (x * stride), blocks, precision, out red[x], out green[x], out blue[x]);
         }
     }
 
     /// <summary>The same without vectors of a certain machine.</summary>
-    public static void HorizontalPortable(byte* source, int* offsets, short* packed, int blocks, int precision, int outputs, byte* red, byte* green, byte* blue)
+    public static void HorizontalPortable(byte* source, int channels, int* offsets, short* packed, int blocks, int precision, int outputs, byte* red, byte* green, byte* blue)
     {
         for (var x = 0; x < outputs; x++)
         {
-            HorizontalOne(source + (3 * offsets[x]), packed + (x * blocks * 16), blocks, precision, out red[x], out green[x], out blue[x]);
+            HorizontalOne(source + (channels * offsets[x]), channels, packed + (x * blocks * 16), blocks, precision, out red[x], out green[x], out blue[x]);
         }
     }
 
@@ -149,7 +154,7 @@ internal static unsafe class ResampleKernels
         }
     }
 
-    private static void HorizontalOne(byte* from, short* packed, int blocks, int precision, out byte red, out byte green, out byte blue)
+    private static void HorizontalOne(byte* from, int channels, short* packed, int blocks, int precision, out byte red, out byte green, out byte blue)
     {
         int r = 1 << (precision - 1), g = r, b = r;
         for (var block = 0; block < blocks; block++)
@@ -157,10 +162,10 @@ internal static unsafe class ResampleKernels
             for (var tap = 0; tap < 4; tap++)
             {
                 int weight = packed[(block * 16) + ((tap >> 1) * 8) + (tap & 1)];
-                var pixel = from + (3 * ((block * 4) + tap));
+                var pixel = from + (channels * ((block * 4) + tap));
                 r += weight * pixel[0];
                 g += weight * pixel[1];
-                b += weight * pixel[2];
+                b += weight * pixel[channels == 3 ? 2 : 0];
             }
         }
 
