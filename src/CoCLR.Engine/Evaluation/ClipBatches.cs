@@ -1,0 +1,55 @@
+// Why this exists: extraction, probes and fine-tuning want batches of clips and which video each is of; where they come from is the loader's business.
+using static TorchSharp.torch;
+
+namespace CoCLR.Engine.Evaluation;
+
+/// <summary>A batch of clips. Whoever takes it from a pass disposes of it.</summary>
+public sealed class ClipBatch : IDisposable
+{
+    /// <summary>Makes a batch; it owns the tensor.</summary>
+    /// <param name="clips">[B,3,T,H,W], float, normalised, on the device of the network.</param>
+    /// <param name="videos">For each clip the row of its video in the set; the same video may be there several times (sliding clips, crops).</param>
+    public ClipBatch(Tensor clips, int[] videos)
+    {
+        Clips = clips;
+        Videos = videos;
+    }
+
+    /// <summary>[B,3,T,H,W].</summary>
+    public Tensor Clips { get; }
+
+    /// <summary>B rows of the set.</summary>
+    public int[] Videos { get; }
+
+    /// <inheritdoc/>
+    public void Dispose() => Clips.Dispose();
+}
+
+/// <summary>A set of videos as batches of clips: augmented and in random order for training, sliding clips (and crops) in order for testing.</summary>
+public interface IClipBatches
+{
+    /// <summary>N video ids.</summary>
+    IReadOnlyList<string> Ids { get; }
+
+    /// <summary>N class indices, -1 where unknown; null without labels.</summary>
+    IReadOnlyList<int>? Labels { get; }
+
+    /// <summary>Class names by class index; empty without labels.</summary>
+    IReadOnlyList<string> ClassNames { get; }
+
+    /// <summary>N source groups, or null.</summary>
+    IReadOnlyList<string>? Groups { get; }
+
+    /// <summary>Clips in one pass, for progress.</summary>
+    int ClipsInPass { get; }
+
+    /// <summary>One pass over the set.</summary>
+    /// <param name="epoch">From 1; the same epoch gives the same clips.</param>
+    /// <param name="cancellationToken">Ends the pass.</param>
+    IEnumerable<ClipBatch> Pass(int epoch, CancellationToken cancellationToken = default);
+}
+
+/// <summary>How far a pass is.</summary>
+/// <param name="Done">Clips done.</param>
+/// <param name="Total">Clips in the pass.</param>
+public readonly record struct PassProgress(int Done, int Total);
