@@ -79,6 +79,9 @@ public sealed record SchemaNode
     /// <summary>What the pattern allows, in words.</summary>
     public string? PatternMeaning { get; init; }
 
+    /// <summary>Format of a string, such as date-time.</summary>
+    public string? Format { get; init; }
+
     /// <summary>Bounds of a decimal number written as a string.</summary>
     public (double Minimum, double Maximum)? Decimal { get; init; }
 
@@ -193,6 +196,11 @@ public static class SchemaModel
         if (type == typeof(int) || type == typeof(long))
         {
             return new SchemaNode { Type = SchemaType.Integer, ClrType = type, Description = description, Minimum = bounds?.Minimum ?? 0, Maximum = bounds?.Maximum ?? int.MaxValue };
+        }
+
+        if (type == typeof(DateTimeOffset))
+        {
+            return new SchemaNode { Type = SchemaType.String, ClrType = type, Description = description, Minimum = 0, Maximum = 64, Format = "date-time" };
         }
 
         if (type.IsEnum)

@@ -1,0 +1,37 @@
+// Why this exists: what the API server refuses, with the facts that decide what to do about it.
+using System.Net;
+
+namespace CoCLR.Operator.Runtime;
+
+/// <summary>The API server refused a request.</summary>
+public sealed class ApiException : Exception
+{
+    /// <summary>Creates the error.</summary>
+    /// <param name="code">HTTP status.</param>
+    /// <param name="reason">Reason of the Status object, such as AlreadyExists.</param>
+    /// <param name="message">The server's words.</param>
+    /// <param name="retryAfter">When the server asks to come back.</param>
+    public ApiException(HttpStatusCode code, string reason, string message, TimeSpan? retryAfter = null)
+        : base($"{(int)code} {reason}: {message}")
+    {
+        Code = code;
+        Reason = reason;
+        ServerMessage = message;
+        RetryAfter = retryAfter;
+    }
+
+    /// <summary>HTTP status.</summary>
+    public HttpStatusCode Code { get; }
+
+    /// <summary>Reason of the Status object.</summary>
+    public string Reason { get; }
+
+    /// <summary>The server's words.</summary>
+    public string ServerMessage { get; }
+
+    /// <summary>When the server asks to come back.</summary>
+    public TimeSpan? RetryAfter { get; }
+
+    /// <summary>The namespace is going away: nothing can be made there any more.</summary>
+    public bool IsNamespaceTerminating => Code == HttpStatusCode.Forbidden && ServerMessage.Contains("being terminated", StringComparison.Ordinal);
+}
