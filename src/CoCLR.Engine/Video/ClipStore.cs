@@ -117,13 +117,7 @@ public sealed unsafe class ClipStore : IClipSource, IDisposable
     {
         Directory.CreateDirectory(folder);
         var data = Path.GetRelativePath(folder, Path.Combine(source.Folder, source.Header.DataFolder));
-        var placed = videos.Select(video => source.Videos[source.IndexOf(video.Id)] with
-        {
-            Label = video.Label,
-            Class = video.Class,
-            Split = video.Split,
-            Group = video.Group,
-        });
+        var placed = videos.Select(video => video.Placed(source.Videos[source.IndexOf(video.Id)]));
         WriteFinished(folder, source.Header with { DataFolder = data }, [.. placed]);
     }
 

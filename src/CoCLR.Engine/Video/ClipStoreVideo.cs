@@ -60,9 +60,16 @@ public sealed record ClipStoreVideo
     /// <summary>XXH3 (64 bits, hexadecimal) of all frame bytes.</summary>
     public string Checksum { get; init; } = "";
 
+    /// <summary>What the frames were made from (size and time of the file, checksum of the input ...): another fingerprint, other frames. May be null.</summary>
+    public string? Fingerprint { get; init; }
+
     /// <summary>Pixels of a frame.</summary>
     [JsonIgnore]
     public int Pixels => Height * Width;
+
+    // This video's labels on another's frames.
+    internal ClipStoreVideo Placed(ClipStoreVideo frames) =>
+        frames with { Label = Label, Class = Class, Split = Split, Group = Group };
 
     internal long Length(int channels) => (long)Frames * Height * Width * channels;
 }
@@ -70,7 +77,8 @@ public sealed record ClipStoreVideo
 /// <summary>A video that was left out, and why.</summary>
 /// <param name="Id">Path below the data folder.</param>
 /// <param name="Reason">In one line, with ffmpeg's own message where there is one.</param>
-public sealed record RejectedVideo(string Id, string Reason);
+/// <param name="Fingerprint">The state of the file that was tried; see <see cref="ClipStoreVideo.Fingerprint"/>.</param>
+public sealed record RejectedVideo(string Id, string Reason, string? Fingerprint = null);
 
 /// <summary>What a store as a whole says of itself (`store.json`).</summary>
 public sealed record ClipStoreHeader

@@ -12,7 +12,8 @@ namespace CoCLR.Engine.Video;
 /// <summary>
 /// Writes a <see cref="ClipStore"/>. Several videos may be written at once, each through its own <see cref="VideoWriter"/> into its own data
 /// file. Frames are written first, then a line of the journal; opened again after a kill, the writer keeps all videos whose line
-/// and frames are whole and cuts off the rest. <see cref="Complete"/> makes the store appear.
+/// and frames are whole and cuts off the rest. <see cref="Complete"/> makes the store appear. A pool that may grow, for data sets that change,
+/// is never completed itself: <see cref="CompleteView"/> makes stores that show a part of it.
 /// </summary>
 public sealed class ClipStoreWriter : IDisposable
 {
@@ -117,6 +118,18 @@ public sealed class ClipStoreWriter : IDisposable
         }
     }
 
+    /// <summary>True when there is nothing to do for this state of the video: its frames are there, or it was left out.</summary>
+    /// <param name="id">Path below the data folder.</param>
+    /// <param name="fingerprint">See <see cref="ClipStoreVideo.Fingerprint"/>.</param>
+    public bool Contains(string id, string? fingerprint)
+    {
+        lock (_gate)
+        {
+            return (_done.TryGetValue(id, out var video) && video.Fingerprint == fingerprint)
+                || (_rejected.TryGetValue(id, out var rejected) && rejected.Fingerprint == fingerprint);
+        }
+    }
+
     /// <summary>Starts a video. Dispose the result; without <see cref="VideoWriter.Commit"/> nothing of it stays.</summary>
     public VideoWriter Begin()
     {
@@ -145,13 +158,15 @@ public sealed class ClipStoreWriter : IDisposable
     /// <summary>Notes that a video is left out, so that it is not tried again.</summary>
     /// <param name="id">Path below the data folder.</param>
     /// <param name="reason">In one line.</param>
-    public void Reject(string id, string reason)
+    /// <param name="fingerprint">The state of the video that was tried.</param>
+    public void Reject(string id, string reason, string? fingerprint = null)
     {
         lock (_gate)
         {
-            var rejected = new RejectedVideo(id, reason);
+            var rejected = new RejectedVideo(id, reason, fingerprint);
             AppendLine(new JournalLine { Rejected = rejected });
             _rejected[id] = rejected;
+            _done.Remove(id);
         }
     }
 
@@ -173,6 +188,31 @@ public sealed class ClipStoreWriter : IDisposable
                     _header with { Rejected = [.. _rejected.Values.OrderBy(video => video.Id, StringComparer.Ordinal)] },
                     [.. order.Where(_done.ContainsKey).Select(id => _done[id])]);
                 _completed = true;
+            });
+        }
+    }
+
+    /// <summary>Makes a store appear in another folder that shows some videos of this pool, which stays open and may grow.</summary>
+    /// <param name="folder">The store's folder; made when missing.</param>
+    /// <param name="header">Its content key and settings.</param>
+    /// <param name="videos">
+    /// Videos of the pool in the order that readers shall see, with the labels, splits and groups that this store shall have; where their frames
+    /// lie is taken from the pool.
+    /// </param>
+    /// <exception cref="KeyNotFoundException">The pool lacks one of the videos.</exception>
+    /// <exception cref="UserErrorException">1: the disk is full.</exception>
+    public void CompleteView(string folder, ClipStoreHeader header, IEnumerable<ClipStoreVideo> videos)
+    {
+        lock (_gate)
+        {
+            Guarded(() =>
+            {
+                Sync();
+                Directory.CreateDirectory(folder);
+                ClipStore.WriteFinished(
+                    folder,
+                    header with { Channels = _header.Channels, DataFolder = Path.GetRelativePath(folder, _folder) },
+                    [.. videos.Select(video => video.Placed(_done[video.Id]))]);
             });
         }
     }
@@ -248,10 +288,12 @@ public sealed class ClipStoreWriter : IDisposable
                 }
 
                 ids[video.Id] = video;
+                _rejected.Remove(video.Id);
             }
             else if (lines[i].Rejected is { } rejected)
             {
                 _rejected[rejected.Id] = rejected;
+                ids.Remove(rejected.Id);
             }
         }
 
@@ -260,21 +302,32 @@ public sealed class ClipStoreWriter : IDisposable
             _done[id] = video;
         }
 
-        RecoverSegments();
+        RecoverSegments(lines.Take(kept));
         return kept == 0 ? 0 : ends[kept - 1];
     }
 
-    private void RecoverSegments()
+    private void RecoverSegments(IEnumerable<JournalLine> lines)
     {
-        var count = Directory.EnumerateFiles(_folder, "frames-*.bin").Count();
-        count = Math.Max(count, _done.Count == 0 ? 0 : _done.Values.Max(video => video.Segment) + 1);
-        for (var i = 0; i < count; i++)
+        // Frames that were replaced since may still be shown by an older view: they stay.
+        var ends = new List<long>();
+        foreach (var video in lines.Select(line => line.Video).OfType<ClipStoreVideo>())
         {
-            var end = _done.Values.Where(video => video.Segment == i)
-                .Select(video => video.Offset + video.Length(_header.Channels))
-                .DefaultIfEmpty(0)
-                .Max();
-            _segments.Add(new SegmentFile(Path.Combine(_folder, ClipStore.SegmentName(i)), end));
+            while (ends.Count <= video.Segment)
+            {
+                ends.Add(0);
+            }
+
+            ends[video.Segment] = Math.Max(ends[video.Segment], video.Offset + video.Length(_header.Channels));
+        }
+
+        while (File.Exists(Path.Combine(_folder, ClipStore.SegmentName(ends.Count))))
+        {
+            ends.Add(0);
+        }
+
+        for (var i = 0; i < ends.Count; i++)
+        {
+            _segments.Add(new SegmentFile(Path.Combine(_folder, ClipStore.SegmentName(i)), ends[i]));
             _free.Push(i);
         }
     }
@@ -382,21 +435,14 @@ public sealed class ClipStoreWriter : IDisposable
     {
         lock (_gate)
         {
-            if (!_done.TryAdd(video.Id, video))
+            if (_done.TryGetValue(video.Id, out var earlier) && earlier.Fingerprint == video.Fingerprint)
             {
                 throw new InvalidOperationException($"{video.Id} is in the store already.");
             }
 
-            try
-            {
-                AppendLine(new JournalLine { Video = video });
-            }
-            catch
-            {
-                _done.Remove(video.Id);
-                throw;
-            }
-
+            AppendLine(new JournalLine { Video = video });
+            _done[video.Id] = video;
+            _rejected.Remove(video.Id);
             _segments[segment].End = end;
             if (++_unsynced >= CommitsBetweenSyncs)
             {
