@@ -69,6 +69,7 @@ internal sealed unsafe class CubicWarp
 
     /// <summary>Takes an image, whose differences are central inside and one-sided, halved, at its borders.</summary>
     /// <param name="image">The image.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void SetImage(Plane image)
     {
         _width = image.Width;

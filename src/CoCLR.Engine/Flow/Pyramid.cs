@@ -1,4 +1,6 @@
 // Why this exists: both frames of a pair are needed at every scale, and consecutive pairs share a frame.
+using System.Runtime.CompilerServices;
+
 namespace CoCLR.Engine.Flow;
 
 /// <summary>A grey frame at every scale, finest first. Scales and resampling are those of OpenCV's DualTVL1.</summary>
@@ -49,6 +51,7 @@ internal sealed unsafe class Pyramid
 
     /// <summary>Fills every level from a frame.</summary>
     /// <param name="gray">Grey values [height, width], 0 to 255.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void Fill(ReadOnlySpan<byte> gray)
     {
         var full = _levels[0];
@@ -94,6 +97,7 @@ internal sealed unsafe class Resampler
     /// <param name="source">Source plane.</param>
     /// <param name="destination">Destination plane.</param>
     /// <param name="factor">Multiplies every value.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void Apply(Plane source, Plane destination, float factor)
     {
         for (var y = 0; y < destination.Height; y++)

@@ -61,11 +61,10 @@ internal static unsafe class TvL1Kernels<T>
         PrimalRow(s, 0, theta, lambdaTheta);
         for (var y = 1; y < height; y++)
         {
-            PrimalRow(s, y, theta, lambdaTheta);
-            DualRow(s, y - 1, y, tauTheta);
+            PrimalRowAndDualRowAbove(s, y, theta, lambdaTheta, tauTheta);
         }
 
-        DualRow(s, height - 1, height - 1, tauTheta);
+        LastDualRow(s, tauTheta);
 
         var sum = 0.0;
         for (var x = 0; x < width; x++)
@@ -80,6 +79,7 @@ internal static unsafe class TvL1Kernels<T>
     /// <param name="s">The level; its gradients are filled.</param>
     /// <param name="first">The first frame.</param>
     /// <param name="warped">The second frame, warped.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Residual(in TvL1State s, Plane first, Plane warped)
     {
         var minusOne = T.Broadcast(-1f);
@@ -144,41 +144,92 @@ internal static unsafe class TvL1Kernels<T>
         }
     }
 
+    // In one loop, because the primal update waits for memory and the dual update for the divider. The planes share one stride, so that one
+    // pointer a plane and two indices reach both rows: more pointers than that do not fit into the registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void DualRow(in TvL1State s, int y, int below, float tauTheta)
+    private static void PrimalRowAndDualRowAbove(in TvL1State s, int y, float theta, float lambdaTheta, float tauTheta)
     {
         var u = s.U.Row(y);
         var v = s.V.Row(y);
-        var uBelow = s.U.Row(below);
-        var vBelow = s.V.Row(below);
         var p11 = s.P11.Row(y);
         var p12 = s.P12.Row(y);
         var p21 = s.P21.Row(y);
         var p22 = s.P22.Row(y);
+        var gx = s.GradX.Row(y);
+        var gy = s.GradY.Row(y);
+        var rhoConstant = s.RhoConstant.Row(y);
+        var inverse = s.NegativeInverse.Row(y);
         var hasRight = s.HasRight;
-        var span = s.U.Span;
+        var change = s.Change;
+        nint span = s.U.Span;
+        nint above = -s.U.Stride;
+        var t = T.Broadcast(theta);
+        var most = T.Broadcast(lambdaTheta);
+        var least = T.Broadcast(-lambdaTheta);
         var taut = T.Broadcast(tauTheta);
         var one = T.Broadcast(1f);
-        for (var x = 0; x < span; x += T.Count)
+        for (nint x = 0; x < span; x += T.Count, above += T.Count)
         {
-            var right = T.Load(hasRight + x);
             var u0 = T.Load(u + x);
             var v0 = T.Load(v + x);
-            var ux = (T.Load(u + x + 1) - u0) * right;
-            var uy = T.Load(uBelow + x) - u0;
-            var vx = (T.Load(v + x + 1) - v0) * right;
-            var vy = T.Load(vBelow + x) - v0;
+            var ix = T.Load(gx + x);
+            var iy = T.Load(gy + x);
+            var rho = T.Fma(iy, v0, T.Fma(ix, u0, T.Load(rhoConstant + x)));
+            var step = T.Min(T.Max(rho * T.Load(inverse + x), least), most);
+            var p12Above = T.Load(p12 + above);
+            var p22Above = T.Load(p22 + above);
+            var divergence1 = T.Load(p11 + x) - T.Load(p11 + x - 1) + (T.Load(p12 + x) - p12Above);
+            var divergence2 = T.Load(p21 + x) - T.Load(p21 + x - 1) + (T.Load(p22 + x) - p22Above);
+            var du = T.Fma(step, ix, t * divergence1);
+            var dv = T.Fma(step, iy, t * divergence2);
+            u0 += du;
+            v0 += dv;
+            T.Store(u + x, u0);
+            T.Store(v + x, v0);
+            T.Store(change + x, T.Fma(dv, dv, T.Fma(du, du, T.Load(change + x))));
+
+            var right = T.Load(hasRight + x);
+            var uAbove = T.Load(u + above);
+            var vAbove = T.Load(v + above);
+            var ux = (T.Load(u + above + 1) - uAbove) * right;
+            var uy = u0 - uAbove;
+            var vx = (T.Load(v + above + 1) - vAbove) * right;
+            var vy = v0 - vAbove;
             var norm1 = T.Fma(taut, T.Sqrt(T.Fma(ux, ux, uy * uy)), one);
             var norm2 = T.Fma(taut, T.Sqrt(T.Fma(vx, vx, vy * vy)), one);
 
             // One division for both: dividing is what this loop would wait for.
-            var inverse = one / (norm1 * norm2);
-            var inverse1 = inverse * norm2;
-            var inverse2 = inverse * norm1;
-            T.Store(p11 + x, T.Fma(taut, ux, T.Load(p11 + x)) * inverse1);
-            T.Store(p12 + x, T.Fma(taut, uy, T.Load(p12 + x)) * inverse1);
-            T.Store(p21 + x, T.Fma(taut, vx, T.Load(p21 + x)) * inverse2);
-            T.Store(p22 + x, T.Fma(taut, vy, T.Load(p22 + x)) * inverse2);
+            var reciprocal = one / (norm1 * norm2);
+            var reciprocal1 = reciprocal * norm2;
+            var reciprocal2 = reciprocal * norm1;
+            T.Store(p11 + above, T.Fma(taut, ux, T.Load(p11 + above)) * reciprocal1);
+            T.Store(p12 + above, T.Fma(taut, uy, p12Above) * reciprocal1);
+            T.Store(p21 + above, T.Fma(taut, vx, T.Load(p21 + above)) * reciprocal2);
+            T.Store(p22 + above, T.Fma(taut, vy, p22Above) * reciprocal2);
+        }
+    }
+
+    // Nothing lies below: differences in y are zero, and the y components stay what they are, zero.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void LastDualRow(in TvL1State s, float tauTheta)
+    {
+        var y = s.U.Height - 1;
+        var u = s.U.Row(y);
+        var v = s.V.Row(y);
+        var p11 = s.P11.Row(y);
+        var p21 = s.P21.Row(y);
+        var taut = T.Broadcast(tauTheta);
+        var one = T.Broadcast(1f);
+        var zero = T.Broadcast(0f);
+        for (var x = 0; x < s.U.Span; x += T.Count)
+        {
+            var right = T.Load(s.HasRight + x);
+            var ux = (T.Load(u + x + 1) - T.Load(u + x)) * right;
+            var vx = (T.Load(v + x + 1) - T.Load(v + x)) * right;
+            var norm1 = T.Fma(taut, T.Max(ux, zero - ux), one);
+            var norm2 = T.Fma(taut, T.Max(vx, zero - vx), one);
+            T.Store(p11 + x, T.Fma(taut, ux, T.Load(p11 + x)) / norm1);
+            T.Store(p21 + x, T.Fma(taut, vx, T.Load(p21 + x)) / norm2);
         }
     }
 }
