@@ -73,8 +73,7 @@ internal sealed record GoldenFlow(int Width, int Height, byte[] First, byte[] Se
 {
     public static GoldenFlow Load(string name)
     {
-        var folder = Path.Combine(Root(), "flow");
-        Assert.SkipUnless(Directory.Exists(folder), "The golden numbers are not here: set COCLR_GOLDEN_DIR.");
+        var folder = GoldenFolder.Require("flow");
         using var json = JsonDocument.Parse(File.ReadAllText(Path.Combine(folder, "case.json")));
         var entry = json.RootElement.GetProperty("cases").EnumerateArray().Single(item => item.GetProperty("name").GetString() == name);
         byte[] Read(string file) => File.ReadAllBytes(Path.Combine(folder, $"{name}_{file}.bin"));
@@ -88,21 +87,5 @@ internal sealed record GoldenFlow(int Width, int Height, byte[] First, byte[] Se
             [.. uv.Where((_, i) => i % 2 == 1)],
             Read("flow_u8"),
             Read("stored_rgb"));
-    }
-
-    private static string Root()
-    {
-        if (Environment.GetEnvironmentVariable("COCLR_GOLDEN_DIR") is { Length: > 0 } set)
-        {
-            return set;
-        }
-
-        var folder = new DirectoryInfo(AppContext.BaseDirectory);
-        while (folder is not null && !File.Exists(Path.Combine(folder.FullName, "CoCLR.Platform.sln")))
-        {
-            folder = folder.Parent;
-        }
-
-        return Path.Combine(folder?.Parent?.FullName ?? "", "shared", "golden");
     }
 }
