@@ -1,1 +1,16 @@
-Console.WriteLine("benchmarks");
+// Why this exists: the entry point of the benchmarks that `coclr bench` starts: `NAME [options]`, one line of JSON each.
+using CoCLR.Benchmarks.Flow;
+using CoCLR.Benchmarks.Retrieval;
+
+switch (args)
+{
+    case ["flow", .. var options]:
+        FlowBench.Run(options);
+        return 0;
+    case ["retrieval", .. var options]:
+        RetrievalBench.Run(options);
+        return 0;
+    default:
+        Console.Error.WriteLine("usage: bench flow|retrieval [options]");
+        return 64;
+}
