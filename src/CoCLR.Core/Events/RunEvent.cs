@@ -179,6 +179,12 @@ public sealed record MinedPositive
     /// <summary>Cosine similarity of the same clip in the learning view: InfoNCE would have pushed it away as a negative.</summary>
     public double? LearnerSimilarity { get; init; }
 
+    /// <summary>Rank among the queue's keys in the learning view, from 1.</summary>
+    public int? LearnerRank { get; init; }
+
+    /// <summary>Age of the key in steps.</summary>
+    public long? Age { get; init; }
+
     /// <summary>Whether the classes agree; null without labels.</summary>
     public bool? Correct { get; init; }
 

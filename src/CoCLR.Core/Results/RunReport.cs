@@ -129,7 +129,7 @@ public sealed record RunReport
             throw new UserErrorException($"{name}: no stage has a result yet, so there is nothing to report. Run the stages first.", ExitCodes.MissingInput);
         }
 
-        var evaluated = results.Where(r => r.Outcome is not PretrainResult).ToArray();
+        var evaluated = results.Where(r => r.Outcome is not (PretrainResult or DataResult or SkippedResult)).ToArray();
         var rows = evaluated.GroupBy(r => (r.Method, View: r.Outcome is FusionResult ? "two-stream" : r.View, r.Seed)).Select(Row)
             .OrderBy(r => r.Kind).ThenBy(r => ViewOrder(r.View)).ToList();
         var accuracy = evaluated.Select(r => AccuracyOf(r.Outcome)).FirstOrDefault(a => a is not null);

@@ -45,9 +45,11 @@ public sealed record StageResult
 
 /// <summary>What one stage measured. In JSON the property `kind` tells the records apart.</summary>
 [JsonPolymorphic(TypeDiscriminatorPropertyName = "kind")]
+[JsonDerivedType(typeof(DataResult), "data")]
 [JsonDerivedType(typeof(PretrainResult), "pretrain")]
 [JsonDerivedType(typeof(ProbeResult), "probe")]
 [JsonDerivedType(typeof(FineTuneResult), "fineTune")]
 [JsonDerivedType(typeof(RetrievalResult), "retrieval")]
 [JsonDerivedType(typeof(FusionResult), "fusion")]
+[JsonDerivedType(typeof(SkippedResult), "skipped")]
 public abstract record Outcome;
