@@ -1,0 +1,56 @@
+// Why this exists: what a CRD's schema demands of an object: OpenAPI validation, CEL rules, and ratcheting for fields that did not change.
+using System.Text.Json.Nodes;
+
+namespace CoCLR.Testing.Cluster;
+
+/// <summary>Validation of custom objects.</summary>
+public static class CustomResourceRules
+{
+    /// <summary>Checks a custom object against its schema.</summary>
+    public static void Validate(AdmissionRequest request, List<FieldError> errors)
+    {
+        var found = new List<FieldError>();
+        SchemaOperations.Validate(request.Object, request.Kind.Schema, "", found, true);
+        if (request.Old is not null && found.Count > 0)
+        {
+            // Ratcheting: what was wrong before and did not change does not block the write.
+            found = [.. found.Where(e => !Json.Same(AtPath(request.Old, e.Field), AtPath(request.Object, e.Field)))];
+        }
+
+        errors.AddRange(found);
+        if (found.Count == 0)
+        {
+            CelRules.Validate(request, errors);
+        }
+    }
+
+    /// <summary>The value a field path names, or null.</summary>
+    public static JsonNode? AtPath(JsonNode? node, string path)
+    {
+        var i = 0;
+        while (i < path.Length && node is not null)
+        {
+            if (path[i] == '.')
+            {
+                i++;
+                continue;
+            }
+
+            if (path[i] == '[')
+            {
+                var end = path.IndexOf(']', i);
+                var key = path[(i + 1)..end];
+                node = node is JsonArray a && int.TryParse(key, System.Globalization.CultureInfo.InvariantCulture, out var index) && index < a.Count ? a[index] : node.At(key);
+                i = end + 1;
+                continue;
+            }
+
+            var stop = path.AsSpan(i).IndexOfAny('.', '[');
+            var name = stop < 0 ? path[i..] : path.Substring(i, stop);
+            node = node.At(name);
+            i += name.Length;
+        }
+
+        return node;
+    }
+}
