@@ -1,8 +1,8 @@
 // Why this exists: flow of a data set is made once, with all cores or a GPU, and kept beside the frames it was made from.
 using System.Diagnostics;
 using System.Globalization;
-using System.IO.Hashing;
 using System.Runtime.ExceptionServices;
+using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using CoCLR.Core;
@@ -12,122 +12,116 @@ using TorchSharp;
 namespace CoCLR.Engine.Flow;
 
 /// <summary>How far a flow store is.</summary>
-/// <param name="Videos">Videos that are done, those of earlier runs included.</param>
-/// <param name="TotalVideos">Videos of the source.</param>
-/// <param name="Pairs">Frame pairs that are done, those of earlier runs included.</param>
-/// <param name="TotalPairs">Frame pairs of the source.</param>
-/// <param name="PairsPerSecond">Rate of this run so far.</param>
-/// <param name="Remaining">Time left at the rate so far, by pixels; null before the first part is done.</param>
-public sealed record FlowProgress(int Videos, int TotalVideos, long Pairs, long TotalPairs, double PairsPerSecond, TimeSpan? Remaining);
-
-/// <summary>What <see cref="FlowStoreBuilder.Build"/> did.</summary>
-/// <param name="Videos">Videos in the store.</param>
-/// <param name="Rejected">Videos that were left out, and why.</param>
-/// <param name="Pairs">Frame pairs that this run computed: 0 when a finished store was there.</param>
-/// <param name="Elapsed">How long it took.</param>
-public sealed record FlowBuildResult(int Videos, IReadOnlyList<RejectedVideo> Rejected, long Pairs, TimeSpan Elapsed);
+/// <param name="Done">Videos that are finished, with those of earlier attempts and those left out.</param>
+/// <param name="Total">Videos of the source.</param>
+/// <param name="Pairs">Frame pairs computed by this process: one flow image each.</param>
+/// <param name="RemainingPairs">Frame pairs still to be computed.</param>
+/// <param name="Elapsed">Time since this process began.</param>
+/// <param name="Remaining">Estimated time to the end, by pixels.</param>
+public sealed record FlowProgress(int Done, int Total, long Pairs, long RemainingPairs, TimeSpan Elapsed, TimeSpan Remaining)
+{
+    /// <summary>Frame pairs a second so far.</summary>
+    public double PairsPerSecond => Pairs / Math.Max(Elapsed.TotalSeconds, 1e-9);
+}
 
 /// <summary>
 /// Makes the 2-channel flow store of an RGB store: for each video one quantised image (u, v) less than it has frames, at the store's resolution
-/// (method.md 1f). Ids, labels, splits and groups are those of the source at the time. Goes on where an earlier, interrupted run stopped.
+/// (method.md 1f). Ids, labels, splits and groups are those of the source.
 /// </summary>
 public static class FlowStoreBuilder
 {
-    // A GPU wants many pairs at once; this many pixels of pairs use about 4 GB in temporaries.
+    // A GPU wants many pairs at once; the temporaries of this many pixels of pairs take about 1 GB.
     private const long PixelsPerBatch = 4L << 20;
     private const int Version = 1;
 
-    /// <summary>Key of the flow store that a source and options lead to; equal keys mean equal flow.</summary>
+    /// <summary>
+    /// The flow store of a source under these options; computed when it is not there yet. As with decoding, flow is kept by video in a pool below
+    /// the cache folder, so that other labels, other splits, or a few more videos cost only what is new. Stopped at any point, the next call goes on.
+    /// </summary>
     /// <param name="source">The RGB store.</param>
-    /// <param name="options">How flow is made.</param>
-    public static string ContentKey(ClipStore source, FlowOptions options)
-    {
-        var hash = new XxHash128();
-        void Add(string text) => hash.Append(Encoding.UTF8.GetBytes(text + "\n"));
-        Add(string.Create(CultureInfo.InvariantCulture, $"flow {Version} bound {options.Bound} {JsonSerializer.Serialize(options.Effective)}"));
-        foreach (var video in source.Videos.OrderBy(video => video.Id, StringComparer.Ordinal))
-        {
-            Add(string.Create(CultureInfo.InvariantCulture, $"{video.Id} {video.Frames} {video.Height} {video.Width} {video.Checksum}"));
-        }
-
-        return Convert.ToHexStringLower(hash.GetCurrentHash());
-    }
-
-    /// <summary>Makes the store, or what is missing of it. Returns at once when a finished one with the same key is there.</summary>
-    /// <param name="source">The RGB store.</param>
-    /// <param name="folder">The flow store's folder; other content is replaced.</param>
     /// <param name="options">How flow is made; the result does not depend on <paramref name="threads"/>.</param>
+    /// <param name="cacheFolder">Folder for all stores; made when missing.</param>
     /// <param name="device">Where: a GPU is given whole batches, on the CPU each thread takes parts of videos. CPU when null.</param>
-    /// <param name="threads">Most threads on the CPU; all cores when 0.</param>
-    /// <param name="progress">Called after every part, on the thread that made it.</param>
-    /// <param name="cancellationToken">Stops; what is finished is kept for the next run.</param>
-    /// <exception cref="UserErrorException">Options out of range (78), another process is writing there or the disk is full (1), the source is not RGB (65).</exception>
+    /// <param name="threads">Most threads on the CPU; 0: as many as the process may use processors.</param>
+    /// <param name="progress">Told after every part of a video, on the thread that made it.</param>
+    /// <param name="cancellationToken">Stops; what is finished stays.</param>
+    /// <returns>The opened store; its header lists the videos that were left out (those with one frame).</returns>
+    /// <exception cref="UserErrorException">
+    /// 78: an option is out of range, or no permission for the cache; 65: the source does not hold RGB frames; 1: the disk is full, or another process
+    /// is computing there.
+    /// </exception>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
-    public static FlowBuildResult Build(
+    public static ClipStore Prepare(
         ClipStore source,
-        string folder,
         FlowOptions options,
+        string cacheFolder,
         torch.Device? device = null,
         int threads = 0,
-        Action<FlowProgress>? progress = null,
-        CancellationToken cancellationToken = default) =>
-        BuildWith(source, folder, options, device is null || device.type == DeviceType.CPU ? null : new TvL1FlowTorch(device, options.Effective), threads, progress, cancellationToken);
-
-    internal static FlowBuildResult BuildWith(
-        ClipStore source,
-        string folder,
-        FlowOptions options,
-        TvL1FlowTorch? batch,
-        int threads,
-        Action<FlowProgress>? progress,
-        CancellationToken cancellationToken)
+        IProgress<FlowProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         options.Validate();
+        var batch = device is null || device.type == DeviceType.CPU ? null : new TvL1FlowTorch(device, options.Effective);
+        return PrepareWith(source, options, cacheFolder, batch, threads, progress, cancellationToken);
+    }
+
+    internal static ClipStore PrepareWith(
+        ClipStore source,
+        FlowOptions options,
+        string cacheFolder,
+        TvL1FlowTorch? batch,
+        int threads,
+        IProgress<FlowProgress>? progress,
+        CancellationToken cancellationToken)
+    {
         if (source.Channels != 3)
         {
             throw new UserErrorException($"{source.Folder} holds flow, not RGB frames: flow is made from a store of RGB frames.", ExitCodes.BadData);
         }
 
-        var clock = Stopwatch.StartNew();
-        var key = ContentKey(source, options);
-        if (ClipStore.Exists(folder, key))
+        var settings = new SortedDictionary<string, string>(StringComparer.Ordinal)
         {
-            using var finished = ClipStore.Open(folder);
-            return new FlowBuildResult(finished.Count, finished.Header.Rejected, 0, clock.Elapsed);
+            ["flow.algorithm"] = options.Algorithm.ToString(),
+            ["flow.bound"] = options.Bound.ToString(CultureInfo.InvariantCulture),
+            ["flow.tvl1"] = JsonSerializer.Serialize(options.Effective),
+        };
+
+        // The name tells the sources of one cache apart: videos of two data sets may share their ids.
+        var frames = Path.GetFileName(Path.GetFullPath(Path.Combine(source.Folder, source.Header.DataFolder)));
+        var poolKey = Key([$"flow {Version}", frames, .. settings.Select(pair => $"{pair.Key}={pair.Value}")]);
+        var pool = Path.Combine(Path.GetFullPath(cacheFolder), $"flow-{options.Algorithm.ToString().ToLowerInvariant()}-{poolKey[..12]}");
+        var key = Key([poolKey, .. source.Videos.Select(video => $"{video.Id}\0{video.Checksum}\0{video.Label}\0{video.Class}\0{video.Split}\0{video.Group}")]);
+        var folder = Path.Combine(pool, key[..16]);
+        if (!ClipStore.Exists(folder, key))
+        {
+            var header = new ClipStoreHeader { Channels = 2, ContentKey = poolKey, Settings = settings };
+            using var writer = ClipStoreWriter.OpenOrCreate(pool, header);
+            new Run(source, writer, options, batch, progress).Execute(
+                batch is not null ? 1 : threads > 0 ? threads : Environment.ProcessorCount, cancellationToken);
+            var rejected = writer.Rejected.ToDictionary(video => video.Id, StringComparer.Ordinal);
+            writer.CompleteView(
+                folder,
+                header with { ContentKey = key, Rejected = [.. source.Videos.Where(video => video.Frames < 2).Select(video => rejected[video.Id])] },
+                source.Videos.Where(video => video.Frames >= 2));
         }
 
-        var header = new ClipStoreHeader
-        {
-            Channels = 2,
-            ContentKey = key,
-            Settings = new SortedDictionary<string, string>(StringComparer.Ordinal)
-            {
-                ["flow.algorithm"] = options.Algorithm.ToString(),
-                ["flow.bound"] = options.Bound.ToString(CultureInfo.InvariantCulture),
-                ["flow.tvl1"] = JsonSerializer.Serialize(options.Effective),
-                ["source"] = source.Header.ContentKey,
-            },
-        };
-        using var writer = ClipStoreWriter.OpenOrCreate(folder, header);
-        var run = new Run(source, writer, options, batch, progress, clock);
-        run.Execute(batch is not null ? 1 : threads > 0 ? threads : Environment.ProcessorCount, cancellationToken);
-        writer.Complete(source.Videos.Select(video => video.Id));
-        return new FlowBuildResult(writer.Videos.Count, [.. writer.Rejected], run.ComputedPairs, clock.Elapsed);
+        return ClipStore.Open(folder);
     }
 
+    private static string Key(IEnumerable<string> parts) =>
+        Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', parts))));
+
     private sealed class Run(
-        ClipStore source, ClipStoreWriter writer, FlowOptions options, TvL1FlowTorch? batch, Action<FlowProgress>? progress, Stopwatch clock)
+        ClipStore source, ClipStoreWriter writer, FlowOptions options, TvL1FlowTorch? batch, IProgress<FlowProgress>? progress)
     {
+        private readonly Stopwatch _clock = Stopwatch.StartNew();
         private readonly Lock _gate = new();
         private readonly List<OpenVideo> _open = [];
-        private readonly long _totalPairs = source.Videos.Sum(video => Math.Max(video.Frames - 1L, 0));
-        private readonly long _totalWork = source.Videos.Sum(Work);
-        private int _doneVideos;
-        private long _donePairs;
-        private long _doneWork;
-        private long _computedWork;
-
-        public long ComputedPairs { get; private set; }
+        private long _remainingPairs = source.Videos.Sum(Pairs);
+        private long _remainingWork = source.Videos.Sum(video => Pairs(video) * video.Pixels);
+        private long _pairs;
+        private long _work;
+        private int _done;
 
         public void Execute(int threads, CancellationToken cancellationToken)
         {
@@ -182,24 +176,16 @@ public static class FlowStoreBuilder
             }
         }
 
-        private static long Work(ClipStoreVideo video) => Math.Max(video.Frames - 1L, 0) * video.Pixels;
+        private static long Pairs(ClipStoreVideo video) => Math.Max(video.Frames - 1L, 0);
 
         private IEnumerable<Part> Parts()
         {
-            var done = writer.Videos.Select(video => video.Id).ToHashSet(StringComparer.Ordinal);
             for (var i = 0; i < source.Count; i++)
             {
                 var video = source.Videos[i];
-                if (writer.Contains(video.Id))
+                if (video.Frames < 2 || writer.Contains(video.Id, video.Checksum))
                 {
-                    Count(video, done.Contains(video.Id));
-                    continue;
-                }
-
-                if (video.Frames < 2)
-                {
-                    writer.Reject(video.Id, "has one frame: optical flow needs two");
-                    Count(video, computed: false);
+                    Skip(video);
                     continue;
                 }
 
@@ -219,13 +205,18 @@ public static class FlowStoreBuilder
             }
         }
 
-        private void Count(ClipStoreVideo video, bool computed)
+        private void Skip(ClipStoreVideo video)
         {
+            if (video.Frames < 2 && !writer.Contains(video.Id, video.Checksum))
+            {
+                writer.Reject(video.Id, "it has one frame, and optical flow needs two", video.Checksum);
+            }
+
             lock (_gate)
             {
-                _doneVideos++;
-                _donePairs += computed ? video.Frames - 1 : 0;
-                _doneWork += Work(video);
+                _done++;
+                _remainingPairs -= Pairs(video);
+                _remainingWork -= Pairs(video) * video.Pixels;
             }
         }
 
@@ -235,27 +226,22 @@ public static class FlowStoreBuilder
             FlowProgress now;
             lock (_gate)
             {
-                ComputedPairs += part.Count;
-                _donePairs += part.Count;
-                _doneWork += (long)part.Count * part.Video.Source.Pixels;
-                _computedWork += (long)part.Count * part.Video.Source.Pixels;
+                var work = (long)part.Count * part.Video.Source.Pixels;
+                _pairs += part.Count;
+                _remainingPairs -= part.Count;
+                _work += work;
+                _remainingWork -= work;
                 if (complete)
                 {
-                    _doneVideos++;
+                    _done++;
                     _open.Remove(part.Video);
                 }
 
-                var seconds = Math.Max(clock.Elapsed.TotalSeconds, 1e-9);
-                now = new FlowProgress(
-                    _doneVideos,
-                    source.Count,
-                    _donePairs,
-                    _totalPairs,
-                    ComputedPairs / seconds,
-                    TimeSpan.FromSeconds(seconds * (_totalWork - _doneWork) / _computedWork));
+                var elapsed = _clock.Elapsed;
+                now = new FlowProgress(_done, source.Count, _pairs, _remainingPairs, elapsed, elapsed * ((double)_remainingWork / _work));
             }
 
-            progress?.Invoke(now);
+            progress?.Report(now);
         }
     }
 
@@ -288,7 +274,7 @@ public static class FlowStoreBuilder
                     return false;
                 }
 
-                _writer!.Commit(Source with { Frames = _written });
+                _writer!.Commit(Source with { Frames = _written, Fingerprint = Source.Checksum });
                 Dispose();
                 return true;
             }

@@ -15,19 +15,17 @@ public sealed class FlowStoreBuilderTests : IDisposable
 
     private string Rgb => Path.Combine(_folder.Path, "rgb");
 
-    private string Target => Path.Combine(_folder.Path, "flow");
+    private string Cache => Path.Combine(_folder.Path, "cache");
 
     public void Dispose() => _folder.Dispose();
 
     [Fact]
-    public void Build_OfAStore_HoldsTheQuantisedFlowOfEveryPair()
+    public void Prepare_OfAStore_HoldsTheQuantisedFlowOfEveryPair()
     {
         using var source = MakeSource((20, 32, 24), (3, 17, 19));
 
-        var result = FlowStoreBuilder.Build(source, Target, Quick, threads: 2, cancellationToken: TestContext.Current.CancellationToken);
+        using var flow = FlowStoreBuilder.Prepare(source, Quick, Cache, threads: 2, cancellationToken: TestContext.Current.CancellationToken);
 
-        Assert.Equal(21, result.Pairs);
-        using var flow = ClipStore.Open(Target);
         Assert.Equal(2, flow.Channels);
         Assert.Equal("20", flow.Header.Settings["flow.bound"]);
         Assert.Empty(flow.Verify(TestContext.Current.CancellationToken));
@@ -36,7 +34,7 @@ public sealed class FlowStoreBuilderTests : IDisposable
         {
             var (video, stored) = (source.Videos[i], flow.Videos[i]);
             Assert.Equal(
-                video with { Frames = video.Frames - 1 },
+                video with { Frames = video.Frames - 1, Fingerprint = video.Checksum },
                 stored with { Segment = video.Segment, Offset = video.Offset, Checksum = video.Checksum });
             for (var pair = 0; pair < stored.Frames; pair++)
             {
@@ -46,7 +44,7 @@ public sealed class FlowStoreBuilderTests : IDisposable
     }
 
     [Fact]
-    public void Build_OfAStillVideo_Stores128()
+    public void Prepare_OfAStillVideo_Stores128()
     {
         using (var writer = ClipStoreWriter.OpenOrCreate(Rgb, new ClipStoreHeader { ContentKey = "still" }))
         {
@@ -56,63 +54,93 @@ public sealed class FlowStoreBuilderTests : IDisposable
         }
 
         using var source = ClipStore.Open(Rgb);
-        FlowStoreBuilder.Build(source, Target, new FlowOptions(), cancellationToken: TestContext.Current.CancellationToken);
+        using var flow = FlowStoreBuilder.Prepare(source, new FlowOptions(), Cache, cancellationToken: TestContext.Current.CancellationToken);
 
-        using var flow = ClipStore.Open(Target);
         Assert.All(flow.Frames(0).ToArray(), value => Assert.Equal(128, value));
     }
 
     [Fact]
-    public void Build_AfterACancelledOne_DoesTheRestAndEndsTheSame()
+    public void Prepare_AfterACancelledOne_DoesTheRestAndEndsTheSame()
     {
         var sizes = Enumerable.Repeat((4, 24, 20), 6).Prepend((2 * FlowSequence.PairsPerPart, 24, 20)).ToArray();
+        var total = sizes.Sum(size => size.Item1 - 1);
         using var source = MakeSource(sizes);
-        var whole = Path.Combine(_folder.Path, "whole");
-        FlowStoreBuilder.Build(source, whole, Quick, threads: 1, cancellationToken: TestContext.Current.CancellationToken);
+        using var unbroken = FlowStoreBuilder.Prepare(
+            source, Quick, Path.Combine(_folder.Path, "unbroken"), threads: 1, cancellationToken: TestContext.Current.CancellationToken);
         using var cancel = new CancellationTokenSource();
-        void StopInTheMiddle(FlowProgress progress)
+        var stop = new Reports(progress =>
         {
-            if (progress.Videos == 3)
+            if (progress.Done == 3)
             {
                 cancel.Cancel();
             }
-        }
+        });
 
-        Assert.ThrowsAny<OperationCanceledException>(() => FlowStoreBuilder.Build(
-            source, Target, Quick, threads: 2, progress: StopInTheMiddle, cancellationToken: cancel.Token));
-        Assert.False(ClipStore.Exists(Target));
-        var reports = new List<FlowProgress>();
-        var result = FlowStoreBuilder.Build(source, Target, Quick, null, 1, reports.Add, TestContext.Current.CancellationToken);
+        Assert.ThrowsAny<OperationCanceledException>(() => FlowStoreBuilder.Prepare(source, Quick, Cache, null, 2, stop, cancel.Token));
+        var reports = new Reports();
+        using var resumed = FlowStoreBuilder.Prepare(source, Quick, Cache, null, 1, reports, TestContext.Current.CancellationToken);
 
-        var total = sizes.Sum(size => size.Item1 - 1);
-        Assert.InRange(result.Pairs, 1, total - sizes[0].Item1 + 1);
-        Assert.Equal(total - result.Pairs, reports[0].Pairs - Math.Min(3, FlowSequence.PairsPerPart));
-        Assert.Equal((sizes.Length, total), (reports[^1].Videos, reports[^1].Pairs));
-        Assert.Equal(TimeSpan.Zero, reports[^1].Remaining);
-        using var resumed = ClipStore.Open(Target);
-        using var unbroken = ClipStore.Open(whole);
+        // At least three videos of three pairs were finished before.
+        Assert.InRange(reports.Seen[^1].Pairs, 1, total - 9);
+        Assert.Equal((sizes.Length, 0L, TimeSpan.Zero), (reports.Seen[^1].Done, reports.Seen[^1].RemainingPairs, reports.Seen[^1].Remaining));
         Assert.Equal(unbroken.Videos.Select(video => video.Checksum), resumed.Videos.Select(video => video.Checksum));
     }
 
     [Fact]
-    public void Build_OfAFinishedStore_ComputesNothing()
+    public void Prepare_OfASourceThatGrewOrWasRelabelled_ComputesOnlyWhatIsNew()
     {
-        using var source = MakeSource((3, 16, 16), (1, 16, 16));
-        var first = FlowStoreBuilder.Build(source, Target, Quick, cancellationToken: TestContext.Current.CancellationToken);
-        var second = FlowStoreBuilder.Build(source, Target, Quick, cancellationToken: TestContext.Current.CancellationToken);
-        var other = FlowStoreBuilder.Build(source, Target, Quick with { Bound = 5 }, cancellationToken: TestContext.Current.CancellationToken);
+        using (MakeSource((3, 16, 16), (1, 16, 16)))
+        {
+        }
 
-        Assert.Equal((2L, 0L, 2L), (first.Pairs, second.Pairs, other.Pairs));
-        Assert.Equal(1, second.Videos);
-        Assert.Contains("two", Assert.Single(second.Rejected).Reason, StringComparison.Ordinal);
+        long Pairs(FlowOptions options, Func<ClipStoreVideo, ClipStoreVideo> relabel, int videos = 2)
+        {
+            var view = Path.Combine(Rgb, "view");
+            using (var source = ClipStore.Open(Rgb))
+            {
+                ClipStore.WriteView(source, view, source.Videos.Take(videos).Select(relabel));
+            }
+
+            var reports = new Reports();
+            using var relabelled = ClipStore.Open(view);
+            using var flow = FlowStoreBuilder.Prepare(relabelled, options, Cache, null, 0, reports, TestContext.Current.CancellationToken);
+            Assert.Equal(relabelled.Videos.Where(video => video.Frames > 1).Select(video => video.Label), flow.Videos.Select(video => video.Label));
+            Assert.Equal(relabelled.Videos.Count(video => video.Frames < 2), flow.Header.Rejected.Count);
+            return reports.Seen.Count == 0 ? 0 : reports.Seen[^1].Pairs;
+        }
+
+        Assert.Equal(2, Pairs(Quick, video => video, videos: 1));
+        Assert.Equal(0, Pairs(Quick, video => video, videos: 1));
+        Assert.Equal(0, Pairs(Quick, video => video with { Label = 7 }));
+        Assert.Equal(2, Pairs(Quick with { Bound = 5 }, video => video));
+
+        Directory.Delete(Rgb, recursive: true);
+        using (MakeSource((3, 16, 16), (1, 16, 16), (5, 16, 16)))
+        {
+        }
+
+        Assert.Equal(4, Pairs(Quick, video => video, videos: 3));
     }
 
     [Fact]
-    public void Build_InBatches_IsThatOfTheCpu()
+    public void Prepare_OfAOneFrameVideo_SaysWhyItIsLeftOut()
+    {
+        using var source = MakeSource((1, 16, 16), (2, 16, 16));
+
+        using var flow = FlowStoreBuilder.Prepare(source, Quick, Cache, cancellationToken: TestContext.Current.CancellationToken);
+
+        var rejected = Assert.Single(flow.Header.Rejected);
+        Assert.Equal(source.Videos[0].Id, rejected.Id);
+        Assert.Contains("two", rejected.Reason, StringComparison.Ordinal);
+        Assert.Equal(source.Videos[1].Id, Assert.Single(flow.Videos).Id);
+    }
+
+    [Fact]
+    public void Prepare_InBatches_IsThatOfTheCpu()
     {
         using var source = MakeSource((4, 24, 20), (3, 31, 17));
-        using var expected = BuildAndOpen(source, "cpu", batch: null);
-        using var batched = BuildAndOpen(source, "batch", new TvL1FlowTorch(CPU, Quick.Effective));
+        using var expected = PrepareIn("cpu", source, batch: null);
+        using var batched = PrepareIn("batch", source, new TvL1FlowTorch(CPU, Quick.Effective));
 
         for (var i = 0; i < source.Count; i++)
         {
@@ -123,39 +151,35 @@ public sealed class FlowStoreBuilderTests : IDisposable
     }
 
     [Fact]
-    public void Build_OfAFlowStore_Refuses()
+    public void Prepare_OfAFlowStore_Refuses()
     {
         using var source = MakeSource((2, 16, 16));
-        FlowStoreBuilder.Build(source, Target, Quick, cancellationToken: TestContext.Current.CancellationToken);
-        using var flow = ClipStore.Open(Target);
+        using var flow = FlowStoreBuilder.Prepare(source, Quick, Cache, cancellationToken: TestContext.Current.CancellationToken);
 
-        var error = Assert.Throws<UserErrorException>(() => FlowStoreBuilder.Build(
-            flow, Path.Combine(_folder.Path, "again"), Quick, cancellationToken: TestContext.Current.CancellationToken));
+        var error = Assert.Throws<UserErrorException>(() => FlowStoreBuilder.Prepare(
+            flow, Quick, Cache, cancellationToken: TestContext.Current.CancellationToken));
 
         Assert.Equal(ExitCodes.BadData, error.ExitCode);
     }
 
     [Fact]
-    public void ContentKey_OfAnythingThatChangesTheFlow_Changes()
+    public void Prepare_WhileAnotherDoes_SaysSo()
     {
-        using var source = MakeSource((2, 16, 16));
-        string[] keys =
-        [
-            FlowStoreBuilder.ContentKey(source, new FlowOptions()),
-            FlowStoreBuilder.ContentKey(source, new FlowOptions { Bound = 10 }),
-            FlowStoreBuilder.ContentKey(source, Quick),
-            FlowStoreBuilder.ContentKey(source, new FlowOptions { TvL1 = new TvL1Options { Warps = 4 } }),
-        ];
+        using var source = MakeSource((20, 16, 16));
+        UserErrorException? second = null;
+        var reports = new Reports(_ => second ??= Assert.Throws<UserErrorException>(() => FlowStoreBuilder.Prepare(
+            source, Quick, Cache, cancellationToken: TestContext.Current.CancellationToken)));
 
-        Assert.Equal(keys.Length, keys.Distinct().Count());
-        Assert.Equal(keys[0], FlowStoreBuilder.ContentKey(source, new FlowOptions()));
+        using var flow = FlowStoreBuilder.Prepare(source, Quick, Cache, null, 1, reports, TestContext.Current.CancellationToken);
+
+        Assert.Equal(ExitCodes.Failed, second?.ExitCode);
     }
 
     [Fact]
     public void FlowGolden_ThroughAStore_IsTheReferencesImage()
     {
         var golden = GoldenFlow.Load("t2");
-        using (var writer = ClipStoreWriter.OpenOrCreate(Target, new ClipStoreHeader { ContentKey = "golden", Channels = 2 }))
+        using (var writer = ClipStoreWriter.OpenOrCreate(Rgb, new ClipStoreHeader { ContentKey = "golden", Channels = 2 }))
         {
             var bytes = new byte[2 * golden.U.Length];
             new FlowQuantizer(20).Encode(golden.U, golden.V, bytes);
@@ -163,7 +187,7 @@ public sealed class FlowStoreBuilderTests : IDisposable
             writer.Complete();
         }
 
-        using var store = ClipStore.Open(Target);
+        using var store = ClipStore.Open(Rgb);
         var rgb = new byte[3 * golden.U.Length];
         store.CopyRgb(0, 0, rgb);
 
@@ -188,12 +212,8 @@ public sealed class FlowStoreBuilderTests : IDisposable
         return bytes;
     }
 
-    private ClipStore BuildAndOpen(ClipStore source, string name, TvL1FlowTorch? batch)
-    {
-        var folder = Path.Combine(_folder.Path, name);
-        FlowStoreBuilder.BuildWith(source, folder, Quick, batch, 1, null, TestContext.Current.CancellationToken);
-        return ClipStore.Open(folder);
-    }
+    private ClipStore PrepareIn(string cache, ClipStore source, TvL1FlowTorch? batch) =>
+        FlowStoreBuilder.PrepareWith(source, Quick, Path.Combine(_folder.Path, cache), batch, 1, null, TestContext.Current.CancellationToken);
 
     private ClipStore MakeSource(params (int Frames, int Width, int Height)[] videos)
     {
@@ -223,5 +243,23 @@ public sealed class FlowStoreBuilderTests : IDisposable
         }
 
         return ClipStore.Open(Rgb);
+    }
+
+    /// <summary>Keeps every report, and may act on it at once (Progress&lt;T&gt; would report later, on another thread).</summary>
+    private sealed class Reports(Action<FlowProgress>? action = null) : IProgress<FlowProgress>
+    {
+        private readonly Lock _gate = new();
+
+        public List<FlowProgress> Seen { get; } = [];
+
+        public void Report(FlowProgress value)
+        {
+            lock (_gate)
+            {
+                Seen.Add(value);
+            }
+
+            action?.Invoke(value);
+        }
     }
 }
