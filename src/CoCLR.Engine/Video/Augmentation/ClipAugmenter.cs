@@ -69,10 +69,11 @@ public sealed unsafe class ClipAugmenter : IDisposable
                 Resize(pixels, width, height, channels, transform, size, work);
             }
 
-            Recolor(transform, size, flow, t, ref work);
-            Normalization.Write(work.Red, area, 0, image, _vectors);
-            Normalization.Write(work.Green, area, 1, image + ((long)frames.Length * area), _vectors);
-            Normalization.Write(work.Blue, area, 2, image + (2L * frames.Length * area), _vectors);
+            var planes = work;
+            Recolor(transform, size, flow, t, ref planes);
+            Normalization.Write(planes.Red, area, 0, image, _vectors);
+            Normalization.Write(planes.Green, area, 1, image + ((long)frames.Length * area), _vectors);
+            Normalization.Write(planes.Blue, area, 2, image + (2L * frames.Length * area), _vectors);
         }
     }
 
