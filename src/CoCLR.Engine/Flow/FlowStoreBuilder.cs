@@ -1,4 +1,5 @@
 // Why this exists: flow of a data set is made once, with all cores or a GPU, and kept beside the frames it was made from.
+using System.Buffers;
 using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.ExceptionServices;
@@ -220,7 +221,7 @@ public static class FlowStoreBuilder
             }
         }
 
-        private void Finish(Part part, byte[] flow)
+        private void Finish(Part part, ArraySegment<byte> flow)
         {
             var complete = part.Video.Append(writer, part, flow);
             FlowProgress now;
@@ -251,13 +252,13 @@ public static class FlowStoreBuilder
     private sealed class OpenVideo(ClipStoreVideo source) : IDisposable
     {
         private readonly Lock _gate = new();
-        private readonly Dictionary<int, (byte[] Flow, int Pairs)> _waiting = [];
+        private readonly Dictionary<int, (ArraySegment<byte> Flow, int Pairs)> _waiting = [];
         private ClipStoreWriter.VideoWriter? _writer;
         private int _written;
 
         public ClipStoreVideo Source { get; } = source;
 
-        public bool Append(ClipStoreWriter writer, Part part, byte[] flow)
+        public bool Append(ClipStoreWriter writer, Part part, ArraySegment<byte> flow)
         {
             lock (_gate)
             {
@@ -266,6 +267,7 @@ public static class FlowStoreBuilder
                 {
                     _writer ??= writer.Begin();
                     _writer.Write(next.Flow);
+                    ArrayPool<byte>.Shared.Return(next.Flow.Array!);
                     _written += next.Pairs;
                 }
 
@@ -291,10 +293,12 @@ public static class FlowStoreBuilder
         private byte[] _gray = [];
         private float[] _flow = [];
 
-        public byte[] Estimate(ClipStore source, Part part, CancellationToken cancellationToken)
+        // In a rented array, which goes back when it is written.
+        public ArraySegment<byte> Estimate(ClipStore source, Part part, CancellationToken cancellationToken)
         {
             var video = part.Video.Source;
-            var result = new byte[2L * part.Count * video.Pixels];
+            var length = checked(2 * part.Count * video.Pixels);
+            var result = new ArraySegment<byte>(ArrayPool<byte>.Shared.Rent(length), 0, length);
             if (batch is null)
             {
                 OneByOne(source, part, result, cancellationToken);
@@ -309,7 +313,7 @@ public static class FlowStoreBuilder
 
         public void Dispose() => _estimator?.Dispose();
 
-        private void OneByOne(ClipStore source, Part part, byte[] result, CancellationToken cancellationToken)
+        private void OneByOne(ClipStore source, Part part, Span<byte> result, CancellationToken cancellationToken)
         {
             var video = part.Video.Source;
             var pixels = video.Pixels;
@@ -328,12 +332,12 @@ public static class FlowStoreBuilder
                 GrayImage.FromRgb(source.Frame(part.Index, part.Start + i), _gray);
                 if (_estimator.Push(_gray, _flow.AsSpan(0, pixels), _flow.AsSpan(pixels)))
                 {
-                    _quantizer.Encode(_flow.AsSpan(0, pixels), _flow.AsSpan(pixels), result.AsSpan(2 * (i - 1) * pixels, 2 * pixels));
+                    _quantizer.Encode(_flow.AsSpan(0, pixels), _flow.AsSpan(pixels), result.Slice(2 * (i - 1) * pixels, 2 * pixels));
                 }
             }
         }
 
-        private void InOneBatch(TvL1FlowTorch estimator, ClipStore source, Part part, byte[] result)
+        private void InOneBatch(TvL1FlowTorch estimator, ClipStore source, Part part, Span<byte> result)
         {
             var video = part.Video.Source;
             var pixels = video.Pixels;

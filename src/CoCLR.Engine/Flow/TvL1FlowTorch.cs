@@ -83,13 +83,17 @@ public sealed class TvL1FlowTorch
         var border = side / 2;
         var (height, width) = (images.shape[2], images.shape[3]);
         var padded = nn.functional.pad(images, [border, border, border, border], PaddingModes.Replicate);
+
+        // Takes its arguments over: a filter of a large batch would else hold a hundred copies of it.
         Tensor[] Sorted(Tensor[] values)
         {
             for (var i = 1; i < values.Length; i++)
             {
                 for (var j = i; j > 0; j--)
                 {
-                    (values[j - 1], values[j]) = (minimum(values[j - 1], values[j]), maximum(values[j - 1], values[j]));
+                    using var a = values[j - 1];
+                    using var b = values[j];
+                    (values[j - 1], values[j]) = (minimum(a, b), maximum(a, b));
                 }
             }
 

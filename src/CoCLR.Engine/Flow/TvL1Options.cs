@@ -11,8 +11,8 @@ namespace CoCLR.Engine.Flow;
 public sealed record TvL1Options
 {
     /// <summary>
-    /// A shorter schedule: one warp per level and two short rounds of iterations. About four times as fast; on 8-bit video the mean difference to the
-    /// defaults is below the step of the stored flow (40/255 pixel).
+    /// A shorter schedule: one warp per level and two short rounds of iterations. Four to five times as fast; on real video the mean difference to
+    /// the defaults was 0.04 to 0.18 pixel, about the step of the stored flow (40/255 pixel).
     /// </summary>
     public static TvL1Options Fast { get; } = new() { Warps = 1, InnerIterations = 10, OuterIterations = 2 };
 
