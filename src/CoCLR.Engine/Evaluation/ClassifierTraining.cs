@@ -3,6 +3,7 @@ using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Results;
 using CoCLR.Engine.Models;
+using CoCLR.Engine.Training.Optimization;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Evaluation;
@@ -86,8 +87,8 @@ public sealed class ClassifierTraining : IDisposable
     /// <summary>The network.</summary>
     public VideoClassifier Classifier { get; }
 
-    /// <summary>Its optimizer; the first group is the classifier's, the second (if any) the backbone's.</summary>
-    public optim.Optimizer Optimizer { get; }
+    /// <summary>Its optimizer; its state belongs into the checkpoint.</summary>
+    public Optimizer Optimizer { get; }
 
     /// <summary>Where it stands; set when a checkpoint was loaded.</summary>
     public ClassifierProgress Progress { get; set; } = new();
@@ -115,7 +116,7 @@ public sealed class ClassifierTraining : IDisposable
 
         for (var epoch = Progress.LossPerEpoch.Count + 1; epoch <= _options.Epochs; epoch++)
         {
-            SetLearningRate(epoch);
+            Optimizer.LearningRate = _options.LearningRate * LearningRateSchedule.Step(epoch - 1, _options.Milestones);
             var loss = TrainEpoch(train, epoch, steps, cancellationToken);
             Progress = Progress with { LossPerEpoch = [.. Progress.LossPerEpoch, loss] };
             if (_options.Selection != Selection.Last && (epoch % _options.JudgeEvery == 0 || epoch == _options.Epochs))
@@ -174,15 +175,15 @@ public sealed class ClassifierTraining : IDisposable
                 Classifier.SeedDropout((long)(new CounterRandom(_options.Seed, Purpose, epoch, step).NextUInt64() >> 1));
                 var truth = tensor(Array.ConvertAll(batch.Videos, v => (long)labels[v]), device: batch.Clips.device);
                 var loss = nn.functional.cross_entropy(Classifier.forward(batch.Clips), truth);
-                Optimizer.zero_grad();
+                Optimizer.ZeroGradients();
                 loss.backward();
-                Optimizer.step();
+                Optimizer.Step();
 
                 var value = loss.item<float>();
                 if (!float.IsFinite(value))
                 {
                     throw new UserErrorException(
-                        $"the classifier's loss became {value} in epoch {epoch}, step {step}, at learning rate {Optimizer.ParamGroups.First().LearningRate}: lower the learning rate and start again; the last checkpoint is kept.", ExitCodes.Failed);
+                        $"the classifier's loss became {value} in epoch {epoch}, step {step}, at learning rate {Optimizer.LearningRate}: lower the learning rate and start again; the last checkpoint is kept.", ExitCodes.Failed);
                 }
 
                 sum += value * (double)batch.Videos.Length;
@@ -226,33 +227,10 @@ public sealed class ClassifierTraining : IDisposable
         BestWeights = null;
     }
 
-    private optim.Optimizer CreateOptimizer()
+    private Optimizer CreateOptimizer()
     {
-        TorchSharp.Modules.Parameter[] backbone = [.. Classifier.Backbone.parameters()];
-        var below = backbone.Select(p => p.Handle).ToHashSet();
-        TorchSharp.Modules.Parameter[] head = [.. Classifier.parameters().Where(p => !below.Contains(p.Handle))];
-        var (rate, decay) = (_options.LearningRate, _options.WeightDecay);
-        return (_options.Sgd, Classifier.Probe) switch
-        {
-            (true, true) => optim.SGD([new TorchSharp.Modules.SGD.ParamGroup(head, rate, 0.9, 0, decay)], rate, 0.9, weight_decay: decay),
-            (true, false) => optim.SGD(
-                [new TorchSharp.Modules.SGD.ParamGroup(head, rate, 0.9, 0, decay), new TorchSharp.Modules.SGD.ParamGroup(backbone, rate * _options.BackboneRate, 0.9, 0, decay)],
-                rate, 0.9, weight_decay: decay),
-            (false, true) => optim.Adam([new TorchSharp.Modules.Adam.ParamGroup(head, rate, weight_decay: decay)], rate, weight_decay: decay),
-            (false, false) => optim.Adam(
-                [new TorchSharp.Modules.Adam.ParamGroup(head, rate, weight_decay: decay), new TorchSharp.Modules.Adam.ParamGroup(backbone, rate * _options.BackboneRate, weight_decay: decay)],
-                rate, weight_decay: decay),
-        };
-    }
-
-    private void SetLearningRate(int epoch)
-    {
-        var rate = _options.LearningRate * Math.Pow(0.1, _options.Milestones.Count(m => epoch > m));
-        var backbone = false;
-        foreach (var group in Optimizer.ParamGroups)
-        {
-            group.LearningRate = backbone ? rate * _options.BackboneRate : rate;
-            backbone = true;
-        }
+        var parameters = Classifier.named_parameters().Where(p => p.parameter.requires_grad).Select(p => (Name: p.name, Parameter: p.parameter)).ToLookup(p => p.Name.StartsWith("backbone.", StringComparison.Ordinal));
+        ParameterGroup[] groups = [new([.. parameters[false]]), new([.. parameters[true]], _options.BackboneRate)];
+        return _options.Sgd ? new Sgd(groups, _options.LearningRate, _options.WeightDecay) : new Adam(groups, _options.LearningRate, _options.WeightDecay);
     }
 }

@@ -72,7 +72,7 @@ public static class Retrieval
         ArgumentNullException.ThrowIfNull(queries);
         var sizes = gallery.CountBy(l => l).ToDictionary();
         var sum = 0.0;
-        foreach (var label in queries)
+        foreach (var (label, times) in queries.CountBy(l => l).OrderBy(c => c.Key))
         {
             var miss = 1.0;
             var others = gallery.Count - sizes.GetValueOrDefault(label);
@@ -81,7 +81,7 @@ public static class Retrieval
                 miss *= Math.Max(0.0, others - i) / (gallery.Count - i);
             }
 
-            sum += 1 - miss;
+            sum += times * (1 - miss);
         }
 
         return queries.Count == 0 ? 0 : sum / queries.Count;

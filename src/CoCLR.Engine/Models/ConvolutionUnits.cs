@@ -15,7 +15,7 @@ internal sealed class BasicConv3d : NamedModule
     {
         _conv = nn.Conv3d(input, output, 1, bias: false);
         _bn = nn.BatchNorm3d(output);
-        nn.init.normal_(_conv.weight, 0, 0.01, generator);
+        SeededInit.Normal(_conv.weight, 0.01, generator);
         register_module("conv", _conv);
         register_module("bn", _bn);
     }
@@ -42,8 +42,8 @@ internal sealed class STConv3d : NamedModule
         _conv2 = nn.Conv3d(output, output, (kernel, 1, 1), (stride, 1, 1), (pad, 0, 0), bias: false);
         _bn1 = nn.BatchNorm3d(output);
         _bn2 = nn.BatchNorm3d(output);
-        nn.init.normal_(_conv1.weight, 0, 0.01, generator);
-        nn.init.normal_(_conv2.weight, 0, 0.01, generator);
+        SeededInit.Normal(_conv1.weight, 0.01, generator);
+        SeededInit.Normal(_conv2.weight, 0.01, generator);
         register_module("conv1", _conv1);
         register_module("conv2", _conv2);
         register_module("bn1", _bn1);

@@ -30,7 +30,7 @@ internal static class Layers
     {
         var fanIn = weight.numel() / weight.shape[0];
         var bound = 1 / Math.Sqrt(fanIn);
-        nn.init.uniform_(weight, -bound, bound, generator);
-        nn.init.uniform_(bias, -bound, bound, generator);
+        SeededInit.Uniform(weight, bound, generator);
+        SeededInit.Uniform(bias, bound, generator);
     }
 }

@@ -55,7 +55,7 @@ public sealed class R2Plus1D18 : Backbone
     {
         var conv = nn.Conv3d(input, output, kernel, stride, pad, bias: false);
         var fanOut = (double)output * kernel.Item1 * kernel.Item2 * kernel.Item3;
-        nn.init.normal_(conv.weight, 0, Math.Sqrt(2 / fanOut), generator);
+        SeededInit.Normal(conv.weight, Math.Sqrt(2 / fanOut), generator);
         return conv;
     }
 

@@ -33,7 +33,7 @@ public sealed class VideoClassifier : NamedModule
         _norm = probe ? nn.BatchNorm1d(backbone.FeatureSize) : null;
         _fc = nn.Linear(backbone.FeatureSize, classes);
         using var generator = new Generator((ulong)seed, CPU);
-        nn.init.normal_(_fc.weight, 0, 0.01, generator);
+        SeededInit.Normal(_fc.weight, 0.01, generator);
         nn.init.zeros_(_fc.bias);
         register_module("backbone", backbone);
         if (_norm is not null)
