@@ -1,0 +1,89 @@
+// Why this exists: experiments and suites as they are cached: metadata read, spec and status kept as bytes, so that an object nobody can read affects only itself.
+using System.Text.Json;
+using CoCLR.Core;
+using CoCLR.Core.Manifests.Schema;
+using CoCLR.Operator.Runtime;
+
+namespace CoCLR.Operator.Api;
+
+/// <summary>A custom resource with a spec and a status.</summary>
+/// <typeparam name="TSpec">Type of the spec.</typeparam>
+/// <typeparam name="TStatus">Type of the status.</typeparam>
+public sealed record CustomResource<TSpec, TStatus> : ICachedObject
+    where TSpec : class
+    where TStatus : class, new()
+{
+    /// <inheritdoc/>
+    public required ObjectMeta Meta { get; init; }
+
+    /// <summary>The spec as stored.</summary>
+    public required ReadOnlyMemory<byte> SpecJson { get; init; }
+
+    /// <summary>The status as stored.</summary>
+    public required ReadOnlyMemory<byte> StatusJson { get; init; }
+
+    /// <summary>State in one word, for gauges.</summary>
+    public string? State { get; init; }
+
+    /// <summary>Value of spec.managedBy.</summary>
+    public string? ManagedBy { get; init; }
+
+    /// <summary>The spec, or why it cannot be read.</summary>
+    public (TSpec? Spec, string? Problem) ParseSpec()
+    {
+        try
+        {
+            return JsonSerializer.Deserialize<TSpec>(SpecJson.Span, CoclrJson.Compact) is { } spec ? (spec, null) : (null, "spec is missing");
+        }
+        catch (JsonException error)
+        {
+            return (null, $"spec{error.Path?.TrimStart('$')} cannot be read by this version: {error.Message}");
+        }
+    }
+
+    /// <summary>What is wrong with the spec's single fields; unknown fields of a newer version are no problem.</summary>
+    /// <param name="schema">Schema of the spec.</param>
+    public IReadOnlyList<ManifestProblem> CheckFields(SchemaNode schema)
+        => [.. SchemaValidator.Check(System.Text.Json.Nodes.JsonNode.Parse(SpecJson.Span), schema, "spec").Where(p => !p.Message.StartsWith("unknown field", StringComparison.Ordinal))];
+
+    /// <summary>The status; an empty one when it is missing or unreadable, because the operator makes it anew anyway.</summary>
+    public TStatus ParseStatus()
+    {
+        try
+        {
+            return JsonSerializer.Deserialize<TStatus>(StatusJson.Span, CoclrJson.Compact) ?? new TStatus();
+        }
+        catch (JsonException)
+        {
+            return new TStatus();
+        }
+    }
+}
+
+/// <summary>Reads custom resources.</summary>
+public static class CustomResource
+{
+    /// <summary>Reads raw JSON.</summary>
+    /// <typeparam name="TSpec">Type of the spec.</typeparam>
+    /// <typeparam name="TStatus">Type of the status.</typeparam>
+    /// <param name="item">The object.</param>
+    public static CustomResource<TSpec, TStatus> Read<TSpec, TStatus>(JsonElement item)
+        where TSpec : class
+        where TStatus : class, new()
+    {
+        ObjectMeta meta = ObjectMeta.Read(item, annotations: true);
+        return new CustomResource<TSpec, TStatus>
+        {
+            Meta = meta with
+            {
+                Annotations = meta.Annotations.Where(a => a.Key.StartsWith("coclr.dev/", StringComparison.Ordinal)).ToDictionary(),
+            },
+            SpecJson = Bytes(item.Child("spec")),
+            StatusJson = Bytes(item.Child("status")),
+            State = item.Child("status")?.Text("state"),
+            ManagedBy = item.Child("spec")?.Text("managedBy"),
+        };
+    }
+
+    private static ReadOnlyMemory<byte> Bytes(JsonElement? element) => element is { } value ? JsonSerializer.SerializeToUtf8Bytes(value) : "null"u8.ToArray();
+}

@@ -1,0 +1,192 @@
+// Why this exists: puts caches, leader election and controllers together, in the one order in which they are safe.
+using System.Diagnostics.Metrics;
+using CoCLR.Core.Manifests;
+using CoCLR.Core.Manifests.Status;
+using CoCLR.Operator.Api;
+using CoCLR.Operator.Progress;
+using CoCLR.Operator.Reconciling;
+using CoCLR.Operator.Runtime;
+using k8s;
+
+namespace CoCLR.Operator.Hosting;
+
+/// <summary>A running operator, without its web server.</summary>
+public sealed class OperatorRuntime : IDisposable
+{
+    private readonly OperatorOptions _options;
+    private readonly LeaderElector? _elector;
+    private readonly ApiClient _client;
+    private readonly ApiWriter _writer;
+    private readonly ILogger _logger;
+    private readonly TimeProvider _time;
+    private readonly Meter _state = new(OperatorMetrics.MeterName + ".State");
+    private readonly WorkQueue _experimentQueue;
+    private readonly WorkQueue _benchmarkQueue;
+    private readonly ExperimentController _experiments;
+    private readonly BenchmarkController _benchmarks;
+    private volatile bool _abandoned;
+
+    /// <summary>Creates an operator.</summary>
+    /// <param name="options">Settings.</param>
+    /// <param name="loggers">Loggers.</param>
+    /// <param name="time">Clock.</param>
+    /// <param name="informers">Behaviour of the caches.</param>
+    /// <param name="leader">Behaviour of the leader election; from the settings when null.</param>
+    /// <param name="beforeWrite">Called before every write; tests stop the operator there.</param>
+    public OperatorRuntime(OperatorOptions options, ILoggerFactory loggers, TimeProvider? time = null, InformerOptions? informers = null, LeaderOptions? leader = null, Func<string, Task>? beforeWrite = null)
+    {
+        _options = options;
+        _time = time ?? TimeProvider.System;
+        _logger = loggers.CreateLogger<OperatorRuntime>();
+        _client = new ApiClient(Configuration(options));
+        string identity = options.Identity ?? $"{Environment.MachineName}_{Guid.NewGuid():N}"[..Math.Min(63, Environment.MachineName.Length + 9)];
+        if (options.LeaderElect)
+        {
+            _elector = new LeaderElector(_client, leader ?? new LeaderOptions { Namespace = options.LeaseNamespace, Name = options.LeaseName, Identity = identity }, loggers.CreateLogger<LeaderElector>(), _time);
+        }
+
+        _writer = new ApiWriter(_client, () => !_abandoned && Leads, new WriterOptions { WritesPerSecond = options.WritesPerSecond, Burst = options.WriteBurst }, _time) { BeforeWrite = beforeWrite };
+        string[] namespaces = OperatorOptions.Split(options.Namespaces);
+        Informer<T> Cache<T>(ResourceKind kind, Func<System.Text.Json.JsonElement, T> read, string? selector = null, bool optional = false)
+            where T : class, ICachedObject
+            => new(_client, kind, read, loggers.CreateLogger("CoCLR.Operator.Cache"), _time, namespaces, informers, selector, optional);
+
+        string ours = "labelSelector=" + Uri.EscapeDataString(Labels.ExperimentUid);
+        Caches = new Caches
+        {
+            Experiments = Cache(ResourceKind.Experiment, CustomResource.Read<ExperimentSpec, ExperimentStatus>),
+            Benchmarks = Cache(ResourceKind.Benchmark, CustomResource.Read<BenchmarkSpec, BenchmarkStatus>),
+            Jobs = Cache(ResourceKind.Job, JobView.Read, ours),
+            Pods = Cache(ResourceKind.Pod, PodView.Read, ours),
+            Plans = Cache(ResourceKind.ConfigMap, PlanView.Read, ours),
+            Claims = Cache(ResourceKind.Claim, ClaimView.Read),
+            PodFailures = Cache(ResourceKind.Event, PodFailureView.Read, "fieldSelector=" + Uri.EscapeDataString("involvedObject.kind=Job,reason=FailedCreate")),
+            Workloads = Cache(ResourceKind.Workload, WorkloadView.Read, null, optional: true),
+        };
+        Progress = new ProgressStore();
+        var settings = new ChildSettings
+        {
+            DefaultImage = options.Image,
+            ImagePullPolicy = options.ImagePullPolicy,
+            ImagePullSecrets = OperatorOptions.Split(options.ImagePullSecrets),
+            Version = OperatorVersion.Text,
+            RunAsUser = options.RunAsUser,
+            GracePeriodSeconds = options.GracePeriodSeconds,
+            ProgressUrl = options.ProgressUrl,
+            ProgressCa = options.TlsCaFile == null ? null : File.ReadAllText(options.TlsCaFile),
+            DashboardUrl = options.DashboardUrl,
+            DashboardIngestUrl = options.DashboardIngestUrl,
+        };
+        var events = new EventRecorder(_writer, identity, loggers.CreateLogger<EventRecorder>(), _time);
+        _experimentQueue = new WorkQueue("experiment", _time);
+        _benchmarkQueue = new WorkQueue("benchmark", _time);
+        _experiments = new ExperimentController(Caches, _client, _writer, events, Progress, settings, _experimentQueue, loggers.CreateLogger<ExperimentController>(), _time);
+        _benchmarks = new BenchmarkController(Caches, _writer, events, _benchmarkQueue, loggers.CreateLogger<BenchmarkController>(), _time);
+        ProgressEndpoint = new ProgressEndpoint(
+            key => Caches.Experiments.Get(key)?.Meta, Caches.Pods.Get, new TokenReviewer(_client, _time), Progress, _experiments.Told, () => Leads, _time);
+        Controllers =
+        [
+            new Controller(_experimentQueue, _experiments.ReconcileAsync, loggers.CreateLogger<Controller>(), options.Workers, TimeSpan.FromSeconds(options.DrainSeconds), _time),
+            new Controller(_benchmarkQueue, _benchmarks.ReconcileAsync, loggers.CreateLogger<Controller>(), Math.Max(1, options.Workers / 4), TimeSpan.FromSeconds(options.DrainSeconds), _time),
+        ];
+        AddGauges();
+    }
+
+    /// <summary>The caches.</summary>
+    public Caches Caches { get; }
+
+    /// <summary>What pods pushed.</summary>
+    public ProgressStore Progress { get; }
+
+    /// <summary>Receives progress.</summary>
+    public ProgressEndpoint ProgressEndpoint { get; }
+
+    /// <summary>Whether this replica leads.</summary>
+    public bool Leads => _elector?.MayWrite ?? true;
+
+    /// <summary>Why it is not ready; empty when it is.</summary>
+    public IReadOnlyList<string> Problems => [.. Caches.All.Select(c => c.Problem).Append(_elector?.Problem).OfType<string>()];
+
+    private Controller[] Controllers { get; }
+
+    /// <summary>Runs until cancelled.</summary>
+    /// <param name="cancellation">Ends it: what is in flight may finish, then the lease is released.</param>
+    public async Task RunAsync(CancellationToken cancellation)
+    {
+        using var caching = new CancellationTokenSource();
+        Task caches = Task.WhenAll(Caches.All.Select(c => c.RunAsync(caching.Token)));
+        try
+        {
+            if (_elector == null)
+            {
+                await LeadAsync(cancellation).ConfigureAwait(false);
+            }
+            else
+            {
+                await _elector.RunAsync(LeadAsync, cancellation).ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            await caching.CancelAsync().ConfigureAwait(false);
+            await caches.ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Stops writing at once and for ever, as if the process had been killed.</summary>
+    internal void Abandon() => _abandoned = true;
+
+    /// <summary>Whether no work waits, runs or is due before a time.</summary>
+    /// <param name="horizon">How far ahead delayed work counts.</param>
+    internal bool IdleFor(TimeSpan horizon) => _experimentQueue.IdleFor(horizon) && _benchmarkQueue.IdleFor(horizon);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _state.Dispose();
+        _writer.Dispose();
+        _client.Dispose();
+        _experimentQueue.Dispose();
+        _benchmarkQueue.Dispose();
+    }
+
+    private async Task LeadAsync(CancellationToken cancellation)
+    {
+        // Nothing is decided before everything has been seen.
+        while (!Caches.All.All(c => c.Synced))
+        {
+            await Task.Delay(TimeSpan.FromMilliseconds(50), _time, cancellation).ConfigureAwait(false);
+        }
+
+        _experiments.EnqueueAll();
+        _benchmarks.EnqueueAll();
+        await Task.WhenAll(Controllers.Select(c => c.RunAsync(cancellation))).ConfigureAwait(false);
+        _logger.LogInformation("The controllers have stopped");
+    }
+
+    private void AddGauges()
+    {
+        WorkQueue[] queues = [_experimentQueue, _benchmarkQueue];
+        _state.CreateObservableGauge("coclr.workqueue.depth", () => queues.Select(q => new Measurement<int>(q.Depth, new KeyValuePair<string, object?>("name", q.Name))), null, "Names that wait in a work queue.");
+        _state.CreateObservableGauge("coclr.workqueue.longest.running.processor", () => queues.Select(q => new Measurement<double>(q.LongestRunning.TotalSeconds, new KeyValuePair<string, object?>("name", q.Name))), "s", "Time of the work that has been running longest.");
+        _state.CreateObservableGauge("coclr.leader", () => new Measurement<int>(Leads ? 1 : 0, new KeyValuePair<string, object?>("replica_role", _elector == null ? "standalone" : Leads ? "leader" : "follower")), null, "1 when this replica leads.");
+        _state.CreateObservableGauge("coclr.experiments", () => Caches.Experiments.All().GroupBy(e => e.State ?? "Pending").Select(g => new Measurement<int>(g.Count(), new KeyValuePair<string, object?>("state", g.Key))), null, "Experiments by state.");
+        _state.CreateObservableGauge("coclr.experiment.progress.age", ProgressAges, "s", "Time since a running experiment last told of progress.");
+        _state.CreateObservableGauge("coclr.build.info", () => new Measurement<int>(1, new KeyValuePair<string, object?>("version", OperatorVersion.Text)), null, "Version of the operator.");
+    }
+
+    private IEnumerable<Measurement<double>> ProgressAges()
+        => from experiment in Caches.Experiments.All()
+           where experiment.State == nameof(ExperimentState.Training)
+           let told = experiment.ParseStatus().Progress?.UpdatedAt
+           where told != null
+           select new Measurement<double>(
+               Math.Max(0, (_time.GetUtcNow() - told.Value).TotalSeconds),
+               new("namespace", experiment.Meta.Key.Namespace),
+               new("experiment", experiment.Meta.Key.Name));
+
+    private static KubernetesClientConfiguration Configuration(OperatorOptions options)
+        => options.Kubeconfig != null ? KubernetesClientConfiguration.BuildConfigFromConfigFile(options.Kubeconfig)
+            : KubernetesClientConfiguration.IsInCluster() ? KubernetesClientConfiguration.InClusterConfig()
+            : KubernetesClientConfiguration.BuildConfigFromConfigFile();
+}

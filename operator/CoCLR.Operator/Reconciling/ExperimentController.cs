@@ -1,0 +1,369 @@
+// Why this exists: the I/O around the pure reconciler: gathers what is observed, writes what it decides, and says which changes concern which experiment.
+using System.Net;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using CoCLR.Core;
+using CoCLR.Core.Manifests;
+using CoCLR.Core.Manifests.Status;
+using CoCLR.Operator.Api;
+using CoCLR.Operator.Progress;
+using CoCLR.Operator.Runtime;
+
+namespace CoCLR.Operator.Reconciling;
+
+/// <summary>The caches that controllers share.</summary>
+public sealed record Caches
+{
+    /// <summary>Experiments.</summary>
+    public required Informer<CustomResource<ExperimentSpec, ExperimentStatus>> Experiments { get; init; }
+
+    /// <summary>Suites.</summary>
+    public required Informer<CustomResource<BenchmarkSpec, BenchmarkStatus>> Benchmarks { get; init; }
+
+    /// <summary>Jobs of stages.</summary>
+    public required Informer<JobView> Jobs { get; init; }
+
+    /// <summary>Pods of stages.</summary>
+    public required Informer<PodView> Pods { get; init; }
+
+    /// <summary>Plans.</summary>
+    public required Informer<PlanView> Plans { get; init; }
+
+    /// <summary>All claims: experiments refer to claims that others made.</summary>
+    public required Informer<ClaimView> Claims { get; init; }
+
+    /// <summary>Events of Jobs that could not make a pod.</summary>
+    public required Informer<PodFailureView> PodFailures { get; init; }
+
+    /// <summary>Kueue's Workloads.</summary>
+    public required Informer<WorkloadView> Workloads { get; init; }
+
+    /// <summary>All of them.</summary>
+    public IReadOnlyList<IInformer> All => [Experiments, Benchmarks, Jobs, Pods, Plans, Claims, PodFailures, Workloads];
+}
+
+/// <summary>Controls experiments.</summary>
+public sealed class ExperimentController
+{
+    private readonly Caches _caches;
+    private readonly ApiClient _client;
+    private readonly ApiWriter _writer;
+    private readonly EventRecorder _events;
+    private readonly ProgressStore _progress;
+    private readonly ChildSettings _settings;
+    private readonly WorkQueue _queue;
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+    private readonly Func<ObjectKey, IReadOnlyList<JobView>> _jobsOf;
+    private readonly Func<ObjectKey, IReadOnlyList<PodView>> _podsOf;
+    private readonly Func<ObjectKey, IReadOnlyList<PlanView>> _plansOf;
+    private readonly Func<ObjectKey, IReadOnlyList<WorkloadView>> _workloadsOf;
+    private readonly Func<ObjectKey, IReadOnlyList<PodFailureView>> _failuresOf;
+
+    /// <summary>Creates the controller; before the caches run.</summary>
+    /// <param name="caches">Caches.</param>
+    /// <param name="client">The API server, for reads that must not come from a cache.</param>
+    /// <param name="writer">Writer.</param>
+    /// <param name="events">Events.</param>
+    /// <param name="progress">What pods pushed.</param>
+    /// <param name="settings">Settings.</param>
+    /// <param name="queue">Queue of experiments.</param>
+    /// <param name="logger">Logger.</param>
+    /// <param name="time">Clock.</param>
+    public ExperimentController(Caches caches, ApiClient client, ApiWriter writer, EventRecorder events, ProgressStore progress, ChildSettings settings, WorkQueue queue, ILogger<ExperimentController> logger, TimeProvider time)
+    {
+        _caches = caches;
+        _client = client;
+        _writer = writer;
+        _events = events;
+        _progress = progress;
+        _settings = settings;
+        _queue = queue;
+        _logger = logger;
+        _time = time;
+        _jobsOf = caches.Jobs.IndexBy(j => Owner(j.Meta));
+        _podsOf = caches.Pods.IndexBy(p => p.Meta.Label(Labels.Experiment) is { } name ? new ObjectKey(p.Meta.Key.Namespace, name) : null);
+        _plansOf = caches.Plans.IndexBy(p => Owner(p.Meta));
+        _workloadsOf = caches.Workloads.IndexBy(w => w.Meta.Controller is { Kind: "Job" } job ? new ObjectKey(w.Meta.Key.Namespace, job.Uid) : null);
+        _failuresOf = caches.PodFailures.IndexBy(f => new ObjectKey(f.Job.Namespace, f.JobUid));
+        caches.Experiments.OnChange(change =>
+        {
+            if (change.New == null)
+            {
+                _progress.Forget(change.Old!.Meta.Uid);
+            }
+
+            queue.Add(change.Key);
+        });
+        caches.Jobs.OnChange(c => Enqueue(Owner((c.New ?? c.Old!).Meta)));
+        caches.Pods.OnChange(c => Enqueue((c.New ?? c.Old!) is var pod && pod.Meta.Label(Labels.Experiment) is { } name ? new ObjectKey(c.Key.Namespace, name) : null));
+        caches.Plans.OnChange(c => Enqueue(Owner((c.New ?? c.Old!).Meta)));
+        caches.Claims.OnChange(OnClaim);
+        caches.Workloads.OnChange(c => EnqueueJob((c.New ?? c.Old!).Meta.Controller is { Kind: "Job" } job ? new ObjectKey(c.Key.Namespace, job.Name) : null));
+        caches.PodFailures.OnChange(c => EnqueueJob((c.New ?? c.Old!).Job));
+    }
+
+    /// <summary>Adds every experiment to the queue; a new leader starts so.</summary>
+    public void EnqueueAll()
+    {
+        foreach (CustomResource<ExperimentSpec, ExperimentStatus> experiment in _caches.Experiments.All())
+        {
+            _queue.Add(experiment.Meta.Key);
+        }
+    }
+
+    /// <summary>Called when a pod has pushed progress.</summary>
+    /// <param name="key">The experiment.</param>
+    public void Told(ObjectKey key) => _queue.Add(key);
+
+    /// <summary>Reconciles one experiment.</summary>
+    /// <param name="key">Its name.</param>
+    /// <param name="cancellation">Stops it.</param>
+    /// <returns>When to come back without a change.</returns>
+    public async Task<TimeSpan?> ReconcileAsync(ObjectKey key, CancellationToken cancellation)
+    {
+        if (_caches.Experiments.Get(key) is not { } experiment)
+        {
+            return null;
+        }
+
+        ExperimentObservation observed = Observe(experiment);
+        ExperimentDecision decision = ExperimentReconciler.Reconcile(observed, _settings);
+        if (decision.Writes.OfType<DesiredWrite.Create>().Any())
+        {
+            (string[] foreign, bool adopted) = await InspectAsync(experiment.Meta, decision, cancellation).ConfigureAwait(false);
+            if (adopted)
+            {
+                // The cache was behind: once more with what there is.
+                observed = Observe(experiment);
+            }
+
+            if (foreign.Length > 0 || adopted)
+            {
+                decision = ExperimentReconciler.Reconcile(observed with { Foreign = foreign }, _settings);
+            }
+        }
+
+        foreach (DesiredWrite write in decision.Writes)
+        {
+            await WriteAsync(write, cancellation).ConfigureAwait(false);
+        }
+
+        if (decision.Status is { } status)
+        {
+            await WriteStatusAsync(experiment, status, cancellation).ConfigureAwait(false);
+        }
+
+        foreach (ObjectEvent value in decision.Events)
+        {
+            await _events.RecordAsync(ResourceKind.Experiment, experiment.Meta, value, cancellation).ConfigureAwait(false);
+        }
+
+        return decision.Again;
+    }
+
+    private ExperimentObservation Observe(CustomResource<ExperimentSpec, ExperimentStatus> experiment)
+    {
+        ObjectKey key = experiment.Meta.Key;
+        return new ExperimentObservation
+        {
+            Experiment = experiment,
+            Jobs = _jobsOf(key),
+            Pods = _podsOf(key),
+            Plan = _plansOf(key).FirstOrDefault(p => p.Meta.Controller?.Uid == experiment.Meta.Uid),
+            Claim = name => _caches.Claims.Get(new ObjectKey(key.Namespace, name)),
+            Workload = uid => _workloadsOf(new ObjectKey(key.Namespace, uid)) is [var workload, ..] ? workload : null,
+            PodFailure = uid => _failuresOf(new ObjectKey(key.Namespace, uid)).MaxBy(f => f.At),
+            Pushed = _progress.Of(experiment.Meta.Uid),
+            Now = _time.GetUtcNow(),
+        };
+    }
+
+    /// <summary>Looks, past the cache, whether names that are about to be used are taken.</summary>
+    private async Task<(string[] Foreign, bool Adopted)> InspectAsync(ObjectMeta experiment, ExperimentDecision decision, CancellationToken cancellation)
+    {
+        var creates = decision.Writes.OfType<DesiredWrite.Create>().ToArray();
+        bool?[] mine = await Task.WhenAll(creates.Select(c => IsMineAsync(experiment, c, cancellation))).ConfigureAwait(false);
+        return ([.. creates.Where((_, i) => mine[i] == false).Select(c => $"{c.Kind.Plural}/{c.Name}")], mine.Contains(true));
+    }
+
+    private async Task<bool?> IsMineAsync(ObjectMeta experiment, DesiredWrite.Create create, CancellationToken cancellation)
+    {
+        try
+        {
+            using JsonDocument found = await _client.GetAsync(create.Kind.Path(new ObjectKey(experiment.Key.Namespace, create.Name)), cancellation).ConfigureAwait(false);
+            ObjectMeta meta = ObjectMeta.Read(found.RootElement);
+            bool labelled = meta.Label(Labels.ExperimentUid) == experiment.Uid;
+            if (meta.Controller?.Uid != experiment.Uid && !(create.Kind == ResourceKind.Claim && labelled && meta.Controller == null))
+            {
+                return false;
+            }
+
+            if (!labelled)
+            {
+                // Somebody took its labels away, so the caches do not see it.
+                var patch = new JsonObject { ["metadata"] = new JsonObject { ["uid"] = meta.Uid, ["labels"] = create.Object["metadata"]!["labels"]!.DeepClone() } };
+                using JsonDocument labelledAgain = await _writer.PatchAsync(create.Kind, meta.Key, patch, cancellation).ConfigureAwait(false);
+                TakeOver(create.Kind, labelledAgain.RootElement);
+                return true;
+            }
+
+            TakeOver(create.Kind, found.RootElement);
+            return true;
+        }
+        catch (ApiException error) when (error.Code == HttpStatusCode.NotFound)
+        {
+            return null;
+        }
+    }
+
+    private async Task WriteAsync(DesiredWrite write, CancellationToken cancellation)
+    {
+        switch (write)
+        {
+            case DesiredWrite.Create create:
+                var key = new ObjectKey(create.Object["metadata"]!["namespace"]!.GetValue<string>(), create.Name);
+
+                // Not forced: if somebody made the same name in this very moment, their fields conflict and the next reconcile finds out.
+                using (JsonDocument made = await _writer.ApplyAsync(create.Kind, key, create.Object, force: false, cancellation).ConfigureAwait(false))
+                {
+                    TakeOver(create.Kind, made.RootElement);
+                }
+
+                _logger.LogInformation("{Object}: made {Resource} {Name}", key.Namespace, create.Kind.Plural, create.Name);
+                break;
+            case DesiredWrite.SetSuspend change:
+                var patch = new JsonObject
+                {
+                    ["metadata"] = new JsonObject { ["uid"] = change.Job.Meta.Uid },
+                    ["spec"] = new JsonObject { ["suspend"] = change.Suspend, ["parallelism"] = 1 },
+                };
+                using (JsonDocument changed = await _writer.PatchAsync(ResourceKind.Job, change.Job.Meta.Key, patch, cancellation).ConfigureAwait(false))
+                {
+                    TakeOver(ResourceKind.Job, changed.RootElement);
+                }
+
+                _logger.LogInformation("{Object}: {Change}", change.Job.Meta.Key, change.Suspend ? "suspended" : "resumed");
+                break;
+            case DesiredWrite.Delete delete:
+                await _writer.DeleteAsync(delete.Kind, delete.Key, delete.Uid, cancellation).ConfigureAwait(false);
+                _logger.LogInformation("{Object}: deleted from {Resource}", delete.Key, delete.Kind.Plural);
+                break;
+        }
+    }
+
+    private void TakeOver(ResourceKind kind, JsonElement item)
+    {
+        if (kind == ResourceKind.Job)
+        {
+            _caches.Jobs.Observe(item);
+        }
+        else if (kind == ResourceKind.ConfigMap)
+        {
+            _caches.Plans.Observe(item);
+        }
+        else if (kind == ResourceKind.Claim)
+        {
+            _caches.Claims.Observe(item);
+        }
+    }
+
+    private async Task WriteStatusAsync(CustomResource<ExperimentSpec, ExperimentStatus> experiment, ExperimentStatus status, CancellationToken cancellation)
+    {
+        ExperimentStatus known = experiment.ParseStatus();
+        JsonNode next = JsonSerializer.SerializeToNode(status, CoclrJson.Compact)!;
+        if (JsonNode.DeepEquals(next, JsonSerializer.SerializeToNode(known, CoclrJson.Compact)) && known.ObservedGeneration >= 0)
+        {
+            return;
+        }
+
+        var body = new JsonObject
+        {
+            ["apiVersion"] = ApiNames.ApiVersion,
+            ["kind"] = ApiNames.Experiment,
+            ["metadata"] = new JsonObject
+            {
+                ["name"] = experiment.Meta.Key.Name,
+                ["namespace"] = experiment.Meta.Key.Namespace,
+                ["uid"] = experiment.Meta.Uid,
+                ["resourceVersion"] = experiment.Meta.ResourceVersion,
+            },
+            ["status"] = next,
+        };
+        try
+        {
+            using JsonDocument stored = await _writer.ApplyStatusAsync(ResourceKind.Experiment, experiment.Meta.Key, body, cancellation).ConfigureAwait(false);
+            _caches.Experiments.Observe(stored.RootElement);
+        }
+        catch (ApiException error) when (error.Code == HttpStatusCode.NotFound)
+        {
+            // Deleted meanwhile.
+            return;
+        }
+
+        Count(experiment.Meta, known, status);
+        if (known.State != status.State || known.Stage != status.Stage)
+        {
+            _logger.LogInformation("{Object} {Uid}: {State} {Stage} {Message}", experiment.Meta.Key, experiment.Meta.Uid, status.State, status.Stage, status.Condition(ConditionTypes.Ready)?.Message);
+        }
+    }
+
+    private static void Count(ObjectMeta experiment, ExperimentStatus known, ExperimentStatus next)
+    {
+        if (known.StartTime == null && next.StartTime is { } started)
+        {
+            OperatorMetrics.QueueWait.Record(Math.Max(0, (started - experiment.Created).TotalSeconds));
+        }
+
+        foreach (StageStatus stage in next.Stages)
+        {
+            StageStatus? before = known.Stages.FirstOrDefault(s => s.Name == stage.Name);
+            if (stage.State == StageState.Restarting && before?.State != StageState.Restarting)
+            {
+                OperatorMetrics.Restarts.Add(1, new KeyValuePair<string, object?>("reason", stage.Reason ?? "Unknown"));
+            }
+        }
+
+        if (known.Gpus > 0 && known.ActiveSince is { } since && next.ActiveSince == null)
+        {
+            string outcome = next.State switch { ExperimentState.Succeeded => "succeeded", ExperimentState.Failed => "failed", ExperimentState.Suspending or ExperimentState.Suspended => "suspended", _ => "running" };
+            OperatorMetrics.GpuSeconds.Add(known.Gpus.Value * Math.Max(0, (next.ActiveSeconds ?? 0) - (known.ActiveSeconds ?? 0)), new KeyValuePair<string, object?>("outcome", outcome));
+            _ = since;
+        }
+    }
+
+    private static ObjectKey? Owner(ObjectMeta meta) => meta.Controller is { Kind: ApiNames.Experiment } owner ? new ObjectKey(meta.Key.Namespace, owner.Name) : null;
+
+    private void Enqueue(ObjectKey? key)
+    {
+        if (key is { } experiment)
+        {
+            _queue.Add(experiment);
+        }
+    }
+
+    private void EnqueueJob(ObjectKey? job)
+    {
+        if (job is { } key && _caches.Jobs.Get(key) is { } found)
+        {
+            Enqueue(Owner(found.Meta));
+        }
+    }
+
+    private void OnClaim(CacheChange<ClaimView> change)
+    {
+        if (Owner((change.New ?? change.Old!).Meta) is { } owner)
+        {
+            _queue.Add(owner);
+            return;
+        }
+
+        foreach (CustomResource<ExperimentSpec, ExperimentStatus> experiment in _caches.Experiments.All())
+        {
+            if (experiment.Meta.Key.Namespace == change.Key.Namespace && experiment.State is not (nameof(ExperimentState.Succeeded) or nameof(ExperimentState.Failed)))
+            {
+                _queue.Add(experiment.Meta.Key);
+            }
+        }
+    }
+}

@@ -1,0 +1,475 @@
+// Why this exists: the objects an experiment owns. Only the fields of the spec's allow-list reach a pod, and every pod passes Pod Security "restricted".
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using CoCLR.Core;
+using CoCLR.Core.Manifests;
+using CoCLR.Core.Planning;
+using CoCLR.Operator.Runtime;
+
+namespace CoCLR.Operator.Reconciling;
+
+/// <summary>Builds the children of an experiment.</summary>
+public static class JobBuilder
+{
+    /// <summary>Name of the container of a stage.</summary>
+    public const string ContainerName = "stage";
+
+    /// <summary>Where the run's claim is mounted.</summary>
+    public const string StorageMount = "/coclr";
+
+    /// <summary>Where a data set's claim is mounted.</summary>
+    public const string DatasetMount = "/dataset";
+
+    /// <summary>Where the plan is mounted.</summary>
+    public const string PlanMount = "/etc/coclr";
+
+    /// <summary>Where tokens are mounted.</summary>
+    public const string TokenMount = "/var/run/secrets/coclr";
+
+    private static readonly string[] ReservedPrefixes = ["COCLR_", "LD_", "KUBERNETES_", "DOTNET_STARTUP"];
+
+    /// <summary>Audience of the token with which a pod of an experiment pushes progress.</summary>
+    /// <param name="uid">Unique id of the experiment.</param>
+    public static string ProgressAudience(string uid) => $"coclr.dev/experiment/{uid}";
+
+    /// <summary>Audience of the token with which a pod sends events to the dashboard.</summary>
+    public const string DashboardAudience = "coclr-dashboard";
+
+    /// <summary>The ConfigMap with the plan: never changed, so that neither an upgrade nor an edit changes a run under way.</summary>
+    /// <param name="experiment">Metadata of the experiment.</param>
+    /// <param name="name">Name of the ConfigMap.</param>
+    /// <param name="snapshot">The plan.</param>
+    /// <param name="settings">Settings.</param>
+    public static JsonObject PlanConfigMap(ObjectMeta experiment, string name, PlanSnapshot snapshot, ChildSettings settings)
+    {
+        var data = new JsonObject
+        {
+            [PlanSnapshot.PlanKey] = JsonSerializer.Serialize(snapshot.Plan, CoclrJson.Indented),
+            [PlanSnapshot.ImageKey] = snapshot.Image,
+        };
+        if (settings.ProgressCa != null)
+        {
+            data[PlanSnapshot.CaKey] = settings.ProgressCa;
+        }
+
+        return new JsonObject
+        {
+            ["apiVersion"] = "v1",
+            ["kind"] = "ConfigMap",
+            ["metadata"] = Metadata(experiment, name, snapshot.Plan.Run, settings, stage: null, owned: true),
+            ["immutable"] = true,
+            ["data"] = data,
+        };
+    }
+
+    /// <summary>The claim of the run folder.</summary>
+    /// <param name="experiment">Metadata of the experiment.</param>
+    /// <param name="name">Name of the claim.</param>
+    /// <param name="snapshot">The plan.</param>
+    /// <param name="settings">Settings.</param>
+    public static JsonObject Claim(ObjectMeta experiment, string name, PlanSnapshot snapshot, ChildSettings settings)
+    {
+        StorageSpec storage = snapshot.Plan.Spec.Storage;
+        var spec = new JsonObject
+        {
+            ["accessModes"] = new JsonArray(storage.AccessMode.ToString()),
+            ["resources"] = new JsonObject { ["requests"] = new JsonObject { ["storage"] = storage.Size } },
+        };
+        if (storage.ClassName != null)
+        {
+            spec["storageClassName"] = storage.ClassName;
+        }
+
+        return new JsonObject
+        {
+            ["apiVersion"] = "v1",
+            ["kind"] = "PersistentVolumeClaim",
+            ["metadata"] = Metadata(experiment, name, snapshot.Plan.Run, settings, stage: null, owned: storage.Retention == Retention.Delete),
+            ["spec"] = spec,
+        };
+    }
+
+    /// <summary>The Job of a stage. It never holds <c>suspend</c>: that field has other owners (Kueue), and the operator sets it in a write of its own.</summary>
+    /// <param name="experiment">Metadata of the experiment.</param>
+    /// <param name="name">Name of the Job.</param>
+    /// <param name="stage">The stage.</param>
+    /// <param name="snapshot">The plan.</param>
+    /// <param name="planName">Name of the ConfigMap.</param>
+    /// <param name="claimName">Name of the claim of the run folder.</param>
+    /// <param name="scheduling">Scheduling of the live spec, whose priority may have changed.</param>
+    /// <param name="settings">Settings.</param>
+    public static JsonObject Job(ObjectMeta experiment, string name, Stage stage, PlanSnapshot snapshot, string planName, string claimName, SchedulingSpec? scheduling, ChildSettings settings)
+    {
+        ExperimentSpec spec = snapshot.Plan.Spec;
+        JsonObject metadata = Metadata(experiment, name, snapshot.Plan.Run, settings, stage.Name, owned: true);
+        if (spec.QueueName != null)
+        {
+            metadata["labels"]![Labels.Queue] = spec.QueueName;
+            if (experiment.Label(Labels.QueuePriority) is { } priority)
+            {
+                metadata["labels"]![Labels.QueuePriority] = priority;
+            }
+        }
+
+        return new JsonObject
+        {
+            ["apiVersion"] = "batch/v1",
+            ["kind"] = "Job",
+            ["metadata"] = metadata,
+            ["spec"] = new JsonObject
+            {
+                ["completions"] = 1,
+                ["parallelism"] = 1,
+                ["backoffLimit"] = spec.Retries,
+                ["podReplacementPolicy"] = "Failed",
+                ["podFailurePolicy"] = new JsonObject
+                {
+                    ["rules"] = new JsonArray(
+                        ExitCodeRule("FailJob", Enumerable.Range(ExitCodes.Usage, ExitCodes.BadConfiguration - ExitCodes.Usage + 1)),
+                        ExitCodeRule("Ignore", [ExitCodes.Terminated]),
+                        new JsonObject
+                        {
+                            ["action"] = "Ignore",
+                            ["onPodConditions"] = new JsonArray(new JsonObject { ["type"] = "DisruptionTarget", ["status"] = "True" }),
+                        }),
+                },
+                ["template"] = new JsonObject
+                {
+                    ["metadata"] = new JsonObject { ["labels"] = LabelsOf(experiment, snapshot.Plan.Run, settings, stage.Name) },
+                    ["spec"] = PodSpec(experiment, stage, snapshot, planName, claimName, scheduling, settings),
+                },
+            },
+        };
+    }
+
+    private static JsonObject ExitCodeRule(string action, IEnumerable<int> codes) => new()
+    {
+        ["action"] = action,
+        ["onExitCodes"] = new JsonObject
+        {
+            ["containerName"] = ContainerName,
+            ["operator"] = "In",
+            ["values"] = new JsonArray([.. codes.Select(c => (JsonNode)c)]),
+        },
+    };
+
+    private static JsonObject PodSpec(ObjectMeta experiment, Stage stage, PlanSnapshot snapshot, string planName, string claimName, SchedulingSpec? scheduling, ChildSettings settings)
+    {
+        ExperimentSpec spec = snapshot.Plan.Spec;
+        var volumes = new JsonArray(
+            new JsonObject { ["name"] = "plan", ["configMap"] = new JsonObject { ["name"] = planName } },
+            new JsonObject { ["name"] = "storage", ["persistentVolumeClaim"] = new JsonObject { ["claimName"] = claimName } },
+            new JsonObject { ["name"] = "tmp", ["emptyDir"] = new JsonObject() },
+            new JsonObject { ["name"] = "shm", ["emptyDir"] = new JsonObject { ["medium"] = "Memory", ["sizeLimit"] = spec.Resources.SharedMemory } });
+        var mounts = new JsonArray(
+            Mount("plan", PlanMount, readOnly: true),
+            Mount("storage", StorageMount),
+            Mount("tmp", "/tmp"),
+            Mount("shm", "/dev/shm"));
+        if (spec.Dataset.Source.VolumeClaim is { } dataset)
+        {
+            volumes.Add(new JsonObject { ["name"] = "dataset", ["persistentVolumeClaim"] = new JsonObject { ["claimName"] = dataset.Name } });
+            JsonObject mount = Mount("dataset", DatasetMount, readOnly: true);
+            if (dataset.Path.Length > 0)
+            {
+                mount["subPath"] = dataset.Path;
+            }
+
+            mounts.Add(mount);
+        }
+
+        JsonArray tokens = Tokens(experiment, settings);
+        if (tokens.Count > 0)
+        {
+            volumes.Add(new JsonObject { ["name"] = "tokens", ["projected"] = new JsonObject { ["sources"] = tokens } });
+            mounts.Add(Mount("tokens", TokenMount, readOnly: true));
+        }
+
+        var container = new JsonObject
+        {
+            ["name"] = ContainerName,
+            ["image"] = snapshot.Image,
+            ["args"] = new JsonArray("stage", "--plan", $"{PlanMount}/{PlanSnapshot.PlanKey}", "--stage", stage.Name),
+            ["env"] = Environment(experiment, stage, snapshot, settings),
+            ["resources"] = Resources(spec, stage),
+            ["volumeMounts"] = mounts,
+            ["terminationMessagePath"] = "/dev/termination-log",
+            ["terminationMessagePolicy"] = "FallbackToLogsOnError",
+            ["securityContext"] = new JsonObject
+            {
+                ["allowPrivilegeEscalation"] = false,
+                ["readOnlyRootFilesystem"] = true,
+                ["capabilities"] = new JsonObject { ["drop"] = new JsonArray("ALL") },
+            },
+        };
+        if (settings.ImagePullPolicy != null)
+        {
+            container["imagePullPolicy"] = settings.ImagePullPolicy;
+        }
+
+        var pod = new JsonObject
+        {
+            ["restartPolicy"] = "Never",
+            ["automountServiceAccountToken"] = false,
+            ["enableServiceLinks"] = false,
+            ["terminationGracePeriodSeconds"] = settings.GracePeriodSeconds,
+            ["securityContext"] = SecurityContext(settings),
+            ["containers"] = new JsonArray(container),
+            ["volumes"] = volumes,
+        };
+        if (settings.ImagePullSecrets.Count > 0)
+        {
+            pod["imagePullSecrets"] = new JsonArray([.. settings.ImagePullSecrets.Select(s => (JsonNode)new JsonObject { ["name"] = s })]);
+        }
+
+        if (scheduling != null)
+        {
+            AddScheduling(pod, scheduling);
+        }
+
+        return pod;
+    }
+
+    private static JsonObject SecurityContext(ChildSettings settings)
+    {
+        var context = new JsonObject
+        {
+            ["runAsNonRoot"] = true,
+            ["seccompProfile"] = new JsonObject { ["type"] = "RuntimeDefault" },
+        };
+        if (settings.RunAsUser > 0)
+        {
+            context["runAsUser"] = settings.RunAsUser;
+            context["runAsGroup"] = settings.RunAsUser;
+            context["fsGroup"] = settings.RunAsUser;
+            context["fsGroupChangePolicy"] = "OnRootMismatch";
+        }
+
+        return context;
+    }
+
+    private static JsonArray Tokens(ObjectMeta experiment, ChildSettings settings)
+    {
+        var sources = new JsonArray();
+        if (settings.ProgressUrl != null)
+        {
+            sources.Add(Token(ProgressAudience(experiment.Uid), "progress"));
+        }
+
+        if (settings.DashboardIngestUrl != null)
+        {
+            sources.Add(Token(DashboardAudience, "dashboard"));
+        }
+
+        return sources;
+    }
+
+    private static JsonObject Token(string audience, string path) => new()
+    {
+        ["serviceAccountToken"] = new JsonObject { ["audience"] = audience, ["expirationSeconds"] = 3600, ["path"] = path },
+    };
+
+    private static JsonArray Environment(ObjectMeta experiment, Stage stage, PlanSnapshot snapshot, ChildSettings settings)
+    {
+        ExperimentSpec spec = snapshot.Plan.Spec;
+        var env = new JsonArray();
+        void Add(string name, string value) => env.Add(new JsonObject { ["name"] = name, ["value"] = value });
+
+        foreach (EnvironmentVariableSpec variable in spec.Env.Where(v => !ReservedPrefixes.Any(p => v.Name.StartsWith(p, StringComparison.Ordinal))))
+        {
+            env.Add(variable switch
+            {
+                { SecretKeyRef: { } secret } => Reference(variable.Name, "secretKeyRef", secret.Name, secret.Key),
+                { ConfigMapKeyRef: { } map } => Reference(variable.Name, "configMapKeyRef", map.Name, map.Key),
+                _ => new JsonObject { ["name"] = variable.Name, ["value"] = variable.Value ?? "" },
+            });
+        }
+
+        if (spec.Dataset.Source.S3 is { } s3)
+        {
+            Add("AWS_REGION", s3.Region);
+            if (s3.SecretName != null)
+            {
+                env.Add(Reference("AWS_ACCESS_KEY_ID", "secretKeyRef", s3.SecretName, "accessKeyId"));
+                env.Add(Reference("AWS_SECRET_ACCESS_KEY", "secretKeyRef", s3.SecretName, "secretAccessKey"));
+            }
+        }
+
+        if (spec.Dataset.Source.VolumeClaim != null)
+        {
+            Add("COCLR_DATASET_DIR", DatasetMount);
+        }
+
+        Add("COCLR_RUN_DIR", $"{StorageMount}/runs/{snapshot.Plan.Run}");
+        Add("COCLR_CACHE_DIR", $"{StorageMount}/cache");
+        Add("COCLR_TERMINATION_LOG", "/dev/termination-log");
+        env.Add(FieldReference("COCLR_POD_NAME", "metadata.name"));
+        env.Add(FieldReference("COCLR_POD_NAMESPACE", "metadata.namespace"));
+        if (settings.ProgressUrl != null)
+        {
+            Add("COCLR_PROGRESS_URL", Progress.ProgressEndpoint.UrlOf(settings.ProgressUrl, experiment.Key));
+            Add("COCLR_PROGRESS_TOKEN_FILE", $"{TokenMount}/progress");
+            if (settings.ProgressCa != null)
+            {
+                Add("COCLR_PROGRESS_CA_FILE", $"{PlanMount}/{PlanSnapshot.CaKey}");
+            }
+        }
+
+        if (settings.DashboardIngestUrl != null)
+        {
+            Add("COCLR_DASHBOARD_URL", settings.DashboardIngestUrl);
+            Add("COCLR_DASHBOARD_TOKEN_FILE", $"{TokenMount}/dashboard");
+        }
+
+        Add("HOME", "/tmp");
+        Add("TMPDIR", "/tmp");
+
+        // The convention of NVIDIA's container toolkit; the device plugin adds which devices. "void" keeps GPUs out of stages that did not ask for one.
+        if (UsesGpu(spec, stage))
+        {
+            Add("NVIDIA_DRIVER_CAPABILITIES", "compute,utility,video");
+        }
+        else
+        {
+            Add("NVIDIA_VISIBLE_DEVICES", "void");
+        }
+
+        return env;
+    }
+
+    private static JsonObject Reference(string name, string kind, string source, string key) => new()
+    {
+        ["name"] = name,
+        ["valueFrom"] = new JsonObject { [kind] = new JsonObject { ["name"] = source, ["key"] = key } },
+    };
+
+    private static JsonObject FieldReference(string name, string path) => new()
+    {
+        ["name"] = name,
+        ["valueFrom"] = new JsonObject { ["fieldRef"] = new JsonObject { ["apiVersion"] = "v1", ["fieldPath"] = path } },
+    };
+
+    /// <summary>Whether a stage asks for a GPU.</summary>
+    /// <param name="spec">The spec.</param>
+    /// <param name="stage">The stage.</param>
+    public static bool UsesGpu(ExperimentSpec spec, Stage stage) => stage.NeedsDevice && spec.Resources.Gpus > 0 && spec.Device != "cpu";
+
+    private static JsonObject Resources(ExperimentSpec spec, Stage stage)
+    {
+        var requests = new JsonObject { ["cpu"] = spec.Resources.Cpu, ["memory"] = spec.Resources.Memory };
+        var limits = new JsonObject { ["memory"] = spec.Resources.Memory };
+        if (UsesGpu(spec, stage))
+        {
+            string gpus = spec.Resources.Gpus.ToString(System.Globalization.CultureInfo.InvariantCulture);
+            requests[spec.Resources.GpuResourceName] = gpus;
+            limits[spec.Resources.GpuResourceName] = gpus;
+        }
+
+        return new JsonObject { ["requests"] = requests, ["limits"] = limits };
+    }
+
+    private static void AddScheduling(JsonObject pod, SchedulingSpec scheduling)
+    {
+        if (scheduling.NodeSelector is { Count: > 0 } selector)
+        {
+            pod["nodeSelector"] = new JsonObject(selector.OrderBy(s => s.Key, StringComparer.Ordinal).Select(s => KeyValuePair.Create(s.Key, (JsonNode?)s.Value)));
+        }
+
+        if (scheduling.Tolerations is { Count: > 0 } tolerations)
+        {
+            pod["tolerations"] = JsonSerializer.SerializeToNode(tolerations, CoclrJson.Compact);
+        }
+
+        if (scheduling.Affinity is { Count: > 0 } terms)
+        {
+            pod["affinity"] = new JsonObject
+            {
+                ["nodeAffinity"] = new JsonObject
+                {
+                    ["requiredDuringSchedulingIgnoredDuringExecution"] = new JsonObject
+                    {
+                        ["nodeSelectorTerms"] = new JsonArray(new JsonObject
+                        {
+                            ["matchExpressions"] = new JsonArray([.. terms.Select(t => (JsonNode)new JsonObject
+                            {
+                                ["key"] = t.Key,
+                                ["operator"] = "In",
+                                ["values"] = new JsonArray([.. t.Values.Select(v => (JsonNode)v)]),
+                            })]),
+                        }),
+                    },
+                },
+            };
+        }
+
+        foreach ((string name, string? value) in new[] { ("priorityClassName", scheduling.PriorityClassName), ("runtimeClassName", scheduling.RuntimeClassName), ("schedulerName", scheduling.SchedulerName) })
+        {
+            if (value != null)
+            {
+                pod[name] = value;
+            }
+        }
+    }
+
+    private static JsonObject Mount(string name, string path, bool readOnly = false)
+    {
+        var mount = new JsonObject { ["name"] = name, ["mountPath"] = path };
+        if (readOnly)
+        {
+            mount["readOnly"] = true;
+        }
+
+        return mount;
+    }
+
+    private static JsonObject Metadata(ObjectMeta experiment, string name, string run, ChildSettings settings, string? stage, bool owned)
+    {
+        var metadata = new JsonObject
+        {
+            ["name"] = name,
+            ["namespace"] = experiment.Key.Namespace,
+            ["labels"] = LabelsOf(experiment, run, settings, stage),
+        };
+        if (owned)
+        {
+            metadata["ownerReferences"] = new JsonArray(new JsonObject
+            {
+                ["apiVersion"] = ApiNames.ApiVersion,
+                ["kind"] = ApiNames.Experiment,
+                ["name"] = experiment.Key.Name,
+                ["uid"] = experiment.Uid,
+                ["controller"] = true,
+                ["blockOwnerDeletion"] = true,
+            });
+        }
+
+        return metadata;
+    }
+
+    private static JsonObject LabelsOf(ObjectMeta experiment, string run, ChildSettings settings, string? stage)
+    {
+        var labels = new JsonObject
+        {
+            ["app.kubernetes.io/name"] = "coclr-stage",
+            ["app.kubernetes.io/instance"] = experiment.Key.Name,
+            ["app.kubernetes.io/version"] = settings.Version,
+            ["app.kubernetes.io/component"] = stage == null ? "run" : "stage",
+            ["app.kubernetes.io/part-of"] = "coclr-platform",
+            ["app.kubernetes.io/managed-by"] = Labels.Manager,
+            [Labels.Experiment] = ChildNames.LabelValue(experiment.Key.Name),
+            [Labels.ExperimentUid] = experiment.Uid,
+            [Labels.Run] = run,
+        };
+        if (stage != null)
+        {
+            labels[Labels.Stage] = stage;
+        }
+
+        if (experiment.Label(Labels.Benchmark) is { } benchmark)
+        {
+            labels[Labels.Benchmark] = benchmark;
+        }
+
+        return labels;
+    }
+}
