@@ -217,13 +217,32 @@ public static class ClipDecoder
             return ("the file is empty (0 bytes)", null);
         }
 
+        using var video = writer.Begin();
+        var pictures = new PixmapReader(video);
+        var (rejection, fps) = DecodeInto(pictures, path, settings, cancellationToken);
+        if (rejection is not null)
+        {
+            return (rejection, null);
+        }
+
+        return (null, video.Commit(item.Describe() with
+        {
+            Frames = pictures.Frames,
+            Height = pictures.Height,
+            Width = pictures.Width,
+            Fps = settings.FrameRate ?? fps,
+            Fingerprint = item.Fingerprint,
+        }));
+    }
+
+    // Runs ffmpeg on one video; the reason when it cannot be used, and the frame rate that its container states.
+    internal static (string? Rejection, double Fps) DecodeInto(PixmapReader pictures, string path, DecodeSettings settings, CancellationToken cancellationToken)
+    {
         using var process = FfmpegTool.Start("ffmpeg", Arguments(path, settings));
         using var timeout = new CancellationTokenSource(settings.Timeout);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, cancellationToken);
         using var kill = either.Token.Register(() => FfmpegTool.Kill(process));
         var reading = FfmpegTool.FfmpegLog.ReadAsync(process.StandardError);
-        using var video = writer.Begin();
-        var pictures = new PixmapReader(video);
         try
         {
             pictures.ReadToEnd(process.StandardOutput.BaseStream);
@@ -238,24 +257,9 @@ public static class ClipDecoder
         process.WaitForExit();
         var log = reading.GetAwaiter().GetResult();
         cancellationToken.ThrowIfCancellationRequested();
-        if (timeout.IsCancellationRequested)
-        {
-            return ($"decoding took longer than {settings.Timeout.TotalMinutes:0.##} minutes", null);
-        }
-
-        if (Judge(process.ExitCode, log, pictures, path, settings) is { } rejection)
-        {
-            return (rejection, null);
-        }
-
-        return (null, video.Commit(item.Describe() with
-        {
-            Frames = pictures.Frames,
-            Height = pictures.Height,
-            Width = pictures.Width,
-            Fps = settings.FrameRate ?? log.Fps,
-            Fingerprint = item.Fingerprint,
-        }));
+        return timeout.IsCancellationRequested
+            ? ($"decoding took longer than {settings.Timeout.TotalMinutes:0.##} minutes", 0)
+            : (Judge(process.ExitCode, log, pictures, path, settings), log.Fps);
     }
 
     private static string? Judge(int status, FfmpegTool.FfmpegLog log, PixmapReader pictures, string path, DecodeSettings settings)

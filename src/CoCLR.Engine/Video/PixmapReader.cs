@@ -4,8 +4,8 @@ using System.Buffers;
 
 namespace CoCLR.Engine.Video;
 
-/// <summary>Splits a stream of PPM pictures (<c>P6\n160 128\n255\n</c> and the pixels) into sizes and pixels.</summary>
-internal sealed class PixmapReader(ClipStoreWriter.VideoWriter target)
+/// <summary>Splits a stream of PPM pictures (<c>P6\n160 128\n255\n</c> and the pixels) into sizes and pixels; without a target it only counts.</summary>
+internal sealed class PixmapReader(ClipStoreWriter.VideoWriter? target)
 {
     private const int BufferSize = 1 << 20;
     private readonly byte[] _head = new byte[40];
@@ -52,7 +52,7 @@ internal sealed class PixmapReader(ClipStoreWriter.VideoWriter target)
             if (_pixelsLeft > 0)
             {
                 var part = bytes[..(int)Math.Min(bytes.Length, _pixelsLeft)];
-                target.Write(part);
+                target?.Write(part);
                 bytes = bytes[part.Length..];
                 _pixelsLeft -= part.Length;
                 Frames += _pixelsLeft == 0 ? 1 : 0;
