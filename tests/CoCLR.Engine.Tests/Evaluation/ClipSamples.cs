@@ -46,7 +46,7 @@ internal sealed class TinyClips(int videos, int classes, int batch = 4, int clip
 
     public float? Poison { get; set; }
 
-    public IEnumerable<ClipBatch> Pass(int epoch, CancellationToken cancellationToken = default)
+    public IEnumerable<VideoClips> Pass(int epoch, CancellationToken cancellationToken = default)
     {
         var order = Enumerable.Range(0, ClipsInPass).ToArray();
         if (shuffle)
@@ -56,7 +56,7 @@ internal sealed class TinyClips(int videos, int classes, int batch = 4, int clip
 
         foreach (var part in order.Where(c => c / clipsPerVideo != Missing).Chunk(batch))
         {
-            yield return new ClipBatch(stack([.. part.Select(c => Clip(c, epoch))]), [.. part.Select(c => c / clipsPerVideo)]);
+            yield return new VideoClips(stack([.. part.Select(c => Clip(c, epoch))]), [.. part.Select(c => c / clipsPerVideo)]);
         }
     }
 

@@ -3,26 +3,14 @@ using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Evaluation;
 
-/// <summary>A batch of clips. Whoever takes it from a pass disposes of it.</summary>
-public sealed class ClipBatch : IDisposable
+/// <summary>Some clips of a set of videos. Whoever takes them from a pass disposes of them.</summary>
+/// <param name="Clips">[B,3,T,H,W], float, normalised, on the device of the network.</param>
+/// <param name="Videos">For each clip the row of its video in the set; the same video may be there several times (sliding clips, crops).</param>
+/// <param name="Owner">What to dispose of instead of the tensor, for memory that is used again.</param>
+public sealed record VideoClips(Tensor Clips, int[] Videos, IDisposable? Owner = null) : IDisposable
 {
-    /// <summary>Makes a batch; it owns the tensor.</summary>
-    /// <param name="clips">[B,3,T,H,W], float, normalised, on the device of the network.</param>
-    /// <param name="videos">For each clip the row of its video in the set; the same video may be there several times (sliding clips, crops).</param>
-    public ClipBatch(Tensor clips, int[] videos)
-    {
-        Clips = clips;
-        Videos = videos;
-    }
-
-    /// <summary>[B,3,T,H,W].</summary>
-    public Tensor Clips { get; }
-
-    /// <summary>B rows of the set.</summary>
-    public int[] Videos { get; }
-
     /// <inheritdoc/>
-    public void Dispose() => Clips.Dispose();
+    public void Dispose() => (Owner ?? Clips).Dispose();
 }
 
 /// <summary>A set of videos as batches of clips: augmented and in random order for training, sliding clips (and crops) in order for testing.</summary>
@@ -46,7 +34,7 @@ public interface IClipBatches
     /// <summary>One pass over the set.</summary>
     /// <param name="epoch">From 1; the same epoch gives the same clips.</param>
     /// <param name="cancellationToken">Ends the pass.</param>
-    IEnumerable<ClipBatch> Pass(int epoch, CancellationToken cancellationToken = default);
+    IEnumerable<VideoClips> Pass(int epoch, CancellationToken cancellationToken = default);
 }
 
 /// <summary>How far a pass is.</summary>
