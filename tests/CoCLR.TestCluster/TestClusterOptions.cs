@@ -40,6 +40,15 @@ public sealed class TestClusterOptions
     /// <summary>Storage classes; the first is the default one.</summary>
     public IReadOnlyList<string> StorageClasses { get; init; } = ["standard"];
 
+    /// <summary>First pause before a Job replaces a failed pod; doubles with each failure. A real cluster waits 10 seconds.</summary>
+    public TimeSpan JobBackoff { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>First pause before a crashing container is started again; doubles each time. A real kubelet waits 10 seconds.</summary>
+    public TimeSpan CrashBackoff { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>Longest time between two probes, so that tests need not wait for 10-second periods.</summary>
+    public TimeSpan ProbePeriod { get; init; } = TimeSpan.FromSeconds(0.5);
+
     /// <summary>Writes kept for watches of each kind.</summary>
     public int HistoryLimit { get; init; } = 20_000;
 

@@ -19,6 +19,11 @@ public static class BuiltInDefaults
         {
             case "pods":
                 PodSpec(o.Ensure("spec"));
+                if (old is null)
+                {
+                    o["status"] = new JsonObject { ["phase"] = "Pending", ["qosClass"] = Quality(o) };
+                }
+
                 break;
             case "jobs":
                 Job(o, old);
@@ -103,6 +108,17 @@ public static class BuiltInDefaults
                 Crd(o);
                 break;
         }
+    }
+
+    private static string Quality(JsonObject pod)
+    {
+        var resources = pod.Items("spec", "containers").Select(c => c.At("resources")).ToList();
+        if (resources.TrueForAll(r => r.Map("requests") is null or { Count: 0 } && r.Map("limits") is null or { Count: 0 }))
+        {
+            return "BestEffort";
+        }
+
+        return resources.TrueForAll(r => new[] { "cpu", "memory" }.All(n => r.At("limits", n) is { } l && Json.Same(l, r.At("requests", n)))) ? "Guaranteed" : "Burstable";
     }
 
     private static void Crd(JsonObject o)

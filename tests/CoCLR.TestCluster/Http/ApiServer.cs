@@ -115,7 +115,7 @@ public sealed class ApiServer(TestCluster cluster)
             cut = true;
             http.Abort();
         }
-        catch (Exception e) when (!http.Response.HasStarted)
+        catch (Exception e)
         {
             cluster.Report($"internal error at {request.Method} {path}: {e}");
             await AnswerAsync(http, new ApiException(500, "InternalError", $"Internal error occurred: {e.Message}"));

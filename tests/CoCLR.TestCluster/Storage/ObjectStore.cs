@@ -213,7 +213,7 @@ public sealed class ObjectStore
         lock (_gate)
         {
             var table = TableOf(key);
-            var channel = Channel.CreateUnbounded<StoreEvent>(new UnboundedChannelOptions { SingleReader = true });
+            var channel = Channel.CreateUnbounded<StoreEvent>();
             if (after is { } revision && !snapshot)
             {
                 if (revision < table.Floor)
