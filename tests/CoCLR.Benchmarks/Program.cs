@@ -1,6 +1,7 @@
 // Why this exists: the entry point of the benchmarks that `coclr bench` starts: `NAME [options]`, one line of JSON each.
 using CoCLR.Benchmarks.Flow;
 using CoCLR.Benchmarks.Retrieval;
+using CoCLR.Benchmarks.Step;
 
 switch (args)
 {
@@ -10,7 +11,10 @@ switch (args)
     case ["retrieval", .. var options]:
         RetrievalBench.Run(options);
         return 0;
+    case ["step", .. var options]:
+        StepBench.Run(options);
+        return 0;
     default:
-        Console.Error.WriteLine("usage: bench flow|retrieval [options]");
+        Console.Error.WriteLine("usage: bench flow|retrieval|step [options]");
         return 64;
 }
