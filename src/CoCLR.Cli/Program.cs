@@ -1,1 +1,66 @@
-System.Console.WriteLine(TorchSharp.torch.randn(2,3).sum().item<float>());
+// Why this exists: the only process that people and pods start. Puts the verbs together and turns every error into one sentence and an exit code.
+using System.CommandLine;
+using CoCLR.Cli.Commands;
+using CoCLR.Cli.Terminal;
+using CoCLR.Core;
+
+namespace CoCLR.Cli;
+
+internal static class Program
+{
+    public static async Task<int> Main(string[] args)
+    {
+        var root = new RootCommand("Self-supervised video representation learning: InfoNCE, UberNCE, CMC and CoCLR on RGB and optical flow.\n\nBegin with: coclr demo")
+        {
+            // DemoCommand.Create(),
+            // UpCommand.Create(),
+            RunCommand.Create(),
+            PlanCommand.Create(),
+            StageCommand.Create(),
+            // DataCommand.Create(),
+            // EmbedCommand.Create(),
+            // SearchCommand.Create(),
+            // ExchangeCommands.CreateExport(),
+            // ExchangeCommands.CreateImport(),
+            // RemoteCommands.CreateApply(),
+            // RemoteCommands.CreateGet(),
+            // RemoteCommands.CreateWatch(),
+            // CrdCommand.Create(),
+            DoctorCommand.Create(),
+            CompletionCommand.Create(),
+        };
+
+        ParseResult parsed = root.Parse(args);
+        bool suggesting = args.Length > 0 && args[0].StartsWith("[suggest", StringComparison.Ordinal);
+        if (parsed.Errors.Count > 0 && !suggesting)
+        {
+            foreach (System.CommandLine.Parsing.ParseError error in parsed.Errors)
+            {
+                Say.Error(error.Message);
+            }
+
+            Say.Error($"see: coclr {(parsed.CommandResult.Command == root ? "" : parsed.CommandResult.Command.Name + " ")}--help");
+            return ExitCodes.Usage;
+        }
+
+        try
+        {
+            return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }).ConfigureAwait(false);
+        }
+        catch (UserErrorException e)
+        {
+            Say.Error(e.Message);
+            return e.ExitCode;
+        }
+        catch (OperationCanceledException)
+        {
+            Say.Error("stopped");
+            return ExitCodes.Terminated;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            Say.Error(e.Message);
+            return ExitCodes.Failed;
+        }
+    }
+}

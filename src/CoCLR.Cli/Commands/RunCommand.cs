@@ -1,0 +1,68 @@
+// Why this exists: `coclr run`: one manifest on this machine, live progress, the result table; run again = resume.
+using System.CommandLine;
+using CoCLR.Cli.Hosting;
+using CoCLR.Cli.Terminal;
+using CoCLR.Core;
+using CoCLR.Core.Manifests;
+using CoCLR.Core.Planning;
+using CoCLR.Core.Results;
+using CoCLR.Engine.Stages;
+
+namespace CoCLR.Cli.Commands;
+
+internal static class RunCommand
+{
+    public static Command Create()
+    {
+        Option<string> file = Options.Manifest();
+        Option<string> workdir = Options.Workdir();
+        Option<string[]> set = Options.Set();
+        Option<string?> dashboard = Options.Dashboard();
+        Option<bool> json = Options.Json();
+        var dryRun = new Option<bool>("--dry-run") { Description = "Checks the manifest and prints the stage graph; runs nothing." };
+        var command = new Command("run", "Runs one manifest here; run again to resume.\n\nExample:\n  coclr run -f samples/minimal.yaml --set training.epochs=20") { file, workdir, set, dryRun, dashboard, json };
+        command.SetAction(async (parsed, _) =>
+        {
+            Manifest<ExperimentSpec> manifest = ManifestReader.LoadExperiment(parsed.GetValue(file)!, Options.Overrides(parsed.GetValue(set)));
+            StagePlan plan = Planner.Plan(manifest.Metadata.Name, Local(manifest.Spec));
+            if (parsed.GetValue(dryRun))
+            {
+                Console.WriteLine(PlanText.Describe(plan));
+                return ExitCodes.Done;
+            }
+
+            return await RunAsync(plan, new Workspace(parsed.GetValue(workdir)!), Options.Address(parsed.GetValue(dashboard)), parsed.GetValue(json)).ConfigureAwait(false);
+        });
+        return command;
+    }
+
+    /// <summary>Runs a plan and prints its table.</summary>
+    public static async Task<int> RunAsync(StagePlan plan, Workspace workspace, Uri? dashboard, bool json)
+    {
+        RunFolder folder = workspace.Run(plan);
+        using var signals = new StopSignals();
+        (int code, string? message) = await RunView.ShowAsync(plan, folder, view => new LocalHost(plan, folder, workspace.Cache, dashboard, view).RunAsync(signals.Token)).ConfigureAwait(false);
+        if (code != ExitCodes.Done)
+        {
+            Say.Error(message ?? "failed");
+            return code;
+        }
+
+        if (json)
+        {
+            Console.WriteLine(await File.ReadAllTextAsync(folder.ReportFile, CancellationToken.None).ConfigureAwait(false));
+        }
+        else
+        {
+            ReportView.Show([ResultJson.Read<RunReport>(await File.ReadAllTextAsync(folder.ReportFile, CancellationToken.None).ConfigureAwait(false), folder.ReportFile)]);
+            Say.Note($"\nRun folder: {folder.Root}");
+        }
+
+        return ExitCodes.Done;
+    }
+
+    /// <summary>A cluster's sources name things that this machine does not have.</summary>
+    private static ExperimentSpec Local(ExperimentSpec spec) =>
+        spec.Dataset.Source is { VolumeClaim: null, S3: null } ? spec : throw new UserErrorException(
+            "spec.dataset.source: volumeClaim and s3 need a cluster (coclr apply); for this machine give path or synthetic, for example --set dataset.source='{\"path\":\"/data/videos\"}'.", ExitCodes.BadConfiguration);
+}

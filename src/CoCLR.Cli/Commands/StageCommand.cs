@@ -1,0 +1,54 @@
+// Why this exists: `coclr stage`: what Jobs and child processes run.
+using System.CommandLine;
+using CoCLR.Cli.Hosting;
+using CoCLR.Cli.Terminal;
+using CoCLR.Core;
+using CoCLR.Engine.Stages;
+
+namespace CoCLR.Cli.Commands;
+
+internal static class StageCommand
+{
+    public static Command Create()
+    {
+        var plan = new Option<string>("--plan") { Description = "plan.json.", Required = true, HelpName = "FILE" };
+        var stage = new Option<string>("--stage") { Description = "Name of the stage.", Required = true, HelpName = "NAME" };
+        var runDir = new Option<string?>("--run-dir") { Description = "Run folder; COCLR_RUN_DIR or the folder of the plan when absent.", HelpName = "DIR" };
+        var cache = new Option<string?>("--cache") { Description = "Folder of the shared stores; COCLR_CACHE_DIR or cache beside the run folder when absent.", HelpName = "DIR" };
+        var command = new Command("stage", "Runs one stage of a plan: what Jobs and child processes run.\n\nExample:\n  coclr stage --plan coclr-runs/first-1a2b3c4d/plan.json --stage pretrain-rgb") { plan, stage, runDir, cache };
+        command.SetAction(async (parsed, _) =>
+        {
+            string planFile = parsed.GetValue(plan)!;
+            string folder = parsed.GetValue(runDir) ?? Variable("COCLR_RUN_DIR") ?? Path.GetDirectoryName(Path.GetFullPath(planFile))!;
+            using var signals = new StopSignals();
+            var reporter = StageReporter.FromEnvironment(folder, parsed.GetValue(stage)!);
+            await using (reporter.ConfigureAwait(false))
+            {
+                // The stage runs on a thread of its own: signals and senders stay awake.
+                (int code, string? message) = await Task.Factory.StartNew(
+                    () => StageRunner.Run(
+                        new StageOptions
+                        {
+                            PlanFile = planFile,
+                            Stage = parsed.GetValue(stage)!,
+                            RunFolder = folder,
+                            Cache = parsed.GetValue(cache) ?? Variable("COCLR_CACHE_DIR") ?? Path.Combine(Path.GetDirectoryName(Path.GetFullPath(folder))!, "cache"),
+                            Observer = reporter.Observe,
+                        },
+                        signals.Token),
+                    CancellationToken.None,
+                    TaskCreationOptions.LongRunning,
+                    TaskScheduler.Default).ConfigureAwait(false);
+                if (message != null)
+                {
+                    Say.Error(message);
+                }
+
+                return code;
+            }
+        });
+        return command;
+    }
+
+    private static string? Variable(string name) => Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : null;
+}

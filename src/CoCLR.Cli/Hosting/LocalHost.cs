@@ -1,0 +1,137 @@
+// Why this exists: runs a plan on this machine, one child process a stage, in the order that the planner decides: what the operator does with Jobs.
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using CoCLR.Core;
+using CoCLR.Core.Events;
+using CoCLR.Core.Planning;
+using CoCLR.Engine.Stages;
+
+namespace CoCLR.Cli.Hosting;
+
+/// <summary>Sees what a local run does.</summary>
+internal interface IRunObserver
+{
+    /// <summary>A stage's process starts.</summary>
+    void StageStarting(Stage stage);
+
+    /// <summary>A stage told something.</summary>
+    void StageTold(Stage stage, RunEvent e);
+
+    /// <summary>A stage's process ended.</summary>
+    void StageEnded(Stage stage, int exitCode, bool again);
+}
+
+/// <summary>Runs plans with child processes.</summary>
+/// <param name="plan">The plan.</param>
+/// <param name="folder">The run folder.</param>
+/// <param name="cache">Folder of the shared stores.</param>
+/// <param name="dashboard">Address of a dashboard that is told too, or null.</param>
+/// <param name="observer">Sees what happens.</param>
+internal sealed partial class LocalHost(StagePlan plan, RunFolder folder, string cache, Uri? dashboard, IRunObserver observer)
+{
+    private const int SigTerm = 15;
+    private static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(150);
+    private static readonly TimeSpan GracePeriod = TimeSpan.FromSeconds(25);
+
+    /// <summary>Runs what is left of the plan.</summary>
+    /// <param name="stop">Asks the running stage to write a checkpoint and end.</param>
+    /// <returns>Exit code and, unless it is 0, why.</returns>
+    public async Task<(int ExitCode, string? Message)> RunAsync(CancellationToken stop)
+    {
+        folder.Adopt(plan);
+        using IDisposable hold = folder.Lock();
+        var observed = plan.Stages.Where(s => folder.HasSucceeded(s.Name)).ToDictionary(s => s.Name, _ => new StageObservation(StagePhase.Succeeded));
+        while (true)
+        {
+            NextActions next = NextActions.Decide(plan, new PlanObservation(observed, Suspended: stop.IsCancellationRequested, MaxParallel: 1));
+            if (next.Outcome == RunOutcome.Succeeded)
+            {
+                return (ExitCodes.Done, null);
+            }
+
+            if (next.Outcome == RunOutcome.Failed)
+            {
+                return (LastExitCode, next.Message);
+            }
+
+            if (next.Start.Count == 0)
+            {
+                return (ExitCodes.Terminated, "stopped; run the same command again to go on");
+            }
+
+            Stage stage = plan[next.Start[0]];
+            StageObservation before = observed.GetValueOrDefault(stage.Name) ?? new StageObservation(StagePhase.Pending);
+            observer.StageStarting(stage);
+            (int code, string? message) = await RunStageAsync(stage, stop).ConfigureAwait(false);
+            LastExitCode = code;
+            observed[stage.Name] = code switch
+            {
+                ExitCodes.Done => new StageObservation(StagePhase.Succeeded),
+                ExitCodes.Terminated => before with { Phase = StagePhase.Stopped },
+                _ => new StageObservation(StagePhase.Failed, before.CountedFailures + 1, ExitCodes.IsPermanent(code), message),
+            };
+            observer.StageEnded(stage, code, again: code != ExitCodes.Done && !ExitCodes.IsPermanent(code) && !stop.IsCancellationRequested && before.CountedFailures < plan.Spec.Retries);
+            if (code == ExitCodes.Terminated && !stop.IsCancellationRequested)
+            {
+                return (ExitCodes.Terminated, $"{stage.Name} was stopped by a signal; run the same command again to go on");
+            }
+        }
+    }
+
+    private int LastExitCode { get; set; } = ExitCodes.Failed;
+
+    private async Task<(int ExitCode, string? Message)> RunStageAsync(Stage stage, CancellationToken stop)
+    {
+        string events = folder.EventsFile(stage.Name);
+        var tail = new EventTail(events, fromEnd: true);
+        var start = new ProcessStartInfo(Environment.ProcessPath!) { RedirectStandardError = true, RedirectStandardInput = true };
+        foreach (string argument in new[] { "stage", "--plan", folder.PlanFile, "--stage", stage.Name, "--cache", cache })
+        {
+            start.ArgumentList.Add(argument);
+        }
+
+        start.Environment["COCLR_PARENT"] = Environment.ProcessId.ToString(System.Globalization.CultureInfo.InvariantCulture);
+        if (dashboard != null)
+        {
+            start.Environment["COCLR_DASHBOARD_URL"] = dashboard.ToString();
+        }
+
+        using Process process = Process.Start(start) ?? throw new UserErrorException($"Cannot start {start.FileName}.", ExitCodes.Failed);
+        process.StandardInput.Close();
+        Task<string> errors = process.StandardError.ReadToEndAsync(CancellationToken.None);
+        string? message = null;
+        long? stoppedAt = null;
+        while (true)
+        {
+            bool exited = process.HasExited;
+            foreach (RunEvent e in tail.Read())
+            {
+                message = e is FinishedEvent { Message: not null } finished ? finished.Message : message;
+                observer.StageTold(stage, e);
+            }
+
+            if (exited)
+            {
+                break;
+            }
+
+            if (stop.IsCancellationRequested && stoppedAt == null)
+            {
+                stoppedAt = Stopwatch.GetTimestamp();
+                _ = Signal(process.Id, SigTerm);
+            }
+            else if (stoppedAt is { } at && Stopwatch.GetElapsedTime(at) > GracePeriod)
+            {
+                process.Kill(entireProcessTree: true);
+            }
+
+            await Task.WhenAny(process.WaitForExitAsync(CancellationToken.None), Task.Delay(PollInterval, CancellationToken.None)).ConfigureAwait(false);
+        }
+
+        string text = (await errors.ConfigureAwait(false)).Trim();
+        return (process.ExitCode, message ?? (text.Length > 0 ? text : $"ended with exit code {process.ExitCode}"));
+    }
+
+    [LibraryImport("libc", EntryPoint = "kill")]
+    private static partial int Signal(int process, int signal);
+}

@@ -1,0 +1,103 @@
+// Why this exists: the stages `decode` and `flow`: from a data set to the two stores that every later stage reads.
+using System.Security.Cryptography;
+using System.Text.Json;
+using CoCLR.Core;
+using CoCLR.Core.Manifests;
+using CoCLR.Core.Results;
+using CoCLR.Engine.Flow;
+using CoCLR.Engine.Video;
+
+namespace CoCLR.Engine.Stages;
+
+/// <summary>Decoding and optical flow.</summary>
+internal static class DataStages
+{
+    /// <summary>Makes the synthetic videos when they are asked for, reads the catalogue and decodes it into the cache.</summary>
+    public static StageResult Decode(StageContext context)
+    {
+        DatasetSpec dataset = context.Spec.Dataset;
+        context.Events.Started(context.DeviceName);
+        VideoCatalogue catalogue = VideoCatalogue.Open(new CatalogueOptions
+        {
+            Root = SourceFolder(context),
+            Layout = dataset.Layout,
+            Split = dataset.Split,
+            TrainList = dataset.TrainList,
+            TestList = dataset.TestList,
+        });
+        foreach (string note in catalogue.Notes)
+        {
+            context.Events.Log(note);
+        }
+
+        var settings = new DecodeSettings
+        {
+            ShortSide = dataset.StoredSize ?? DecodeSettings.ShortSideFor(context.Spec.Clip.Size),
+            FrameRate = dataset.FrameRate,
+            MaxBadFraction = Decimals.Parse(dataset.MaxBadFraction),
+        };
+        using ClipStore store = ClipDecoder.Prepare(catalogue, settings, context.Cache, ImmediateProgress.To<DecodeProgress>(p => context.Events.Progress("decode", p.Done, p.Total, "videos")), context.Stop);
+        return Result(context, store);
+    }
+
+    /// <summary>Optical flow of every decoded video.</summary>
+    public static StageResult Flow(StageContext context)
+    {
+        context.Events.Started(context.DeviceName);
+        using ClipStore frames = OpenStore(context, "decode");
+        FlowOptions options = FlowOptions.From(context.Spec.Flow);
+        string folder = Path.Combine(context.Cache, $"flow-{FlowStoreBuilder.ContentKey(frames, options)[..16]}");
+        FlowStoreBuilder.Build(frames, folder, options, context.Device, progress: p => context.Events.Progress("flow", p.Pairs, p.TotalPairs, "frames"), cancellationToken: context.Stop);
+        using ClipStore flow = ClipStore.Open(folder);
+        return Result(context, flow);
+    }
+
+    /// <summary>Opens the store that a stage has made.</summary>
+    /// <param name="context">Any later stage.</param>
+    /// <param name="stage">decode or flow.</param>
+    public static ClipStore OpenStore(StageContext context, string stage)
+    {
+        var data = (DataResult)context.Folder.ReadResult(stage).Outcome;
+        string folder = Path.Combine(context.Cache, data.Store);
+        return ClipStore.Exists(folder)
+            ? ClipStore.Open(folder)
+            : throw new UserErrorException($"{folder} is gone: the cache was removed after {stage} had finished. Remove {context.Folder.Stage(stage)} and run again.", ExitCodes.MissingInput);
+    }
+
+    private static string SourceFolder(StageContext context)
+    {
+        DatasetSource source = context.Spec.Dataset.Source;
+        if (source.Synthetic is { } synthetic)
+        {
+            string key = Convert.ToHexStringLower(SHA256.HashData(JsonSerializer.SerializeToUtf8Bytes(synthetic, CoclrJson.Compact)));
+            string folder = Path.Combine(context.Cache, $"synthetic-{key[..16]}");
+            SyntheticActions.Create(synthetic, folder, ImmediateProgress.To<SyntheticProgress>(p => context.Events.Progress("make videos", p.Done, p.Total, "videos")), context.Stop);
+            return folder;
+        }
+
+        // In a pod the claim or the downloaded bucket is mounted where COCLR_DATA_DIR says.
+        string? mounted = Environment.GetEnvironmentVariable("COCLR_DATA_DIR");
+        return source.Path ?? (mounted is { Length: > 0 } ? mounted : throw new UserErrorException("spec.dataset.source: volumeClaim and s3 are mounted by the operator, which sets COCLR_DATA_DIR; on one machine give path or synthetic.", ExitCodes.BadConfiguration));
+    }
+
+    private static StageResult Result(StageContext context, ClipStore store)
+    {
+        var data = new DataResult
+        {
+            Store = Path.GetRelativePath(context.Cache, store.Folder),
+            Videos = store.Count,
+            TrainVideos = store.Videos.Count(v => v.Split != VideoSplit.Test),
+            TestVideos = store.Videos.Count(v => v.Split == VideoSplit.Test),
+            Frames = store.TotalFrames,
+            Bytes = store.TotalBytes,
+            ClassNames = [.. store.Classes],
+            LeftOut = [.. store.Header.Rejected.Select(r => new LeftOutVideo(r.Id, r.Reason))],
+        };
+        foreach (LeftOutVideo video in data.LeftOut)
+        {
+            context.Events.Log($"left out {video.Id}: {video.Reason}", "warning");
+        }
+
+        return context.Result(data);
+    }
+}

@@ -1,0 +1,75 @@
+// Why this exists: what every stage is given.
+using CoCLR.Core.Manifests;
+using CoCLR.Core.Planning;
+using CoCLR.Core.Results;
+using TorchSharp;
+
+namespace CoCLR.Engine.Stages;
+
+/// <summary>What a stage works with.</summary>
+public sealed class StageContext
+{
+    private readonly DateTimeOffset _begun = DateTimeOffset.UtcNow;
+
+    /// <summary>The plan.</summary>
+    public required StagePlan Plan { get; init; }
+
+    /// <summary>The stage.</summary>
+    public required Stage Stage { get; init; }
+
+    /// <summary>The run folder.</summary>
+    public required RunFolder Folder { get; init; }
+
+    /// <summary>Folder of the stores that several runs share.</summary>
+    public required string Cache { get; init; }
+
+    /// <summary>Where the stage tells what it does.</summary>
+    public required EventLog Events { get; init; }
+
+    /// <summary>The device to compute on.</summary>
+    public required torch.Device Device { get; init; }
+
+    /// <summary>Set when the stage is asked to stop: it writes a checkpoint and throws <see cref="OperationCanceledException"/>.</summary>
+    public required CancellationToken Stop { get; init; }
+
+    /// <summary>The spec.</summary>
+    public ExperimentSpec Spec => Plan.Spec;
+
+    /// <summary>The view of the stage.</summary>
+    public View View => Stage.View ?? View.Rgb;
+
+    /// <summary>Name of the device, for people.</summary>
+    public string DeviceName => Device.type == DeviceType.CPU ? $"CPU, {TorchRuntime.Threads} threads" : $"GPU {Device.index}";
+
+    /// <summary>Wraps what was measured into the form of result.json.</summary>
+    /// <param name="outcome">What was measured.</param>
+    /// <param name="view">rgb, flow or two-stream; the stage's own when null.</param>
+    /// <param name="epochsTrained">Epochs behind the representation.</param>
+    public StageResult Result(Outcome outcome, string? view = null, int epochsTrained = 0) => new()
+    {
+        Stage = Stage.Name,
+        View = view ?? Stage.View?.Name() ?? "-",
+        Method = MethodName(Spec.Training.Method),
+        DataSet = DataSetName(Spec.Dataset.Source),
+        Split = Spec.Dataset.TrainList ?? $"split {Spec.Dataset.Split}",
+        EpochsTrained = epochsTrained,
+        Seed = Spec.Seed,
+        Device = DeviceName,
+        WallSeconds = (DateTimeOffset.UtcNow - _begun).TotalSeconds,
+        FinishedAt = DateTimeOffset.UtcNow,
+        ReferenceCompatible = Spec.Training.Compatibility == Compatibility.Reference,
+        Outcome = outcome,
+    };
+
+    /// <summary>Epochs that a representation was trained for: those of its stage and of all it started from.</summary>
+    /// <param name="stage">Name of a training stage.</param>
+    public int EpochsBehind(string? stage) => stage == null ? 0 : (Plan[stage].Epochs ?? 0) + EpochsBehind(Plan[stage].InitializeFrom);
+
+    private static string MethodName(Method method) => method == Method.Cmc ? "CMC" : method.ToString();
+
+    private static string DataSetName(DatasetSource source) =>
+        source.Path is { } path ? Path.GetFileName(Path.TrimEndingDirectorySeparator(path))
+        : source.VolumeClaim is { } claim ? (claim.Path.Length == 0 ? claim.Name : Path.GetFileName(claim.Path))
+        : source.S3 is { } s3 ? s3.Bucket
+        : $"synthetic actions, {source.Synthetic!.Classes} classes";
+}

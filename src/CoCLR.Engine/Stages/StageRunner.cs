@@ -1,0 +1,109 @@
+// Why this exists: one stage, one process: runs it, tells how it went, and turns every end into the documented exit code. Runs again = resumes.
+using System.Diagnostics;
+using System.Text.Json;
+using CoCLR.Core;
+using CoCLR.Core.Events;
+using CoCLR.Core.Planning;
+using CoCLR.Core.Results;
+using CoCLR.Engine.Training;
+
+namespace CoCLR.Engine.Stages;
+
+/// <summary>Where and how a stage is run.</summary>
+public sealed record StageOptions
+{
+    /// <summary>plan.json.</summary>
+    public required string PlanFile { get; init; }
+
+    /// <summary>Name of the stage.</summary>
+    public required string Stage { get; init; }
+
+    /// <summary>The run folder; the folder of the plan when null.</summary>
+    public string? RunFolder { get; init; }
+
+    /// <summary>Folder of the stores that several runs share.</summary>
+    public required string Cache { get; init; }
+
+    /// <summary>Sees every event after it was written.</summary>
+    public Action<RunEvent>? Observer { get; init; }
+}
+
+/// <summary>Runs stages.</summary>
+public static class StageRunner
+{
+    /// <summary>Runs one stage to its end, or continues it.</summary>
+    /// <param name="options">Where and how.</param>
+    /// <param name="stop">Asks the stage to write a checkpoint and end.</param>
+    /// <returns>The exit code (<see cref="ExitCodes"/>) and, unless it is 0, why.</returns>
+    public static (int ExitCode, string? Message) Run(StageOptions options, CancellationToken stop)
+    {
+        StagePlan plan = RunFolder.ReadPlan(options.PlanFile);
+        Stage stage = plan[options.Stage];
+        var folder = new RunFolder(options.RunFolder ?? Path.GetDirectoryName(Path.GetFullPath(options.PlanFile))!);
+        using IDisposable hold = folder.Lock(stage.Name);
+        if (folder.HasSucceeded(stage.Name))
+        {
+            return (ExitCodes.Done, null);
+        }
+
+        using EventLog events = EventLog.Open(folder.EventsFile(stage.Name), plan.Run, stage.Name);
+        if (options.Observer != null)
+        {
+            events.Written += options.Observer;
+        }
+
+        var clock = Stopwatch.StartNew();
+        try
+        {
+            var context = new StageContext
+            {
+                Plan = plan,
+                Stage = stage,
+                Folder = folder,
+                Cache = Path.GetFullPath(options.Cache),
+                Events = events,
+                Device = stage.NeedsDevice ? TorchRuntime.Select(plan.Spec.Device) : TorchSharp.torch.CPU,
+                Stop = stop,
+            };
+            StageResult result = Execute(context);
+            WholeFile.WriteText(folder.ResultFile(stage.Name), ResultJson.Write(result));
+            events.Result(result);
+            events.Finished(StageOutcome.Succeeded, ExitCodes.Done, null, clock.Elapsed.TotalSeconds);
+            return (ExitCodes.Done, null);
+        }
+        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        {
+            events.Finished(StageOutcome.Terminated, ExitCodes.Terminated, "asked to stop", clock.Elapsed.TotalSeconds);
+            return (ExitCodes.Terminated, "stopped; run the same command again to go on");
+        }
+        catch (UserErrorException e)
+        {
+            events.Log(e.Message, "error");
+            events.Finished(StageOutcome.Failed, e.ExitCode, e.Message, clock.Elapsed.TotalSeconds);
+            return (e.ExitCode, e.Message);
+        }
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            string message = $"{stage.Name} failed unexpectedly: {e.GetType().Name}: {FirstLine(e.Message)}";
+            events.Log(e.ToString(), "debug");
+            events.Log(message, "error");
+            events.Finished(StageOutcome.Failed, ExitCodes.Failed, message, clock.Elapsed.TotalSeconds);
+            return (ExitCodes.Failed, message);
+        }
+    }
+
+    private static StageResult Execute(StageContext context) => context.Stage.Kind switch
+    {
+        StageKind.Decode => DataStages.Decode(context),
+        StageKind.Flow => DataStages.Flow(context),
+        StageKind.Pretrain or StageKind.Cotrain => ContrastiveTraining.Run(context),
+        StageKind.Probe => EvaluationStages.Probe(context),
+        StageKind.Finetune => EvaluationStages.Finetune(context),
+        StageKind.Retrieve => EvaluationStages.Retrieve(context),
+        StageKind.Fuse => EvaluationStages.Fuse(context),
+        StageKind.Report => EvaluationStages.Report(context),
+        _ => throw new UserErrorException($"The stage {context.Stage.Name} is of a kind that this version does not know ({context.Stage.Kind}): use the version that made the plan.", ExitCodes.BadConfiguration),
+    };
+
+    private static string FirstLine(string text) => text.Split('\n', 2)[0].Trim();
+}

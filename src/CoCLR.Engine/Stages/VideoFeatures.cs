@@ -1,0 +1,104 @@
+// Why this exists: probe, retrieval and fusion measure the same features; they are extracted once for a checkpoint and kept in the run folder.
+using CoCLR.Core;
+using CoCLR.Core.Manifests;
+using CoCLR.Core.Planning;
+using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Models;
+using CoCLR.Engine.Training;
+using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Augmentation;
+using Backbone = CoCLR.Engine.Models.Backbone;
+
+namespace CoCLR.Engine.Stages;
+
+/// <summary>Features of the training and test videos of a run: <c>RUN/features/CHECKPOINT/{train,test}.npy</c>.</summary>
+internal sealed class VideoFeatures : IDisposable
+{
+    private const string Train = "train";
+    private const string Test = "test";
+    private const int ClipsPerBatch = 32;
+    private readonly StageContext _context;
+    private readonly ClipStore _store;
+
+    public VideoFeatures(StageContext context)
+    {
+        _context = context;
+        _store = DataStages.OpenStore(context, context.View == View.Rgb ? "decode" : "flow");
+    }
+
+    /// <summary>The videos of the stage's view.</summary>
+    public ClipStore Store => _store;
+
+    /// <summary>Features under a checkpoint, from the run folder when they are there.</summary>
+    /// <param name="checkpoint">A training stage; null for the untrained network.</param>
+    /// <param name="gallery">What stands for a training video.</param>
+    public (FeatureSet Train, FeatureSet Test) Of(string? checkpoint, Gallery gallery = Gallery.AllClips)
+    {
+        if (Stored(_context, checkpoint, gallery) is { } stored)
+        {
+            return stored;
+        }
+
+        using Backbone backbone = LoadBackbone(_context, checkpoint);
+        string folder = Folder(_context, checkpoint);
+        FeatureSet Extract(VideoSplit split, string name, bool oneClip)
+        {
+            if (Exists(folder, name))
+            {
+                return FeatureFiles.ReadNpy(folder, name);
+            }
+
+            FeatureSet features = FeatureExtractor.Extract(
+                backbone,
+                Clips(split, oneClip),
+                ImmediateProgress.To<PassProgress>(p => _context.Events.Progress($"extract {(checkpoint == null ? "random features, " : "")}{name}", p.Done, p.Total, "clips")),
+                _context.Stop);
+            FeatureFiles.WriteNpy(features, folder, name);
+            return features;
+        }
+
+        return (Extract(VideoSplit.Train, TrainName(gallery), gallery == Gallery.OneClip), Extract(VideoSplit.Test, Test, oneClip: false));
+    }
+
+    /// <summary>Features that an earlier stage has left; null when it has not.</summary>
+    public static (FeatureSet Train, FeatureSet Test)? Stored(StageContext context, string? checkpoint, Gallery gallery)
+    {
+        string folder = Folder(context, checkpoint);
+        return Exists(folder, TrainName(gallery)) && Exists(folder, Test)
+            ? (FeatureFiles.ReadNpy(folder, TrainName(gallery)), FeatureFiles.ReadNpy(folder, Test))
+            : null;
+    }
+
+    /// <summary>Sliding clips (and crops) of a split's videos.</summary>
+    public IClipBatches Clips(VideoSplit split, bool oneClip = false) => new SlidingClips(
+        _store,
+        split,
+        Augmentations.Of(_context.Spec),
+        Augmentations.Loading(_context, ClipsPerBatch),
+        _context.Spec.Evaluation.Crops switch { Crops.Five => CropMode.Five, Crops.Ten => CropMode.Ten, _ => CropMode.Center },
+        oneClip);
+
+    /// <summary>The network of a training stage, or an untrained one with the weights that training begins from.</summary>
+    public static Backbone LoadBackbone(StageContext context, string? checkpoint)
+    {
+        VideoEncoder encoder = EncoderFactory.Create(context.Spec, context.View, context.Device);
+        if (checkpoint != null)
+        {
+            using TorchSharp.DisposeScope scope = TorchSharp.torch.NewDisposeScope();
+            string folder = context.Folder.Stage(checkpoint);
+            using Checkpoint file = CheckpointStore.Load(folder);
+            file.CopyTo(encoder, EncoderFactory.PrefixIn(context.Plan[checkpoint], context.View), folder);
+        }
+
+        return encoder.Backbone;
+    }
+
+    public void Dispose() => _store.Dispose();
+
+    private static bool Exists(string folder, string name) => File.Exists(Path.Combine(folder, name + ".npy")) && File.Exists(Path.Combine(folder, name + ".json"));
+
+    private static string TrainName(Gallery gallery) => gallery == Gallery.OneClip ? Train + "-one-clip" : Train;
+
+    private static string Folder(StageContext context, string? checkpoint) =>
+        Path.Combine(context.Folder.Root, "features", checkpoint ?? $"random-{context.View.Name()}");
+}

@@ -1,0 +1,152 @@
+// Why this exists: gives training its batches: clips of both views, augmented, in an order that depends on seed, epoch and step alone.
+using CoCLR.Core;
+using CoCLR.Core.Manifests;
+using CoCLR.Core.Planning;
+using CoCLR.Engine.Stages;
+using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Augmentation;
+using CoCLR.Engine.Video.Loading;
+using static TorchSharp.torch;
+
+namespace CoCLR.Engine.Training;
+
+/// <summary>The training clips of one step: for each view two augmented clips of every video.</summary>
+/// <param name="views">Tensors [B,2,3,T,S,S] by view.</param>
+/// <param name="Items">For each of the B videos its number in <see cref="TrainingData"/>.</param>
+/// <param name="Labels">int64 [B]; -1 where unknown.</param>
+/// <param name="Groups">Source video, int64 [B].</param>
+internal sealed record TrainingBatch(IReadOnlyDictionary<View, Tensor> views, int[] Items, Tensor Labels, Tensor Groups)
+{
+    /// <summary>Videos in the batch.</summary>
+    public int Size => Items.Length;
+
+    /// <summary>One of the two clips of every video, [B,3,T,S,S].</summary>
+    public Tensor Clip(View view, int which) => views[view].select(1, which);
+}
+
+/// <summary>The training videos of a stage.</summary>
+internal sealed class TrainingData : IDisposable
+{
+    private readonly IReadOnlyList<ClipStore> _stores;
+    private readonly IReadOnlyList<View> _views;
+    private readonly ClipBatchLoader _loader;
+    private readonly Device _device;
+    private TimeSpan _waitedBefore;
+
+    // The loader runs on over the end of an epoch; it is set anew only for a jump.
+    private (int Epoch, int Step)? _next;
+
+    private TrainingData(IReadOnlyList<ClipStore> stores, IReadOnlyList<View> views, ClipBatchLoader loader, Device device)
+    {
+        _stores = stores;
+        _views = views;
+        _loader = loader;
+        _device = device;
+    }
+
+    /// <summary>Steps of an epoch; the last, smaller batch is dropped.</summary>
+    public int StepsPerEpoch => _loader.StepsPerEpoch;
+
+    /// <summary>Time that steps have waited for batches.</summary>
+    public TimeSpan Waited => _waitedBefore + _loader.Wait.Waited;
+
+    /// <summary>Opens the stores that a stage needs.</summary>
+    /// <exception cref="UserErrorException">A store is missing (66), or there are too few or unlabelled videos (65, 78).</exception>
+    public static TrainingData Open(StageContext context)
+    {
+        ExperimentSpec spec = context.Spec;
+        View[] views = context.Stage.Joint || context.Stage.MineWith != null ? [context.View, context.View.Other()] : [context.View];
+        var stores = new List<ClipStore>();
+        try
+        {
+            stores.AddRange(views.Select(v => DataStages.OpenStore(context, v == View.Rgb ? "decode" : "flow")));
+
+            // Half a clip of padding is allowed, as in the reference (method.md 1d).
+            IReadOnlyList<ClipItem> items = ClipItem.FromStores(stores, VideoSplit.Train, minimumFrames: Math.Max(2, (spec.Clip.Frames / 2) + 1));
+            if (items.Count == 0)
+            {
+                items = ClipItem.FromStores(stores, VideoSplit.None, minimumFrames: Math.Max(2, (spec.Clip.Frames / 2) + 1));
+            }
+
+            if (spec.Training.Method == Method.UberNCE && items.Any(i => i.Label < 0))
+            {
+                throw new UserErrorException($"training.method: UberNCE needs a label for every training video, and {items.Count(i => i.Label < 0)} of {items.Count} have none: label them or choose InfoNCE or CoCLR.", ExitCodes.BadData);
+            }
+
+            var loader = new ClipBatchLoader([.. stores.Select(ClipView.Of)], items, Augmentations.Of(spec), Augmentations.Loading(context, spec.Training.BatchSize));
+            return new TrainingData(stores, views, loader, context.Device);
+        }
+        catch
+        {
+            stores.ForEach(s => s.Dispose());
+            throw;
+        }
+    }
+
+    /// <summary>The batches of an epoch from a step on; each is valid until the next is asked for.</summary>
+    /// <param name="epoch">Epoch; negative ones are passes before training.</param>
+    /// <param name="fromStep">Step to begin at.</param>
+    public IEnumerable<TrainingBatch> Epoch(int epoch, int fromStep)
+    {
+        if (_next != (epoch, fromStep))
+        {
+            _waitedBefore += _loader.Wait.Waited;
+            _loader.StartAt(epoch, fromStep);
+        }
+
+        for (int step = fromStep; step < StepsPerEpoch; step++)
+        {
+            using ClipBatch batch = _loader.Next()!;
+            _next = step + 1 < StepsPerEpoch ? (epoch, step + 1) : (epoch + 1, 0);
+            using Tensor labels = tensor(batch.Labels, device: _device);
+            using Tensor groups = tensor(batch.Groups, device: _device);
+            yield return new TrainingBatch(_views.Select((v, i) => (v, i)).ToDictionary(v => v.v, v => batch.Views[v.i]), batch.Items, labels, groups);
+        }
+    }
+
+    /// <summary>Id of a video.</summary>
+    public string Id(int item) => Video(item).Id;
+
+    /// <summary>Class of a video, or null.</summary>
+    public string? ClassOf(int item) => Video(item).Class;
+
+    public void Dispose()
+    {
+        _loader.Dispose();
+        foreach (ClipStore store in _stores)
+        {
+            store.Dispose();
+        }
+    }
+
+    private ClipStoreVideo Video(int item) => _stores[0].Videos[_loader.Items[item].VideoInView[0]];
+}
+
+/// <summary>From a spec to the settings of the loaders.</summary>
+internal static class Augmentations
+{
+    public static AugmentationOptions Of(ExperimentSpec spec)
+    {
+        AugmentationSpec a = spec.Augmentation;
+        bool reference = spec.Training.Compatibility == Compatibility.Reference;
+        var options = new AugmentationOptions
+        {
+            Size = spec.Clip.Size,
+            MinimumArea = Decimals.Parse(a.MinCropArea),
+            FlipProbability = Decimals.Parse(a.FlipProbability),
+            NegateFlippedFlow = a.NegateFlippedFlow && !reference,
+            GrayPerFrame = a.GrayPerFrame || reference,
+            ReferenceCompatibility = reference,
+        };
+        return a.Color ? options : options with { JitterProbability = 0, GrayProbability = 0, BlurProbability = 0, ProbeJitterProbability = 0 };
+    }
+
+    public static LoaderOptions Loading(StageContext context, int batchSize) => new()
+    {
+        BatchSize = batchSize,
+        Frames = context.Spec.Clip.Frames,
+        FrameStride = context.Spec.Clip.Stride,
+        Seed = context.Spec.Seed,
+        Device = context.Device,
+    };
+}
