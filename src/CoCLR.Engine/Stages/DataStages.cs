@@ -45,10 +45,13 @@ internal static class DataStages
     {
         context.Events.Started(context.DeviceName);
         using ClipStore frames = OpenStore(context, "decode");
-        FlowOptions options = FlowOptions.From(context.Spec.Flow);
-        string folder = Path.Combine(context.Cache, $"flow-{FlowStoreBuilder.ContentKey(frames, options)[..16]}");
-        FlowStoreBuilder.Build(frames, folder, options, context.Device, progress: p => context.Events.Progress("flow", p.Pairs, p.TotalPairs, "frames"), cancellationToken: context.Stop);
-        using ClipStore flow = ClipStore.Open(folder);
+        using ClipStore flow = FlowStoreBuilder.Prepare(
+            frames,
+            FlowOptions.From(context.Spec.Flow),
+            context.Cache,
+            context.Device,
+            progress: ImmediateProgress.To<FlowProgress>(p => context.Events.Progress("flow", p.Pairs, p.TotalPairs, "frames")),
+            cancellationToken: context.Stop);
         return Result(context, flow);
     }
 

@@ -1,0 +1,93 @@
+// Why this exists: `coclr export` and `coclr import`: checkpoints to and from safetensors and PyTorch, under the reference's names.
+using System.CommandLine;
+using CoCLR.Cli.Terminal;
+using CoCLR.Core;
+using CoCLR.Engine;
+using CoCLR.Engine.Interop;
+using CoCLR.Engine.Models;
+using CoCLR.Engine.Training;
+using TorchSharp;
+
+namespace CoCLR.Cli.Commands;
+
+internal static class ExchangeCommands
+{
+    private const string EncoderPrefix = "encoder.";
+
+    public static Command CreateExport()
+    {
+        var checkpoint = new Argument<string>("checkpoint") { Description = "A checkpoint.safetensors, or the folder of a training stage.", HelpName = "CHECKPOINT" };
+        var output = new Argument<string>("output") { Description = "File to write: .pth (PyTorch) or .safetensors.", HelpName = "FILE" };
+        var what = new Option<string>("--what") { Description = "backbone: what load_state_dict of an S3D takes; encoder: backbone and head under the reference's encoder_q names.", DefaultValueFactory = _ => "backbone" };
+        what.AcceptOnlyFromAmong("backbone", "encoder");
+        Option<string> view = View();
+        var command = new Command("export", "Writes the encoder of a checkpoint for PyTorch or as safetensors.\n\nExample:\n  coclr export coclr-runs/first-1a2b3c4d/stages/cycle-2-rgb s3d.pth") { checkpoint, output, what, view };
+        command.SetAction(parsed =>
+        {
+            TorchRuntime.Initialize();
+            string file = parsed.GetValue(output)!;
+            using Checkpoint loaded = CheckpointStore.Load(parsed.GetValue(checkpoint)!);
+            IReadOnlyDictionary<string, torch.Tensor> encoder = Encoder(loaded, parsed.GetValue(view)!, parsed.GetValue(checkpoint)!);
+            IReadOnlyList<KeyValuePair<string, torch.Tensor>> tensors = parsed.GetValue(what) == "encoder"
+                ? ReferenceLayout.FromEncoder(encoder)
+                : ReferenceLayout.FromBackbone(encoder.Where(t => t.Key.StartsWith("backbone.", StringComparison.Ordinal)).ToDictionary(t => t.Key["backbone.".Length..], t => t.Value));
+            switch (Path.GetExtension(file))
+            {
+                case ".pth" or ".pt" or ".tar":
+                    PyTorchWriter.Write(file, tensors, parsed.GetValue(what) == "encoder" ? "state_dict" : null);
+                    break;
+                case ".safetensors":
+                    Safetensors.Write(file, tensors.DistinctBy(t => t.Key).ToDictionary(t => t.Key, t => t.Value), new Dictionary<string, string> { ["architecture"] = loaded.Info.Architecture, ["source"] = "coclr export" });
+                    break;
+                default:
+                    throw new UserErrorException($"{file}: give a name that ends in .pth or .safetensors.", ExitCodes.Usage);
+            }
+
+            Say.Note($"{file}: {tensors.Count} tensors of {loaded.Info.Architecture} (epoch {loaded.Info.Epoch} of {loaded.Info.Stage})");
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    public static Command CreateImport()
+    {
+        var input = new Argument<string>("input") { Description = "A .pth, .pth.tar or .safetensors file.", HelpName = "FILE" };
+        var output = new Argument<string>("output") { Description = "Folder to write the checkpoint to.", HelpName = "DIR" };
+        var backbone = new Option<string>("--backbone") { Description = "S3D, S3DG, S3DMini or R2Plus1D18.", DefaultValueFactory = _ => "S3D" };
+        var width = new Option<double>("--width") { Description = "Width of an S3DMini.", DefaultValueFactory = _ => 0.25 };
+        var command = new Command("import", "Reads a PyTorch or safetensors file (tensors only: nothing in it is executed) into a checkpoint.\n\nExample:\n  coclr import CoCLR-ucf101-rgb-128-s3d-ep182.pth.tar imported/rgb") { input, output, backbone, width };
+        command.SetAction(parsed =>
+        {
+            TorchRuntime.Initialize();
+            string file = parsed.GetValue(input)!;
+            IReadOnlyDictionary<string, torch.Tensor> raw = Path.GetExtension(file) == ".safetensors" ? Safetensors.Read(file).Tensors : PyTorchReader.Read(file);
+            IReadOnlyDictionary<string, torch.Tensor> encoder = ReferenceLayout.ToEncoder(raw, file);
+            int projection = encoder.TryGetValue("head.2.weight", out torch.Tensor? head) ? (int)head.shape[0] : 128;
+            using VideoEncoder network = VideoEncoder.Create(parsed.GetValue(backbone)!, projection, 0, width: parsed.GetValue(width));
+            bool hasHead = head is not null;
+            ModuleState.Load(hasHead ? network : network.Backbone, hasHead ? encoder : encoder.ToDictionary(t => t.Key["backbone.".Length..], t => t.Value), file);
+            var store = new CheckpointStore(parsed.GetValue(output)!);
+            store.Save(
+                new CheckpointInfo { Architecture = network.Backbone.Architecture, Width = parsed.GetValue(width), ProjectionSize = projection, Stage = "import", Texts = new Dictionary<string, string> { ["source"] = Path.GetFileName(file) } },
+                ModuleState.Of(network, EncoderPrefix));
+            Say.Note($"{parsed.GetValue(output)}: {network.Backbone.Architecture} from {raw.Count} tensors{(hasHead ? "" : "; the file has no projection head, so that of the checkpoint is fresh")}");
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    internal static Option<string> View()
+    {
+        var view = new Option<string>("--view") { Description = "rgb or flow: which encoder of a checkpoint that holds both.", DefaultValueFactory = _ => "rgb" };
+        view.AcceptOnlyFromAmong("rgb", "flow");
+        return view;
+    }
+
+    /// <summary>The encoder's tensors in a checkpoint: its only one, or that of a view when both were trained together.</summary>
+    internal static IReadOnlyDictionary<string, torch.Tensor> Encoder(Checkpoint checkpoint, string view, string where)
+    {
+        IReadOnlyDictionary<string, torch.Tensor> encoder = checkpoint.Under(EncoderPrefix);
+        encoder = encoder.Count > 0 ? encoder : checkpoint.Under($"{view}.{EncoderPrefix}");
+        return encoder.Count > 0 ? encoder : throw new UserErrorException($"{where} holds no encoder (it is of the stage {checkpoint.Info.Stage}): name the folder of a pretrain or cycle stage.", ExitCodes.BadData);
+    }
+}
