@@ -12,20 +12,20 @@ internal static class Program
     {
         var root = new RootCommand("Self-supervised video representation learning: InfoNCE, UberNCE, CMC and CoCLR on RGB and optical flow.\n\nBegin with: coclr demo")
         {
-            // DemoCommand.Create(),
-            // UpCommand.Create(),
+            DemoCommand.Create(),
+            UpCommand.Create(),
             RunCommand.Create(),
             PlanCommand.Create(),
             StageCommand.Create(),
-            // DataCommand.Create(),
-            // EmbedCommand.Create(),
-            // SearchCommand.Create(),
-            // ExchangeCommands.CreateExport(),
-            // ExchangeCommands.CreateImport(),
+            DataCommand.Create(),
+            EmbedCommand.Create(),
+            SearchCommand.Create(),
+            ExchangeCommands.CreateExport(),
+            ExchangeCommands.CreateImport(),
             // RemoteCommands.CreateApply(),
             // RemoteCommands.CreateGet(),
             // RemoteCommands.CreateWatch(),
-            // CrdCommand.Create(),
+            CrdCommand.Create(),
             DoctorCommand.Create(),
             CompletionCommand.Create(),
         };

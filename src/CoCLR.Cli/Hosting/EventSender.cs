@@ -118,12 +118,12 @@ internal sealed class EventSender : IAsyncDisposable
 
         try
         {
-            if (!_planSent && !(_planSent = await PostAsync(new Uri(_address, "/api/v1/ingest/plan"), await File.ReadAllTextAsync(_planFile, stop).ConfigureAwait(false), "application/json", stop).ConfigureAwait(false)))
+            if (!_planSent && !(_planSent = await SendAsync(HttpMethod.Put, new Uri(_address, "/api/v1/ingest/plan"), await File.ReadAllTextAsync(_planFile, stop).ConfigureAwait(false), "application/json", stop).ConfigureAwait(false)))
             {
                 return Sent.Failed;
             }
 
-            if (!await PostAsync(_address, body.ToString(), "application/x-ndjson", stop).ConfigureAwait(false))
+            if (!await SendAsync(HttpMethod.Post, _address, body.ToString(), "application/x-ndjson", stop).ConfigureAwait(false))
             {
                 return Sent.Failed;
             }
@@ -146,7 +146,7 @@ internal sealed class EventSender : IAsyncDisposable
         return Sent.Some;
     }
 
-    private async Task<bool> PostAsync(Uri address, string text, string mediaType, CancellationToken stop)
+    private async Task<bool> SendAsync(HttpMethod method, Uri address, string text, string mediaType, CancellationToken stop)
     {
         using var packed = new MemoryStream();
         await using (var gzip = new GZipStream(packed, CompressionLevel.Fastest, leaveOpen: true))
@@ -154,7 +154,7 @@ internal sealed class EventSender : IAsyncDisposable
             await gzip.WriteAsync(Encoding.UTF8.GetBytes(text), stop).ConfigureAwait(false);
         }
 
-        using var request = new HttpRequestMessage(HttpMethod.Post, address) { Content = new ByteArrayContent(packed.ToArray()) };
+        using var request = new HttpRequestMessage(method, address) { Content = new ByteArrayContent(packed.ToArray()) };
         request.Content.Headers.ContentType = new MediaTypeHeaderValue(mediaType);
         request.Content.Headers.ContentEncoding.Add("gzip");
         if (_tokenFile != null)

@@ -1,6 +1,5 @@
 // Why this exists: runs a plan on this machine, one child process a stage, in the order that the planner decides: what the operator does with Jobs.
 using System.Diagnostics;
-using System.Runtime.InteropServices;
 using CoCLR.Core;
 using CoCLR.Core.Events;
 using CoCLR.Core.Planning;
@@ -27,9 +26,8 @@ internal interface IRunObserver
 /// <param name="cache">Folder of the shared stores.</param>
 /// <param name="dashboard">Address of a dashboard that is told too, or null.</param>
 /// <param name="observer">Sees what happens.</param>
-internal sealed partial class LocalHost(StagePlan plan, RunFolder folder, string cache, Uri? dashboard, IRunObserver observer)
+internal sealed class LocalHost(StagePlan plan, RunFolder folder, string cache, Uri? dashboard, IRunObserver observer)
 {
-    private const int SigTerm = 15;
     private static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(150);
     private static readonly TimeSpan GracePeriod = TimeSpan.FromSeconds(25);
 
@@ -118,7 +116,7 @@ internal sealed partial class LocalHost(StagePlan plan, RunFolder folder, string
             if (stop.IsCancellationRequested && stoppedAt == null)
             {
                 stoppedAt = Stopwatch.GetTimestamp();
-                _ = Signal(process.Id, SigTerm);
+                ProcessSignals.Terminate(process);
             }
             else if (stoppedAt is { } at && Stopwatch.GetElapsedTime(at) > GracePeriod)
             {
@@ -131,7 +129,4 @@ internal sealed partial class LocalHost(StagePlan plan, RunFolder folder, string
         string text = (await errors.ConfigureAwait(false)).Trim();
         return (process.ExitCode, message ?? (text.Length > 0 ? text : $"ended with exit code {process.ExitCode}"));
     }
-
-    [LibraryImport("libc", EntryPoint = "kill")]
-    private static partial int Signal(int process, int signal);
 }

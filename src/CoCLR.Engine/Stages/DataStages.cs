@@ -50,7 +50,7 @@ internal static class DataStages
             FlowOptions.From(context.Spec.Flow),
             context.Cache,
             context.Device,
-            progress: ImmediateProgress.To<FlowProgress>(p => context.Events.Progress("flow", p.Pairs, p.TotalPairs, "frames")),
+            progress: ImmediateProgress.To<FlowProgress>(p => context.Events.Progress("flow", p.Pairs, p.Pairs + p.RemainingPairs, "frames")),
             cancellationToken: context.Stop);
         return Result(context, flow);
     }

@@ -150,7 +150,7 @@ public static class ContrastiveTraining
                 ["optimizerSteps"] = optimizer.Steps,
                 ["best"] = best,
             };
-            CheckpointInfo written = checkpoints.Save(learner.Describe(new CheckpointInfo { Stage = context.Stage.Name, Epoch = epoch, Step = step, Scalars = scalars, Texts = new Dictionary<string, string> { ["specHash"] = context.Plan.SpecHash } }), tensors, isBest);
+            CheckpointInfo written = checkpoints.Save(learner.Describe(new CheckpointInfo { Stage = context.Stage.Name, Epoch = epoch, Step = step, Scalars = scalars, Texts = InputDescription.Of(context) }), tensors, isBest);
             string file = Path.Combine(context.Folder.Stage(context.Stage.Name), written.File);
             context.Events.Checkpoint(epoch, step, Path.GetRelativePath(context.Folder.Root, file), new FileInfo(file).Length);
         }

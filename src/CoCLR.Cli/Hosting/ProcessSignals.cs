@@ -1,0 +1,17 @@
+// Why this exists: .NET starts processes but cannot ask one to end; SIGTERM can.
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+
+namespace CoCLR.Cli.Hosting;
+
+/// <summary>Signals to child processes.</summary>
+internal static partial class ProcessSignals
+{
+    private const int SigTerm = 15;
+
+    /// <summary>Asks a process to end.</summary>
+    public static void Terminate(Process process) => _ = Signal(process.Id, SigTerm);
+
+    [LibraryImport("libc", EntryPoint = "kill")]
+    private static partial int Signal(int process, int signal);
+}

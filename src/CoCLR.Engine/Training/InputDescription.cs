@@ -1,0 +1,66 @@
+// Why this exists: a checkpoint says what its encoder looks at, so that `coclr embed` can show it any video in the same way.
+using System.Globalization;
+using CoCLR.Core;
+using CoCLR.Core.Manifests;
+using CoCLR.Core.Planning;
+using CoCLR.Engine.Stages;
+using CoCLR.Engine.Video;
+
+namespace CoCLR.Engine.Training;
+
+/// <summary>What an encoder looks at.</summary>
+/// <param name="View">rgb, flow, or both for a checkpoint with two encoders.</param>
+/// <param name="Frames">Frames of a clip.</param>
+/// <param name="Stride">Distance of neighbouring frames.</param>
+/// <param name="Size">Side of the crop in pixels.</param>
+/// <param name="StoredSize">Short side of the stored frames in pixels.</param>
+/// <param name="FrameRate">Frames per second; the video's own when null.</param>
+/// <param name="FlowAlgorithm">How flow is computed.</param>
+/// <param name="FlowBound">Largest displacement in pixels.</param>
+public sealed record InputDescription(string View, int Frames, int Stride, int Size, int StoredSize, int? FrameRate, FlowAlgorithm FlowAlgorithm, int FlowBound)
+{
+    private const string Prefix = "input.";
+
+    /// <summary>Reads it from a checkpoint.</summary>
+    /// <param name="info">The checkpoint's description.</param>
+    /// <returns>Null when the checkpoint does not say (an imported one).</returns>
+    public static InputDescription? From(CheckpointInfo info)
+    {
+        ArgumentNullException.ThrowIfNull(info);
+        IReadOnlyDictionary<string, string> texts = info.Texts;
+        if (!texts.TryGetValue(Prefix + "view", out string? view))
+        {
+            return null;
+        }
+
+        int Number(string name) => int.Parse(texts[Prefix + name], CultureInfo.InvariantCulture);
+        return new InputDescription(
+            view, Number("frames"), Number("stride"), Number("size"), Number("storedSize"),
+            texts.ContainsKey(Prefix + "frameRate") ? Number("frameRate") : null,
+            Enum.Parse<FlowAlgorithm>(texts[Prefix + "flowAlgorithm"]), Number("flowBound"));
+    }
+
+    /// <summary>The texts of a checkpoint of a training stage.</summary>
+    internal static Dictionary<string, string> Of(StageContext context)
+    {
+        ExperimentSpec spec = context.Spec;
+        string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
+        var texts = new Dictionary<string, string>
+        {
+            ["specHash"] = context.Plan.SpecHash,
+            [Prefix + "view"] = context.Stage.Joint ? "both" : context.View.Name(),
+            [Prefix + "frames"] = Text(spec.Clip.Frames),
+            [Prefix + "stride"] = Text(spec.Clip.Stride),
+            [Prefix + "size"] = Text(spec.Clip.Size),
+            [Prefix + "storedSize"] = Text(spec.Dataset.StoredSize ?? DecodeSettings.ShortSideFor(spec.Clip.Size)),
+            [Prefix + "flowAlgorithm"] = spec.Flow.Algorithm.ToString(),
+            [Prefix + "flowBound"] = Text(spec.Flow.Bound),
+        };
+        if (spec.Dataset.FrameRate is { } rate)
+        {
+            texts[Prefix + "frameRate"] = Text(rate);
+        }
+
+        return texts;
+    }
+}
