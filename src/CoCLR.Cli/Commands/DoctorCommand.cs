@@ -13,6 +13,7 @@ namespace CoCLR.Cli.Commands;
 internal static class DoctorCommand
 {
     private const string SymbolVersion = "GLIBCXX_3.4.32";
+    private static readonly string[] LibraryFolders = ["/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu", "/usr/lib64", "/lib64", "/usr/lib"];
 
     public static Command Create()
     {
@@ -45,7 +46,7 @@ internal static class DoctorCommand
     /// <summary>Which of the two cases of docs/native-library.md holds.</summary>
     private static Finding CppRuntime()
     {
-        string? library = new[] { "/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu", "/usr/lib64", "/lib64", "/usr/lib" }.Select(f => Path.Combine(f, "libstdc++.so.6")).FirstOrDefault(File.Exists);
+        string? library = LibraryFolders.Select(f => Path.Combine(f, "libstdc++.so.6")).FirstOrDefault(File.Exists);
         if (library == null)
         {
             return new Finding("C++ runtime", "libstdc++.so.6 was not found where Linux keeps it", Fine: !OperatingSystem.IsLinux(), Required: OperatingSystem.IsLinux(), Mend: "apt-get install libstdc++6");

@@ -60,7 +60,7 @@ internal static class ExchangeCommands
         {
             TorchRuntime.Initialize();
             string file = parsed.GetValue(input)!;
-            IReadOnlyDictionary<string, torch.Tensor> raw = Path.GetExtension(file) == ".safetensors" ? Safetensors.Read(file).Tensors : PyTorchReader.Read(file);
+            Dictionary<string, torch.Tensor> raw = Path.GetExtension(file) == ".safetensors" ? Safetensors.Read(file).Tensors : PyTorchReader.Read(file);
             IReadOnlyDictionary<string, torch.Tensor> encoder = ReferenceLayout.ToEncoder(raw, file);
             int projection = encoder.TryGetValue("head.2.weight", out torch.Tensor? head) ? (int)head.shape[0] : 128;
             using VideoEncoder network = VideoEncoder.Create(parsed.GetValue(backbone)!, projection, 0, width: parsed.GetValue(width));

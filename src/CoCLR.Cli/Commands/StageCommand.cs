@@ -2,7 +2,6 @@
 using System.CommandLine;
 using CoCLR.Cli.Hosting;
 using CoCLR.Cli.Terminal;
-using CoCLR.Core;
 using CoCLR.Engine.Stages;
 
 namespace CoCLR.Cli.Commands;

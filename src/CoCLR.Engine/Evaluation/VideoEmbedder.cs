@@ -1,7 +1,6 @@
 // Why this exists: features of any videos with a trained checkpoint: what `coclr embed` and `coclr search` do.
 using System.Security.Cryptography;
 using CoCLR.Core;
-using CoCLR.Core.Manifests;
 using CoCLR.Engine.Flow;
 using CoCLR.Engine.Models;
 using CoCLR.Engine.Training;
@@ -84,9 +83,10 @@ public sealed class VideoEmbedder : IDisposable
             ? FlowStoreBuilder.Prepare(frames, new FlowOptions { Algorithm = Input.FlowAlgorithm, Bound = Input.FlowBound }, cache, _device, progress: ImmediateProgress.To<FlowProgress>(p => progress("flow", p.Pairs, p.Pairs + p.RemainingPairs)), cancellationToken: stop)
             : null;
         Backbone backbone = _encoder.Backbone;
-        var clips = new SlidingClips(
-            flow ?? frames,
-            null,
+        ClipStore store = flow ?? frames;
+        using StoreClips clips = StoreClips.ForTesting(
+            store,
+            ClipItem.FromStores([store]),
             new AugmentationOptions { Size = Input.Size },
             new LoaderOptions { BatchSize = ClipsPerBatch, Frames = Input.Frames, FrameStride = Input.Stride, Device = _device });
         FeatureSet features = FeatureExtractor.Extract(backbone, clips, ImmediateProgress.To<PassProgress>(p => progress("extract", p.Done, p.Total)), stop);

@@ -77,8 +77,8 @@ internal static class ClassifierStages
     private static (ClassifierOutcome Outcome, ClassifierProgress Progress) Train(StageContext context, VideoFeatures features, ClassifierOptions options, int batchSize, bool probe, double dropout)
     {
         string folder = context.Folder.Stage(context.Stage.Name);
-        var train = new RandomClips(features.Store, Augmentations.Of(context.Spec), Augmentations.Loading(context, batchSize));
-        IClipBatches test = features.Clips(VideoSplit.Test);
+        using StoreClips train = features.TrainingClips(batchSize);
+        using StoreClips test = features.Clips(VideoSplit.Test);
         using var classifier = new VideoClassifier(VideoFeatures.LoadBackbone(context, context.Stage.Evaluates), features.Store.Classes.Count, probe, dropout, context.Spec.Seed);
         classifier.to(context.Device);
         using var training = new ClassifierTraining(classifier, options);

@@ -1,6 +1,5 @@
 // Why this exists: one stage, one process: runs it, tells how it went, and turns every end into the documented exit code. Runs again = resumes.
 using System.Diagnostics;
-using System.Text.Json;
 using CoCLR.Core;
 using CoCLR.Core.Events;
 using CoCLR.Core.Planning;

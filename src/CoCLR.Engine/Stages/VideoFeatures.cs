@@ -1,5 +1,4 @@
 // Why this exists: probe, retrieval and fusion measure the same features; they are extracted once for a checkpoint and kept in the run folder.
-using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Engine.Evaluation;
@@ -7,6 +6,7 @@ using CoCLR.Engine.Models;
 using CoCLR.Engine.Training;
 using CoCLR.Engine.Video;
 using CoCLR.Engine.Video.Augmentation;
+using CoCLR.Engine.Video.Loading;
 using Backbone = CoCLR.Engine.Models.Backbone;
 
 namespace CoCLR.Engine.Stages;
@@ -48,9 +48,10 @@ internal sealed class VideoFeatures : IDisposable
                 return FeatureFiles.ReadNpy(folder, name);
             }
 
+            using StoreClips clips = Clips(split, oneClip);
             FeatureSet features = FeatureExtractor.Extract(
                 backbone,
-                Clips(split, oneClip),
+                clips,
                 ImmediateProgress.To<PassProgress>(p => _context.Events.Progress($"extract {(checkpoint == null ? "random features, " : "")}{name}", p.Done, p.Total, "clips")),
                 _context.Stop);
             FeatureFiles.WriteNpy(features, folder, name);
@@ -70,13 +71,20 @@ internal sealed class VideoFeatures : IDisposable
     }
 
     /// <summary>Sliding clips (and crops) of a split's videos.</summary>
-    public IClipBatches Clips(VideoSplit split, bool oneClip = false) => new SlidingClips(
+    public StoreClips Clips(VideoSplit split, bool oneClip = false) => StoreClips.ForTesting(
         _store,
-        split,
+        ClipItem.FromStores([_store], split),
         Augmentations.Of(_context.Spec),
         Augmentations.Loading(_context, ClipsPerBatch),
         _context.Spec.Evaluation.Crops switch { Crops.Five => CropMode.Five, Crops.Ten => CropMode.Ten, _ => CropMode.Center },
         oneClip);
+
+    /// <summary>One random, augmented clip of each labelled training video an epoch.</summary>
+    public StoreClips TrainingClips(int batchSize) => StoreClips.ForTraining(
+        _store,
+        [.. ClipItem.FromStores([_store], VideoSplit.Train).Where(i => i.Label >= 0)],
+        Augmentations.Of(_context.Spec),
+        Augmentations.Loading(_context, batchSize));
 
     /// <summary>The network of a training stage, or an untrained one with the weights that training begins from.</summary>
     public static Backbone LoadBackbone(StageContext context, string? checkpoint)

@@ -1,6 +1,5 @@
 // Why this exists: a checkpoint says what its encoder looks at, so that `coclr embed` can show it any video in the same way.
 using System.Globalization;
-using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Engine.Stages;
