@@ -14,6 +14,7 @@ namespace CoCLR.Engine.Video.Augmentation;
 public sealed unsafe class ClipAugmenter : IDisposable
 {
     private const byte FlowRed = 128;
+    private const int PrefetchRows = 8;
     private readonly bool _vectors;
     private byte* _memory;
     private long _memoryBytes;
@@ -140,36 +141,59 @@ public sealed unsafe class ClipAugmenter : IDisposable
 
     private void ResizeTo(ResizePlan plan, byte* pixels, int width, int height, int channels, CropBox crop, in Workspace work)
     {
-        var stride = plan.Stride;
+        nint stride = plan.Stride;
+        // Two more rows: the kernels work on pairs.
+        var plane = stride * (crop.Height + 2);
         var rowBytes = width * channels;
         var end = pixels + ((long)height * rowBytes);
-        var green = work.Rows + (stride * (crop.Height + 1));
-        var blue = green + (stride * (crop.Height + 1));
         var vectors = _vectors && Avx2.IsSupported;
-        fixed (int* offsets = plan.Horizontal.Offsets)
+        fixed (nint* offsets = plan.Offsets(channels))
         fixed (short* packed = plan.Packed)
         {
-            for (var y = 0; y < crop.Height; y++)
+            for (var y = 0; y < crop.Height; y += 2)
             {
-                var row = pixels + ((long)(crop.Y + y) * rowBytes) + (crop.X * channels);
-                var used = crop.Width * channels;
-                if (row + used + plan.ReadAhead > end)
-                {
-                    // The kernels read a little past the crop; at the end of the frame they get a copy of the row.
-                    Unsafe.CopyBlockUnaligned(work.LastRow, row, (uint)used);
-                    row = work.LastRow;
-                }
-
-                var at = y * stride;
+                var first = Row(y, work.LastRows);
+                var second = y + 1 < crop.Height ? Row(y + 1, work.LastRows + work.LastRowBytes) : first;
+                var red = work.Rows + (y * stride);
+                Prefetch(y + PrefetchRows);
+                Prefetch(y + PrefetchRows + 1);
                 if (vectors)
                 {
-                    ResampleKernels.HorizontalAvx2(row, channels, offsets, packed, plan.Blocks, plan.Horizontal.Precision, plan.OutputSize, work.Rows + at, green + at, blue + at);
+                    ResampleKernels.HorizontalAvx2(first, second, channels, offsets, packed, plan.Blocks, plan.Horizontal.Precision, plan.OutputSize, red, stride, plane);
                 }
                 else
                 {
-                    ResampleKernels.HorizontalPortable(row, channels, offsets, packed, plan.Blocks, plan.Horizontal.Precision, plan.OutputSize, work.Rows + at, green + at, blue + at);
+                    ResampleKernels.HorizontalPortable(first, channels, plan.Horizontal, red, plane);
+                    ResampleKernels.HorizontalPortable(second, channels, plan.Horizontal, red + stride, plane);
                 }
             }
+        }
+
+        // Crops leave gaps that the processor's own prefetching stumbles over.
+        void Prefetch(int y)
+        {
+            var row = pixels + ((long)(crop.Y + y) * rowBytes) + (crop.X * channels);
+            var rowEnd = row + (crop.Width * channels);
+            if (Sse.IsSupported && rowEnd <= end)
+            {
+                for (; row < rowEnd; row += 64)
+                {
+                    Sse.Prefetch0(row);
+                }
+            }
+        }
+
+        byte* Row(int y, byte* copy)
+        {
+            var row = pixels + ((long)(crop.Y + y) * rowBytes) + (crop.X * channels);
+            if (row + (crop.Width * channels) + plan.ReadAhead <= end)
+            {
+                return row;
+            }
+
+            // The kernels read a little past the crop; at the end of the frame they get a copy of the row.
+            Unsafe.CopyBlockUnaligned(copy, row, (uint)(crop.Width * channels));
+            return copy;
         }
 
         var area = plan.OutputSize * plan.OutputSize;
@@ -182,8 +206,8 @@ public sealed unsafe class ClipAugmenter : IDisposable
             new Span<byte>(work.Red, area).Fill(FlowRed);
         }
 
-        VerticalPass(plan, green, work.Green, vectors);
-        VerticalPass(plan, blue, work.Blue, vectors);
+        VerticalPass(plan, work.Rows + plane, work.Green, vectors);
+        VerticalPass(plan, work.Rows + (2 * plane), work.Blue, vectors);
 
         // The mean luma is taken over whole vectors: what lies behind the last pixel must be black.
         new Span<byte>(work.Red + area, ColorKernels.Slack).Clear();
@@ -268,13 +292,13 @@ public sealed unsafe class ClipAugmenter : IDisposable
 
         var side = Math.Max(size, via);
         var stride = ResizePlan.StrideOf(side);
-        long rows = 3L * stride * (Math.Max(crop.Height, via) + 1);
+        long rows = 3L * stride * (Math.Max(crop.Height, via) + 2);
         long plane = Align(((long)side * side) + Math.Max(ColorKernels.Slack, BlurKernels.Slack));
         long viaBytes = via == 0 ? 0 : Align((3L * via * via) + ResampleKernels.Slack);
         // A row's copy is read ahead of by at most the taps of one output, and taps reach at most twice the crop's width plus a few pixels.
         long lastRow = Align((3L * Math.Max(crop.Width, via) * 3) + 256);
         long scratch = Align(BlurKernels.ScratchBytes(size, size));
-        var needed = Align(rows + ResampleKernels.Slack) + (3 * plane) + viaBytes + lastRow + scratch;
+        var needed = Align(rows + ResampleKernels.Slack) + (3 * plane) + viaBytes + (2 * lastRow) + scratch;
         if (needed > _memoryBytes)
         {
             Free();
@@ -289,8 +313,9 @@ public sealed unsafe class ClipAugmenter : IDisposable
         work.Green = work.Red + plane;
         work.Blue = work.Green + plane;
         work.Via = work.Blue + plane;
-        work.LastRow = work.Via + viaBytes;
-        work.Scratch = work.LastRow + lastRow;
+        work.LastRows = work.Via + viaBytes;
+        work.LastRowBytes = lastRow;
+        work.Scratch = work.LastRows + (2 * lastRow);
         return work;
     }
 
@@ -313,13 +338,15 @@ public sealed unsafe class ClipAugmenter : IDisposable
         public byte* Green;
         public byte* Blue;
         public byte* Via;
-        public byte* LastRow;
+        public byte* LastRows;
+        public long LastRowBytes;
         public byte* Scratch;
     }
 
     private sealed class ResizePlan
     {
         private readonly (int Width, int Height, int Size, bool Mirror) _key;
+        private readonly nint[][] _offsets;
 
         private ResizePlan(int width, int height, int size, bool mirror)
         {
@@ -329,6 +356,7 @@ public sealed unsafe class ClipAugmenter : IDisposable
             Horizontal = new ResampleWeights(width, size, mirror);
             Vertical = new ResampleWeights(height, size);
             Packed = ResampleKernels.PackPairs(Horizontal);
+            _offsets = [ResampleKernels.PackOffsets(Horizontal, 2), ResampleKernels.PackOffsets(Horizontal, 3)];
             Blocks = Horizontal.Taps / 4;
             for (var i = 0; i < size; i++)
             {
@@ -350,6 +378,8 @@ public sealed unsafe class ClipAugmenter : IDisposable
 
         /// <summary>Bytes that the horizontal kernel reads past the end of the crop's row.</summary>
         public int ReadAhead { get; }
+
+        public nint[] Offsets(int channels) => _offsets[channels - 2];
 
         public static int StrideOf(int size) => (size + 31) & ~31;
 

@@ -20,6 +20,9 @@ internal unsafe interface ILanes<TVector>
 
     static abstract void StoreFloats(float* target, TVector value);
 
+    /// <summary>Past the caches; the target is aligned to the vector.</summary>
+    static abstract void StreamFloats(float* target, TVector value);
+
     static abstract TVector Set(float value);
 
     static abstract TVector Add(TVector a, TVector b);
@@ -67,6 +70,9 @@ internal readonly unsafe struct Lanes128 : ILanes<Vector128<float>>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void StoreFloats(float* target, Vector128<float> value) => value.Store(target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StreamFloats(float* target, Vector128<float> value) => value.StoreAlignedNonTemporal(target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> Set(float value) => Vector128.Create(value);
@@ -125,6 +131,9 @@ internal readonly unsafe struct Lanes256 : ILanes<Vector256<float>>
     public static void StoreFloats(float* target, Vector256<float> value) => value.Store(target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StreamFloats(float* target, Vector256<float> value) => value.StoreAlignedNonTemporal(target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> Set(float value) => Vector256.Create(value);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -178,6 +187,9 @@ internal readonly unsafe struct Lanes512 : ILanes<Vector512<float>>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void StoreFloats(float* target, Vector512<float> value) => value.Store(target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StreamFloats(float* target, Vector512<float> value) => value.StoreAlignedNonTemporal(target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Set(float value) => Vector512.Create(value);

@@ -46,6 +46,15 @@ public static class Normalization
         var by = TLanes.Set(scale);
         var plus = TLanes.Set(bias);
         var i = 0;
+        if (((nint)target & ((sizeof(float) * TLanes.Count) - 1)) == 0)
+        {
+            // A batch is far larger than the caches and read much later.
+            for (; i + TLanes.Count <= pixels; i += TLanes.Count)
+            {
+                TLanes.StreamFloats(target + i, TLanes.Add(TLanes.Multiply(TLanes.LoadBytes(plane + i), by), plus));
+            }
+        }
+
         for (; i + TLanes.Count <= pixels; i += TLanes.Count)
         {
             TLanes.StoreFloats(target + i, TLanes.Add(TLanes.Multiply(TLanes.LoadBytes(plane + i), by), plus));

@@ -11,17 +11,21 @@ internal static unsafe class ResampleKernels
     /// <summary>Bytes that a kernel may read past the last pixel that it needs.</summary>
     public const int Slack = 64;
 
-    /// <summary>Packs horizontal taps for <see cref="HorizontalAvx2"/>: per output and four taps, two lanes of c0 c1 three times and c2 c3 three times.</summary>
+    /// <summary>
+    /// Packs horizontal taps for <see cref="HorizontalAvx2"/>: outputs in groups of four (the last group filled up with zero taps), per group and four taps
+    /// four vectors, each with c0 c1 three times in the lower and c2 c3 three times in the upper lane.
+    /// </summary>
     public static short[] PackPairs(ResampleWeights weights)
     {
         var blocks = weights.Taps / 4;
-        var packed = new short[weights.OutputSize * blocks * 16];
+        var groups = (weights.OutputSize + 3) / 4;
+        var packed = new short[groups * blocks * 64];
         for (var output = 0; output < weights.OutputSize; output++)
         {
             for (var block = 0; block < blocks; block++)
             {
                 var from = weights.Fixed.AsSpan((output * weights.Taps) + (block * 4), 4);
-                var to = packed.AsSpan(((output * blocks) + block) * 16, 16);
+                var to = packed.AsSpan((((((output / 4) * blocks) + block) * 4) + (output % 4)) * 16, 16);
                 for (var color = 0; color < 3; color++)
                 {
                     to[2 * color] = from[0];
@@ -35,9 +39,35 @@ internal static unsafe class ResampleKernels
         return packed;
     }
 
-    /// <summary>One row of interleaved RGB, or of flow as u and v, to three rows of planes; flow becomes green = v and blue = u, and red is left black.</summary>
+    /// <summary>Offsets for <see cref="HorizontalAvx2"/>: in bytes, filled up to a multiple of four with the last one.</summary>
+    public static nint[] PackOffsets(ResampleWeights weights, int channels)
+    {
+        var offsets = new nint[(weights.OutputSize + 3) & ~3];
+        for (var i = 0; i < offsets.Length; i++)
+        {
+            offsets[i] = weights.Offsets[Math.Min(i, weights.OutputSize - 1)] * channels;
+        }
+
+        return offsets;
+    }
+
+    /// <summary>
+    /// Two rows of interleaved RGB, or of flow as u and v, to two rows of three planes; flow becomes green = v and blue = u, and red is left black.
+    /// Writes up to three bytes past the outputs.
+    /// </summary>
+    /// <param name="first">First pixel of the crop in one row.</param>
+    /// <param name="second">First pixel of the crop in the other row.</param>
+    /// <param name="channels">3 or 2.</param>
+    /// <param name="offsets">From <see cref="PackOffsets"/>.</param>
+    /// <param name="packed">From <see cref="PackPairs"/>.</param>
+    /// <param name="blocks">Taps divided by four.</param>
+    /// <param name="precision">Fraction bits of the taps.</param>
+    /// <param name="outputs">Pixels to write.</param>
+    /// <param name="red">Row of the red plane; the second row lies <paramref name="stride"/> bytes behind it.</param>
+    /// <param name="stride">Row length of the planes.</param>
+    /// <param name="plane">Distance from one plane to the next.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void HorizontalAvx2(byte* source, int channels, int* offsets, short* packed, int blocks, int precision, int outputs, byte* red, byte* green, byte* blue)
+    public static void HorizontalAvx2(byte* first, byte* second, int channels, nint* offsets, short* packed, int blocks, int precision, int outputs, byte* red, nint stride, nint plane)
     {
         var spread = channels == 3
             ? Vector256.Create(
@@ -46,63 +76,85 @@ internal static unsafe class ResampleKernels
             : Vector256.Create(
                 (byte)255, 255, 255, 255, 1, 255, 3, 255, 0, 255, 2, 255, 255, 255, 255, 255,
                 255, 255, 255, 255, 5, 255, 7, 255, 4, 255, 6, 255, 255, 255, 255, 255);
-        var step = 4 * channels;
-        var gather = Vector128.Create((byte)0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-        var half = Vector256.Create(1 << (precision - 1));
+        var byRow = Vector256.Create(0, 1, 4, 5, 2, 3, 6, 7);
+        var byPlane = Vector256.Create(
+            (byte)0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15,
+            0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        var half = Vector256.Create(Vector128.Create(1 << (precision - 1)), Vector128<int>.Zero);
         var shift = Vector128.CreateScalarUnsafe(precision);
-        var stride = blocks * 16;
-        var x = 0;
-        for (; x + 4 <= outputs; x += 4)
+        var end = red + outputs;
+        for (; red < end; red += 4)
         {
-            var sum0 = Vector256<int>.Zero;
-            var sum1 = Vector256<int>.Zero;
-            var sum2 = Vector256<int>.Zero;
-            var sum3 = Vector256<int>.Zero;
-            var from0 = source + (channels * offsets[x]);
-            var from1 = source + (channels * offsets[x + 1]);
-            var from2 = source + (channels * offsets[x + 2]);
-            var from3 = source + (channels * offsets[x + 3]);
-            var taps = packed + (x * stride);
-            for (var block = 0; block < blocks; block++)
+            var upper0 = half;
+            var upper1 = half;
+            var upper2 = half;
+            var upper3 = half;
+            var lower0 = half;
+            var lower1 = half;
+            var lower2 = half;
+            var lower3 = half;
+            var at0 = offsets[0];
+            var at1 = offsets[1];
+            var at2 = offsets[2];
+            var at3 = offsets[3];
+            offsets += 4;
+            var left = blocks;
+            do
             {
-                sum0 += Avx2.MultiplyAddAdjacent(Avx2.Shuffle(Avx2.BroadcastVector128ToVector256(from0), spread).AsInt16(), Vector256.Load(taps));
-                sum1 += Avx2.MultiplyAddAdjacent(Avx2.Shuffle(Avx2.BroadcastVector128ToVector256(from1), spread).AsInt16(), Vector256.Load(taps + stride));
-                sum2 += Avx2.MultiplyAddAdjacent(Avx2.Shuffle(Avx2.BroadcastVector128ToVector256(from2), spread).AsInt16(), Vector256.Load(taps + (2 * stride)));
-                sum3 += Avx2.MultiplyAddAdjacent(Avx2.Shuffle(Avx2.BroadcastVector128ToVector256(from3), spread).AsInt16(), Vector256.Load(taps + (3 * stride)));
-                from0 += step;
-                from1 += step;
-                from2 += step;
-                from3 += step;
-                taps += 16;
+                var taps = Vector256.Load(packed);
+                upper0 += Avx2.MultiplyAddAdjacent(Avx2.Shuffle(Avx2.BroadcastVector128ToVector256(first + at0), spread).AsInt16(), taps);
+                lower0 += Avx2.MultiplyAddAdjacent(Avx2.Shuffle(Avx2.BroadcastVector128ToVector256(second + at0), spread).AsInt16(), taps);
+                taps = Vector256.Load(packed + 16);
+                upper1 += Avx2.MultiplyAddAdjacent(Avx2.Shuffle(Avx2.BroadcastVector128ToVector256(first + at1), spread).AsInt16(), taps);
+                lower1 += Avx2.MultiplyAddAdjacent(Avx2.Shuffle(Avx2.BroadcastVector128ToVector256(second + at1), spread).AsInt16(), taps);
+                taps = Vector256.Load(packed + 32);
+                upper2 += Avx2.MultiplyAddAdjacent(Avx2.Shuffle(Avx2.BroadcastVector128ToVector256(first + at2), spread).AsInt16(), taps);
+                lower2 += Avx2.MultiplyAddAdjacent(Avx2.Shuffle(Avx2.BroadcastVector128ToVector256(second + at2), spread).AsInt16(), taps);
+                taps = Vector256.Load(packed + 48);
+                upper3 += Avx2.MultiplyAddAdjacent(Avx2.Shuffle(Avx2.BroadcastVector128ToVector256(first + at3), spread).AsInt16(), taps);
+                lower3 += Avx2.MultiplyAddAdjacent(Avx2.Shuffle(Avx2.BroadcastVector128ToVector256(second + at3), spread).AsInt16(), taps);
+                packed += 64;
+                at0 += 4 * channels;
+                at1 += 4 * channels;
+                at2 += 4 * channels;
+                at3 += 4 * channels;
             }
+            while (--left > 0);
 
-            var even = Avx2.Permute2x128(sum0, sum1, 0x20) + Avx2.Permute2x128(sum0, sum1, 0x31);
-            var odd = Avx2.Permute2x128(sum2, sum3, 0x20) + Avx2.Permute2x128(sum2, sum3, 0x31);
-            even = Avx2.ShiftRightArithmetic(even + half, shift);
-            odd = Avx2.ShiftRightArithmetic(odd + half, shift);
-            // lanes: [pixel 0, pixel 2], [pixel 1, pixel 3]
-            var words = Avx2.PackSignedSaturate(even, odd);
-            var lower = words.GetLower();
-            var upper = words.GetUpper();
-            var ordered = Sse2.PackUnsignedSaturate(Sse2.UnpackLow(lower.AsInt64(), upper.AsInt64()).AsInt16(), Sse2.UnpackHigh(lower.AsInt64(), upper.AsInt64()).AsInt16());
-            var planes = Ssse3.Shuffle(ordered, gather).AsUInt32();
-            Unsafe.WriteUnaligned(red + x, planes.GetElement(0));
-            Unsafe.WriteUnaligned(green + x, planes.GetElement(1));
-            Unsafe.WriteUnaligned(blue + x, planes.GetElement(2));
-        }
-
-        for (; x < outputs; x++)
-        {
-            HorizontalOne(source + (channels * offsets[x]), channels, packed + (x * stride), blocks, precision, out red[x], out green[x], out blue[x]);
+            var upper = Fold(upper0, upper1, upper2, upper3, shift);
+            var lower = Fold(lower0, lower1, lower2, lower3, shift);
+            var pixels = Avx2.PermuteVar8x32(Avx2.PackUnsignedSaturate(upper, lower).AsInt32(), byRow).AsByte();
+            var planes = Avx2.Shuffle(pixels, byPlane).AsUInt32();
+            Unsafe.WriteUnaligned(red, planes.GetElement(0));
+            Unsafe.WriteUnaligned(red + plane, planes.GetElement(1));
+            Unsafe.WriteUnaligned(red + plane + plane, planes.GetElement(2));
+            var next = planes.GetUpper();
+            Unsafe.WriteUnaligned(red + stride, next.GetElement(0));
+            Unsafe.WriteUnaligned(red + stride + plane, next.GetElement(1));
+            Unsafe.WriteUnaligned(red + stride + plane + plane, next.GetElement(2));
         }
     }
 
-    /// <summary>The same without vectors of a certain machine.</summary>
-    public static void HorizontalPortable(byte* source, int channels, int* offsets, short* packed, int blocks, int precision, int outputs, byte* red, byte* green, byte* blue)
+    /// <summary>The same for one row, without vectors of a certain machine.</summary>
+    public static void HorizontalPortable(byte* source, int channels, ResampleWeights weights, byte* red, nint plane)
     {
-        for (var x = 0; x < outputs; x++)
+        var precision = weights.Precision;
+        for (var x = 0; x < weights.OutputSize; x++)
         {
-            HorizontalOne(source + (channels * offsets[x]), channels, packed + (x * blocks * 16), blocks, precision, out red[x], out green[x], out blue[x]);
+            var from = source + (channels * weights.Offsets[x]);
+            int r = 1 << (precision - 1), g = r, b = r;
+            for (var tap = 0; tap < weights.Counts[x]; tap++)
+            {
+                int weight = weights.Fixed[(x * weights.Taps) + tap];
+                r += weight * from[0];
+                g += weight * from[1];
+                b += weight * from[channels == 3 ? 2 : 0];
+                from += channels;
+            }
+
+            red[x] = (byte)Math.Clamp(r >> precision, 0, 255);
+            red[x + plane] = (byte)Math.Clamp(g >> precision, 0, 255);
+            red[x + plane + plane] = (byte)Math.Clamp(b >> precision, 0, 255);
         }
     }
 
@@ -154,23 +206,12 @@ internal static unsafe class ResampleKernels
         }
     }
 
-    private static void HorizontalOne(byte* from, int channels, short* packed, int blocks, int precision, out byte red, out byte green, out byte blue)
+    /// <summary>Four sums of two lanes to the words of pixels 0, 1 in the lower and 2, 3 in the upper lane.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<short> Fold(Vector256<int> sum0, Vector256<int> sum1, Vector256<int> sum2, Vector256<int> sum3, Vector128<int> shift)
     {
-        int r = 1 << (precision - 1), g = r, b = r;
-        for (var block = 0; block < blocks; block++)
-        {
-            for (var tap = 0; tap < 4; tap++)
-            {
-                int weight = packed[(block * 16) + ((tap >> 1) * 8) + (tap & 1)];
-                var pixel = from + (channels * ((block * 4) + tap));
-                r += weight * pixel[0];
-                g += weight * pixel[1];
-                b += weight * pixel[channels == 3 ? 2 : 0];
-            }
-        }
-
-        red = (byte)Math.Clamp(r >> precision, 0, 255);
-        green = (byte)Math.Clamp(g >> precision, 0, 255);
-        blue = (byte)Math.Clamp(b >> precision, 0, 255);
+        var even = Avx2.Permute2x128(sum0, sum2, 0x20) + Avx2.Permute2x128(sum0, sum2, 0x31);
+        var odd = Avx2.Permute2x128(sum1, sum3, 0x20) + Avx2.Permute2x128(sum1, sum3, 0x31);
+        return Avx2.PackSignedSaturate(Avx2.ShiftRightArithmetic(even, shift), Avx2.ShiftRightArithmetic(odd, shift));
     }
 }
