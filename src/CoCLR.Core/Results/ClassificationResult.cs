@@ -92,6 +92,9 @@ public sealed record ProbeResult : Outcome
 
     /// <summary>How each test video was classified.</summary>
     public Prediction[] Predictions { get; init; } = [];
+
+    /// <summary>The same measure of the same network, untrained; null when it was not asked for.</summary>
+    public ProbeResult? RandomFeatures { get; init; }
 }
 
 /// <summary>Fine-tuning: backbone and classifier trained together (paper section 4.1, method.md 1e).</summary>
@@ -131,6 +134,9 @@ public sealed record FusionResult : Outcome
     /// <summary>Retrieval with the sum of the similarities, or null when it was not asked for.</summary>
     public RetrievalResult? Retrieval { get; init; }
 
-    /// <summary>How each test video was classified by the fused probes.</summary>
+    /// <summary>How each test video was classified by the fused probes (or fine-tuned networks, without probes).</summary>
     public Prediction[] Predictions { get; init; } = [];
+
+    /// <summary>The same measure of the two untrained networks; null when it was not asked for.</summary>
+    public FusionResult? RandomFeatures { get; init; }
 }

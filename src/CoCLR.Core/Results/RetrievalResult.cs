@@ -43,6 +43,9 @@ public sealed record RetrievalResult : Outcome
     /// <summary>The artifact with every query's neighbours, relative to the stage's folder.</summary>
     public string? NeighboursFile { get; init; }
 
+    /// <summary>The same measure of the same network, untrained; null when it was not asked for.</summary>
+    public RetrievalResult? RandomFeatures { get; init; }
+
     /// <summary>Recall at <paramref name="k"/>, or null when it was not measured.</summary>
     /// <param name="k">The number of neighbours looked at.</param>
     public double? RecallAt(int k) => Array.Find(Recalls, r => r.K == k)?.Value;

@@ -129,7 +129,7 @@ public sealed record RunReport
             throw new UserErrorException($"{name}: no stage has a result yet, so there is nothing to report. Run the stages first.", ExitCodes.MissingInput);
         }
 
-        var evaluated = results.Where(r => r.Outcome is not (PretrainResult or DataResult or SkippedResult)).ToArray();
+        var evaluated = results.Where(r => r.Outcome is not (PretrainResult or DataResult or SkippedResult)).SelectMany(WithRandomFeatures).ToArray();
         var rows = evaluated.GroupBy(r => (r.Method, View: r.Outcome is FusionResult ? "two-stream" : r.View, r.Seed)).Select(Row)
             .OrderBy(r => r.Kind).ThenBy(r => ViewOrder(r.View)).ToList();
         var accuracy = evaluated.Select(r => AccuracyOf(r.Outcome)).FirstOrDefault(a => a is not null);
@@ -193,6 +193,23 @@ public sealed record RunReport
             Recalls = retrieval?.Recalls ?? [],
             Gallery = retrieval?.Gallery,
         };
+    }
+
+    // An evaluation may carry the measure of the untrained network; in the table it is a row of its own.
+    private static IEnumerable<StageResult> WithRandomFeatures(StageResult result)
+    {
+        yield return result;
+        Outcome? random = result.Outcome switch
+        {
+            ProbeResult probe => probe.RandomFeatures,
+            RetrievalResult retrieval => retrieval.RandomFeatures,
+            FusionResult fusion => fusion.RandomFeatures,
+            _ => null,
+        };
+        if (random is not null)
+        {
+            yield return result with { Method = "Random features", EpochsTrained = 0, Outcome = random };
+        }
     }
 
     private static Accuracy? AccuracyOf(Outcome outcome) => outcome switch

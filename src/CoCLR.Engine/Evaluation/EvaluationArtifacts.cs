@@ -13,7 +13,7 @@ public static class EvaluationArtifacts
     /// <summary>`artifacts/confusion.json`.</summary>
     public const string Confusion = "artifacts/confusion.json";
 
-    /// <summary>`artifacts/previews.json`: ids of the videos that the other artifacts show.</summary>
+    /// <summary>`artifacts/previews.json`: which small video shows which video (<see cref="PreviewTable"/>).</summary>
     public const string Previews = "artifacts/previews.json";
 
     /// <summary>`artifacts/projection-METHOD.json`; the dashboard offers each that is there.</summary>
