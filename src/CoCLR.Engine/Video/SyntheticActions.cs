@@ -31,7 +31,7 @@ public static class SyntheticActions
     /// <summary>Makes the data set; files that are there already are kept, so that a killed attempt goes on.</summary>
     /// <param name="options">Classes, groups, size and seed.</param>
     /// <param name="folder">Where; made when missing.</param>
-    /// <param name="progress">Told after each file.</param>
+    /// <param name="progress">Told after each group of files.</param>
     /// <param name="cancellationToken">Stops; what is finished stays.</param>
     /// <exception cref="UserErrorException">78: the folder holds something else, or cannot be written; 66: no ffmpeg; 1: the disk is full.</exception>
     public static void Create(SyntheticSource options, string folder, IProgress<SyntheticProgress>? progress = null, CancellationToken cancellationToken = default)
@@ -103,17 +103,19 @@ public static class SyntheticActions
         }
 
         var pending = clips.Where(clip => !File.Exists(Path.Combine(folder, FileOf(clip.Motion, clip.Group, clip.Clip)))).ToList();
+        // One encoder for the siblings of a group: starting it costs more than the encoding of a short clip.
+        var batches = pending.GroupBy(clip => (clip.Motion, clip.Group)).Select(group => group.ToList()).ToList();
         var clock = Stopwatch.StartNew();
         var made = 0;
         Parallel.ForEach(
-            System.Collections.Concurrent.Partitioner.Create(pending, System.Collections.Concurrent.EnumerablePartitionerOptions.NoBuffering),
+            System.Collections.Concurrent.Partitioner.Create(batches, System.Collections.Concurrent.EnumerablePartitionerOptions.NoBuffering),
             new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount, CancellationToken = cancellationToken },
-            clip =>
+            batch =>
             {
-                Encode(options, clip, Path.Combine(folder, FileOf(clip.Motion, clip.Group, clip.Clip)), cancellationToken);
+                Encode(options, batch, folder, cancellationToken);
                 lock (clock)
                 {
-                    made++;
+                    made += batch.Count;
                     progress?.Report(new SyntheticProgress(
                         clips.Count - pending.Count + made, clips.Count, clock.Elapsed, clock.Elapsed / made * (pending.Count - made)));
                 }
@@ -121,35 +123,51 @@ public static class SyntheticActions
         WriteLists(options, folder, clips);
     }
 
-    private static void Encode(SyntheticSource options, (SyntheticMotion Motion, int Group, int Clip) clip, string path, CancellationToken cancellationToken)
+    private static void Encode(
+        SyntheticSource options, List<(SyntheticMotion Motion, int Group, int Clip)> siblings, string folder, CancellationToken cancellationToken)
     {
-        var rgb = SyntheticClip.Draw(options, clip.Motion, clip.Group, clip.Clip);
-        var temporary = path + ".tmp";
+        var files = siblings.ConvertAll(clip => Path.Combine(folder, FileOf(clip.Motion, clip.Group, clip.Clip)));
         var size = options.Size.ToString(CultureInfo.InvariantCulture);
         // Half-resolution colour needs an even size.
         var subsampled = options.Size % 2 == 0;
-        var planes = YCbCr(rgb, options.Frames, options.Size, subsampled);
+        var cuts = string.Join(',', Enumerable.Range(1, siblings.Count).Select(i => i * options.Frames));
         string[] arguments =
         [
             "-hide_banner", "-loglevel", "level+error", "-y", "-f", "rawvideo", "-pix_fmt", subsampled ? "yuv420p" : "yuv444p",
             "-video_size", $"{size}x{size}", "-framerate", options.FrameRate.ToString(CultureInfo.InvariantCulture), "-i", "pipe:0",
-            "-c:v", "libx264", "-qp", "0", "-preset", "veryfast", "-threads", "1", "-g", "12",
-            "-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1", "-f", "mp4", "-movflags", "+faststart",
-            FfmpegTool.FileArgument(temporary),
+            "-map", "0:v", "-c:v", "libx264", "-qp", "0", "-preset", "veryfast", "-threads", "1", "-bf", "0", "-g", "12",
+            "-force_key_frames", string.Create(CultureInfo.InvariantCulture, $"expr:eq(mod(n,{options.Frames}),0)"),
+            "-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1",
+            "-f", "segment", "-segment_frames", cuts, "-segment_format", "mp4", "-segment_format_options", "movflags=+faststart:fflags=+bitexact",
+            "-reset_timestamps", "1", FfmpegTool.FileArgument(files[0]).Replace("%", "%%", StringComparison.Ordinal) + ".%d.tmp",
         ];
-        var (status, _, log) = FfmpegTool.Run("ffmpeg", arguments, stream => stream.Write(planes), cancellationToken);
-        if (status != 0)
+        var (status, _, log) = FfmpegTool.Run(
+            "ffmpeg",
+            arguments,
+            stream =>
+            {
+                foreach (var (motion, group, clip) in siblings)
+                {
+                    stream.Write(YCbCr(SyntheticClip.Draw(options, motion, group, clip), options.Frames, options.Size, subsampled));
+                }
+            },
+            cancellationToken);
+        var temporary = files.Select((_, i) => string.Create(CultureInfo.InvariantCulture, $"{files[0]}.{i}.tmp")).ToList();
+        if (status != 0 || !temporary.TrueForAll(File.Exists))
         {
-            File.Delete(temporary);
-            var said = log.Summary(temporary);
+            temporary.ForEach(File.Delete);
+            var said = log.Summary(files[0]);
             throw new UserErrorException(
                 said.Contains("No space left", StringComparison.Ordinal)
-                    ? $"The disk is full: cannot write {path}. What is finished is kept; free some space and run again to go on."
-                    : $"ffmpeg could not write {path}: {said}. Its H.264 encoder libx264 is needed.",
+                    ? $"The disk is full: cannot write {files[0]}. What is finished is kept; free some space and run again to go on."
+                    : $"ffmpeg could not write {files[0]}: {said}. Its H.264 encoder libx264 is needed.",
                 ExitCodes.Failed);
         }
 
-        File.Move(temporary, path, overwrite: true);
+        for (var i = 0; i < files.Count; i++)
+        {
+            File.Move(temporary[i], files[i], overwrite: true);
+        }
     }
 
     // BT.601 in whole numbers: the encoder's own conversion differs between versions.

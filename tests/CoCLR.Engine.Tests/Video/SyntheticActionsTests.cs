@@ -18,10 +18,10 @@ public sealed class SyntheticActionsTests : IDisposable
     {
         var options = new SyntheticSource { Classes = 3, TrainGroups = 2, TestGroups = 1, GroupSize = 2, Frames = 8, Size = Size };
         var progress = new List<int>();
-        SyntheticActions.Create(options, _folder.File("synth"), new Collect(step => progress.Add(step.Done)), TestContext.Current.CancellationToken);
-        Assert.Equal(Enumerable.Range(1, 18), progress);
+        SyntheticActions.Create(options, _folder.File("50% synth"), new Collect(step => progress.Add(step.Done)), TestContext.Current.CancellationToken);
+        Assert.Equal(Enumerable.Range(1, 9).Select(group => 2 * group), progress);
 
-        var catalogue = VideoCatalogue.Open(new CatalogueOptions { Root = _folder.File("synth") });
+        var catalogue = VideoCatalogue.Open(new CatalogueOptions { Root = _folder.File("50% synth") });
         Assert.Equal(DatasetLayout.Ucf101, catalogue.Layout);
         Assert.Equal(SyntheticActions.Classes(options), catalogue.Classes);
         Assert.Equal(9, catalogue.Groups);
