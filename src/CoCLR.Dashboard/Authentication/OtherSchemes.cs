@@ -1,0 +1,101 @@
+// Why this exists: the two ways of signing in that are neither a session nor a token: none at all on loopback, and OpenID Connect.
+using System.Security.Claims;
+using System.Text.Encodings.Web;
+using CoCLR.Dashboard.Configuration;
+using CoCLR.Dashboard.Storage;
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Authentication.OpenIdConnect;
+using Microsoft.AspNetCore.Components.Authorization;
+using Microsoft.AspNetCore.Components.Server;
+using Microsoft.Extensions.Options;
+using Microsoft.IdentityModel.Protocols.OpenIdConnect;
+
+namespace CoCLR.Dashboard.Authentication;
+
+/// <summary>Everyone on this machine is an admin; only when asked for by name, and on loopback.</summary>
+internal sealed class UnsecuredHandler(IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder) : AuthenticationHandler<AuthenticationSchemeOptions>(options, logger, encoder)
+{
+    public const string SchemeName = "coclr-unsecured";
+
+    protected override Task<AuthenticateResult> HandleAuthenticateAsync() => Task.FromResult(AuthenticateResult.Success(new AuthenticationTicket(
+        new ClaimsPrincipal(new ClaimsIdentity([new Claim(ClaimTypes.Name, "you"), new Claim(ClaimTypes.Role, Roles.Admin)], SchemeName)), SchemeName)));
+}
+
+/// <summary>OpenID Connect with code flow, PKCE, state and nonce; roles come from one claim.</summary>
+internal static class OidcSetup
+{
+    public static void Configure(OpenIdConnectOptions o, OidcSettings settings)
+    {
+        o.Authority = settings.Authority;
+        o.ClientId = settings.ClientId;
+        o.ClientSecret = settings.ClientSecret.Length > 0 ? settings.ClientSecret : null;
+        o.ResponseType = OpenIdConnectResponseType.Code;
+        o.UsePkce = true;
+        o.SignInScheme = Policies.CookieScheme;
+        o.SaveTokens = false;
+        o.MapInboundClaims = false;
+        o.GetClaimsFromUserInfoEndpoint = true;
+        o.RequireHttpsMetadata = !DashboardOptionsValidator.IsLoopback(settings.Authority);
+        o.TokenValidationParameters.NameClaimType = "name";
+        o.TokenValidationParameters.RoleClaimType = ClaimTypes.Role;
+        o.TokenValidationParameters.ValidAudience = settings.ClientId;
+        o.Scope.Clear();
+        o.Scope.Add("openid");
+        o.Scope.Add("profile");
+        o.ClaimActions.MapJsonKey(settings.RoleClaim, settings.RoleClaim);
+        o.Events.OnTicketReceived = context =>
+        {
+            ClaimsPrincipal user = context.Principal!;
+            if (RoleOf(user, settings) is not { } role)
+            {
+                context.Fail("Your account has none of the roles that may use this dashboard.");
+                return Task.CompletedTask;
+            }
+
+            var identity = new ClaimsIdentity(Policies.CookieScheme, "name", ClaimTypes.Role);
+            identity.AddClaim(new Claim("name", user.FindFirstValue("name") ?? user.FindFirstValue("preferred_username") ?? user.FindFirstValue("sub") ?? "someone"));
+            identity.AddClaim(new Claim("sub", user.FindFirstValue("sub") ?? ""));
+            identity.AddClaim(new Claim(ClaimTypes.Role, role));
+            if (settings.NamespaceClaim.Length > 0)
+            {
+                // A person without the claim sees no namespace, not all of them.
+                string[] spaces = [.. user.FindAll(settings.NamespaceClaim).Select(c => c.Value)];
+                identity.AddClaims((spaces.Length > 0 ? spaces : [""]).Select(s => new Claim(Policies.NamespaceClaim, s)));
+            }
+
+            context.Principal = new ClaimsPrincipal(identity);
+            return Task.CompletedTask;
+        };
+        o.Events.OnRemoteFailure = context =>
+        {
+            context.HandleResponse();
+            context.Response.Redirect(context.Request.PathBase + "/login?refused=true");
+            return Task.CompletedTask;
+        };
+    }
+
+    /// <summary>The highest role that the claims give, or null.</summary>
+    public static string? RoleOf(ClaimsPrincipal user, OidcSettings settings)
+    {
+        string[] values = [.. user.FindAll(settings.RoleClaim).Select(c => c.Value)];
+        return values.Intersect(settings.AdminValues).Any() ? Roles.Admin
+            : values.Intersect(settings.EditorValues).Any() ? Roles.Editor
+            : settings.ViewerValues.Length == 0 || values.Intersect(settings.ViewerValues).Any() ? Roles.Viewer : null;
+    }
+}
+
+/// <summary>Checks now and then that the user of an open page is still allowed.</summary>
+internal sealed class RevalidatingUser(ILoggerFactory loggers, IOptions<DashboardOptions> options, SettingsFile settings, SignInMode mode) : RevalidatingServerAuthenticationStateProvider(loggers)
+{
+    protected override TimeSpan RevalidationInterval => TimeSpan.FromMinutes(options.Value.Authentication.RevalidateMinutes);
+
+    protected override Task<bool> ValidateAuthenticationStateAsync(AuthenticationState authenticationState, CancellationToken cancellationToken)
+    {
+        ClaimsPrincipal user = authenticationState.User;
+        string? token = user.FindFirstValue(Policies.TokenClaim);
+        bool valid = user.Identity?.IsAuthenticated == true
+            && (token != "browser" || (mode.Mode is AuthenticationMode.BrowserToken or AuthenticationMode.Token && user.IsInRole(options.Value.Authentication.TokenRole)))
+            && (token is null or "browser" || settings.Current.Tokens.Any(t => t.Id == token));
+        return Task.FromResult(valid);
+    }
+}

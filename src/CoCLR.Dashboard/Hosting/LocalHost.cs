@@ -1,0 +1,250 @@
+// Why this exists: starts, stops and deletes experiments on this machine, as child processes of the `coclr` command; the dashboard itself never trains.
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Globalization;
+using System.Text;
+using CoCLR.Core;
+using CoCLR.Dashboard.Api;
+using CoCLR.Dashboard.Configuration;
+using CoCLR.Dashboard.Ingest;
+using CoCLR.Dashboard.Live;
+using CoCLR.Dashboard.Storage;
+using Microsoft.Extensions.Options;
+
+namespace CoCLR.Dashboard.Hosting;
+
+/// <summary>Experiments as processes of this machine.</summary>
+internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore store, SettingsFile settings, RunFolders folders, LiveFeed feed, ILogger<LocalHost> logger)
+{
+    private const int Sigterm = 15;
+    private readonly ConcurrentDictionary<string, Process> _processes = new(StringComparer.Ordinal);
+
+    /// <summary>Last lines of processes that ended badly, by run.</summary>
+    public ConcurrentDictionary<string, string> Failures { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>Whether there is a command to start experiments with.</summary>
+    public bool CanStart => Command.Length > 0;
+
+    /// <summary>Why nothing can be started.</summary>
+    public const string NoCommand = "This dashboard was started on its own, so it can show experiments but not start them. Start it with `coclr up`, or set COCLR_COMMAND to the coclr command.";
+
+    private string[] Command
+    {
+        get
+        {
+            string text = options.Value.CoclrCommand.Length > 0 ? options.Value.CoclrCommand : Environment.GetEnvironmentVariable("COCLR_COMMAND") ?? "";
+            return text.Length == 0 ? [] : File.Exists(text) ? [text] : text.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        }
+    }
+
+    /// <summary>Whether a process of this dashboard works on a run.</summary>
+    public bool IsOwn(string run) => _processes.TryGetValue(run, out Process? process) && !process.HasExited;
+
+    /// <summary>Starts the manifest, or continues its run.</summary>
+    /// <param name="run">Id of the run that it leads to.</param>
+    /// <param name="manifest">YAML.</param>
+    public void Start(string run, string manifest)
+    {
+        if (!CanStart)
+        {
+            throw new UserErrorException(NoCommand, ExitCodes.BadConfiguration);
+        }
+
+        if (IsOwn(run))
+        {
+            throw new UserErrorException($"{run} is running already.", ExitCodes.Usage);
+        }
+
+        string folder = Path.Combine(options.Value.ResolvedDataDir, "manifests");
+        Directory.CreateDirectory(folder);
+        string file = Path.Combine(folder, $"{Previews.FileName(run)}.yaml");
+        File.WriteAllText(file, manifest);
+        var tail = new Queue<string>();
+        Process process = Launch(["run", "-f", file, "--workdir", options.Value.ResolvedWorkDir], line =>
+        {
+            lock (tail)
+            {
+                tail.Enqueue(Ansi.Strip(line));
+                if (tail.Count > 30)
+                {
+                    tail.Dequeue();
+                }
+            }
+        });
+        process.Exited += (_, _) =>
+        {
+            int code = process.ExitCode;
+            if (code is not (0 or ExitCodes.Terminated))
+            {
+                lock (tail)
+                {
+                    Failures[run] = string.Join('\n', tail);
+                }
+            }
+
+            feed.Changed(run);
+        };
+        Failures.TryRemove(run, out _);
+        _processes[run] = process;
+        logger.LogInformation("Started {Run} as process {Process}", run, process.Id);
+        feed.Changed(run);
+    }
+
+    /// <summary>Continues a run that stopped or failed.</summary>
+    /// <param name="run">The run.</param>
+    public void Resume(RunInfo run)
+    {
+        string manifest = ManifestText.Of(run);
+        if (manifest.Length == 0)
+        {
+            throw new UserErrorException($"{run.Run} has no readable plan, so it cannot be continued.", ExitCodes.BadData);
+        }
+
+        Start(run.Run, manifest);
+    }
+
+    /// <summary>Stops a run after a checkpoint.</summary>
+    /// <param name="run">Id.</param>
+    public void Stop(string run)
+    {
+        if (!_processes.TryGetValue(run, out Process? process) || process.HasExited)
+        {
+            throw new UserErrorException($"{run} was not started from this dashboard: stop it where it was started (Ctrl+C).", ExitCodes.Usage);
+        }
+
+        Signal(process);
+    }
+
+    /// <summary>Deletes a run with its folder.</summary>
+    /// <param name="run">The run.</param>
+    public void Delete(RunInfo run)
+    {
+        if (run.State == RunState.Running && IsOwn(run.Run))
+        {
+            throw new UserErrorException($"{run.Run} is running: stop it first.", ExitCodes.Usage);
+        }
+
+        string folder = Path.GetFullPath(run.Folder);
+        bool own = ArtifactFiles.Inside(options.Value.ResolvedWorkDir, folder) || ArtifactFiles.Inside(folders.RemoteRoot, folder);
+        if (!own || new DirectoryInfo(folder).LinkTarget != null)
+        {
+            throw new UserErrorException($"The folder of {run.Run} lies outside of the work folder and is not deleted.", ExitCodes.BadConfiguration);
+        }
+
+        folders.Forget(folder);
+        store.Remove(run.Run);
+        if (Directory.Exists(folder))
+        {
+            // Moved out of the way first: a half-deleted folder must never look like a run.
+            string bin = Path.Combine(Path.GetDirectoryName(folder)!, $".deleted-{Path.GetFileName(folder)}-{Guid.NewGuid():N}");
+            Directory.Move(folder, bin);
+            Directory.Delete(bin, recursive: true);
+        }
+
+        folders.Remember(folder);
+        settings.Change(s => s with { Runs = s.Runs.Remove(run.Run) });
+    }
+
+    /// <summary>Runs the command to its end.</summary>
+    /// <param name="arguments">Arguments.</param>
+    /// <param name="limit">Time after which it is killed.</param>
+    /// <param name="cancel">Kills it.</param>
+    public async Task<(int Code, string Output, string Errors)> RunAsync(IReadOnlyList<string> arguments, TimeSpan limit, CancellationToken cancel)
+    {
+        if (!CanStart)
+        {
+            throw new UserErrorException(NoCommand, ExitCodes.BadConfiguration);
+        }
+
+        var output = new StringBuilder();
+        var errors = new StringBuilder();
+        using Process process = Launch(arguments, line => Keep(output, line), line => Keep(errors, line));
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        end.CancelAfter(limit);
+        try
+        {
+            await process.WaitForExitAsync(end.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            process.Kill(entireProcessTree: true);
+            throw;
+        }
+
+        return (process.ExitCode, output.ToString(), errors.ToString());
+
+        static void Keep(StringBuilder text, string line)
+        {
+            lock (text)
+            {
+                if (text.Length < 16 << 20)
+                {
+                    text.AppendLine(line);
+                }
+            }
+        }
+    }
+
+    private Process Launch(IReadOnlyList<string> arguments, Action<string> output, Action<string>? errors = null)
+    {
+        string[] command = Command;
+        var start = new ProcessStartInfo(command[0]) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true, UseShellExecute = false, WorkingDirectory = options.Value.ResolvedWorkDir };
+        foreach (string argument in command.Skip(1).Concat(arguments))
+        {
+            start.ArgumentList.Add(argument);
+        }
+
+        // The dashboard's own secrets are none of a training process's business.
+        foreach (string name in start.Environment.Keys.Where(k => k.StartsWith("COCLR_DASHBOARD__", StringComparison.OrdinalIgnoreCase) || k.StartsWith("ASPNETCORE_", StringComparison.OrdinalIgnoreCase)).ToArray())
+        {
+            start.Environment.Remove(name);
+        }
+
+        var process = new Process { StartInfo = start, EnableRaisingEvents = true };
+        process.OutputDataReceived += (_, e) => Take(e.Data, output);
+        process.ErrorDataReceived += (_, e) => Take(e.Data, errors ?? output);
+        try
+        {
+            process.Start();
+        }
+        catch (System.ComponentModel.Win32Exception e)
+        {
+            throw new UserErrorException($"The command '{command[0]}' cannot be started: {e.Message}. Set COCLR_COMMAND to the coclr command.", ExitCodes.BadConfiguration, e);
+        }
+
+        process.StandardInput.Close();
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+        return process;
+
+        static void Take(string? line, Action<string> to)
+        {
+            if (line != null)
+            {
+                to(line);
+            }
+        }
+    }
+
+    private static void Signal(Process process)
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            process.Kill();
+            return;
+        }
+
+        if (NativeMethods.Kill(process.Id, Sigterm) != 0)
+        {
+            throw new UserErrorException(string.Create(CultureInfo.InvariantCulture, $"Process {process.Id} cannot be signalled."), ExitCodes.Failed);
+        }
+    }
+}
+
+/// <summary>Signals of the C library.</summary>
+internal static partial class NativeMethods
+{
+    [System.Runtime.InteropServices.LibraryImport("libc", EntryPoint = "kill")]
+    [System.Runtime.InteropServices.DefaultDllImportSearchPaths(System.Runtime.InteropServices.DllImportSearchPath.SafeDirectories)]
+    internal static partial int Kill(int process, int signal);
+}

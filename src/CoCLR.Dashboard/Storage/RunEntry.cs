@@ -1,0 +1,649 @@
+// Why this exists: the writing side of one run: folds events into the next snapshot and into its lists. Everything here happens under the run's gate.
+using System.Collections.Immutable;
+using System.Globalization;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using CoCLR.Core;
+using CoCLR.Core.Events;
+using CoCLR.Core.Manifests;
+using CoCLR.Core.Planning;
+using CoCLR.Core.Results;
+using CoCLR.Dashboard.Configuration;
+
+namespace CoCLR.Dashboard.Storage;
+
+/// <summary>One curve: a metric of an attempt of a stage.</summary>
+internal sealed class Series(int number, string stage, int attempt, string name, int count = 0)
+{
+    public int Number { get; } = number;
+
+    public string Stage { get; } = stage;
+
+    public int Attempt { get; } = attempt;
+
+    public string Name { get; } = name;
+
+    public ChunkedList<Point> Points { get; } = new(PointCodec.ChunkSize, count);
+
+    public long LastCursor { get; set; }
+}
+
+/// <summary>What is saved of a run beside its chunks.</summary>
+internal sealed class RunDocument
+{
+    public int Number { get; set; }
+
+    public RunInfo Info { get; set; } = new() { Run = "" };
+
+    public string Folder { get; set; } = "";
+
+    public string? Plan { get; set; }
+
+    public Dictionary<string, string> Results { get; set; } = [];
+
+    public Dictionary<string, string> Files { get; set; } = [];
+
+    public Dictionary<string, string> Seen { get; set; } = [];
+
+    public Dictionary<string, long> Offsets { get; set; } = [];
+
+    public List<SeriesDocument> Series { get; set; } = [];
+
+    public List<LogDocument> Logs { get; set; } = [];
+
+    public int MiningCount { get; set; }
+
+    public List<HistoryEntry> History { get; set; } = [];
+}
+
+internal sealed record SeriesDocument(int Number, string Stage, int Attempt, string Name, int Count, long LastCursor);
+
+internal sealed record LogDocument(int Number, string Stage, int Count, int First);
+
+/// <summary>The writing side of one run.</summary>
+internal sealed partial class RunEntry
+{
+    private const int LogChunk = 256;
+    private const int MiningChunk = 16;
+    private const int MaxHistory = 500;
+    private const int MaxAttemptsShown = 100;
+    private readonly LimitSettings _limits;
+    private readonly Func<string, long, byte[]?> _load;
+    private readonly Dictionary<(string Stage, int Attempt, string Name), Series> _series = [];
+    private readonly Dictionary<string, (int Number, ChunkedList<LogLine> Lines)> _logs = [];
+    private readonly Dictionary<(string Stage, int Attempt), SeqRanges> _seen = [];
+    private readonly Dictionary<string, int> _metricNames = [];
+    private readonly Dictionary<string, long> _offsets;
+    private readonly List<HistoryEntry> _history;
+    private readonly ChunkedList<MiningRecord> _mining;
+    private bool _dirty;
+
+    public RunEntry(RunDocument document, LimitSettings limits, Func<string, long, byte[]?> load)
+    {
+        (_limits, _load, Number) = (limits, load, document.Number);
+        _offsets = document.Offsets;
+        _history = document.History;
+        _mining = new ChunkedList<MiningRecord>(MiningChunk, document.MiningCount);
+        Info = document.Info with
+        {
+            Folder = document.Folder,
+            PlanJson = document.Plan,
+            Stages = [.. document.Info.Stages.Select(s => s with
+            {
+                ResultJson = document.Results.GetValueOrDefault(s.Name),
+                Artifacts = [.. s.Artifacts.Select(a => a with { File = document.Files.GetValueOrDefault(a.Id, "") })],
+            })],
+        };
+        foreach (SeriesDocument series in document.Series)
+        {
+            _series[(series.Stage, series.Attempt, series.Name)] = new Series(series.Number, series.Stage, series.Attempt, series.Name, series.Count) { LastCursor = series.LastCursor };
+            _metricNames[series.Stage] = _metricNames.GetValueOrDefault(series.Stage) + 1;
+        }
+
+        foreach (LogDocument log in document.Logs)
+        {
+            _logs[log.Stage] = (log.Number, new ChunkedList<LogLine>(LogChunk, log.Count, log.First));
+        }
+
+        foreach ((string key, string ranges) in document.Seen)
+        {
+            int slash = key.LastIndexOf('/');
+            _seen[(key[..slash], int.Parse(key[(slash + 1)..], CultureInfo.InvariantCulture))] = SeqRanges.Parse(ranges);
+        }
+    }
+
+    public Lock Gate { get; } = new();
+
+    public int Number { get; }
+
+    public RunInfo Info { get; private set; }
+
+    public bool Deleted { get; set; }
+
+    /// <summary>Forces the next save, although no event came.</summary>
+    public void Touch() => _dirty = true;
+
+    public long Offset(string stage) => _offsets.GetValueOrDefault(stage);
+
+    public void SetOffset(string stage, long offset)
+    {
+        _offsets[stage] = offset;
+        _dirty = true;
+    }
+
+    /// <summary>A run folder that has no plan yet.</summary>
+    public bool SetFolder(string folder, bool remote, DateTimeOffset created)
+    {
+        if (Info.Folder == folder)
+        {
+            return false;
+        }
+
+        Info = Info with { Folder = folder, Remote = remote, Created = Info.Created == default ? created : Info.Created };
+        _dirty = true;
+        return true;
+    }
+
+    /// <summary>Takes the plan in; stages of the plan come in its order, others that were seen stay at the end.</summary>
+    public bool SetPlan(string json, string folder, bool remote, DateTimeOffset created)
+    {
+        if (Info.PlanJson == json && Info.Folder == folder)
+        {
+            return false;
+        }
+
+        StagePlan plan;
+        try
+        {
+            plan = JsonSerializer.Deserialize<StagePlan>(json, CoclrJson.Compact)!;
+        }
+        catch (JsonException e)
+        {
+            Info = Warn(Info with { Folder = folder, Remote = remote }, $"plan.json cannot be read: {e.Message}");
+            _dirty = true;
+            return true;
+        }
+
+        ExperimentSpec spec = plan.Spec;
+        Info = Info with
+        {
+            PlanJson = json,
+            Folder = folder,
+            Remote = remote,
+            Experiment = plan.Experiment,
+            Method = Name(spec.Training.Method),
+            Backbone = spec.Model.Backbone.ToString(),
+            DataSet = Info.DataSet ?? Describe(spec.Dataset.Source),
+            Seed = spec.Seed,
+            Created = Info.Created == default ? created : Info.Created,
+            Updated = Info.Updated == default ? created : Info.Updated,
+            Stages = [.. plan.Stages.Select(s => (Info.Stage(s.Name) ?? new StageInfo { Name = s.Name }) with { Epochs = Info.Stage(s.Name)?.Epochs ?? s.Epochs }),
+                .. Info.Stages.Where(s => plan.Stages.All(p => p.Name != s.Name))],
+        };
+        _dirty = true;
+        return true;
+    }
+
+    public void SetWarning(string text)
+    {
+        if (!Info.Warnings.Contains(text))
+        {
+            Info = Warn(Info, text);
+            _dirty = true;
+        }
+    }
+
+    public void SetNamespace(string? name)
+    {
+        if (Info.Namespace != name)
+        {
+            Info = Info with { Namespace = name };
+            _dirty = true;
+        }
+    }
+
+    /// <summary>A result that was found as a file, not as an event.</summary>
+    public bool SetResult(string stage, string json)
+    {
+        if (Info.Stage(stage) is not { } info || info.ResultJson == json)
+        {
+            return false;
+        }
+
+        TakeResult(stage, json);
+        _dirty = true;
+        return true;
+    }
+
+    public IReadOnlyList<HistoryEntry> History => [.. _history];
+
+    /// <summary>Whether an event was taken in before.</summary>
+    public bool HasSeen(string stage, int attempt, long seq) => _seen.TryGetValue((stage, attempt), out SeqRanges? seen) && seen.Contains(seq);
+
+    public long NextSeq(string stage, int attempt) => _seen.TryGetValue((stage, attempt), out SeqRanges? seen) ? seen.Next : 0;
+
+    /// <summary>Takes events of one stage in.</summary>
+    /// <returns>How many were new.</returns>
+    public int Apply(string stageName, IReadOnlyList<RunEvent> events, DateTimeOffset now)
+    {
+        int accepted = 0;
+        RunInfo info = Info;
+        StageInfo stage = info.Stage(stageName) ?? new StageInfo { Name = stageName };
+        ImmutableSortedDictionary<string, double>.Builder? latest = null;
+        foreach (RunEvent item in events)
+        {
+            if (!_seen.TryGetValue((stageName, item.Attempt), out SeqRanges? seen))
+            {
+                _seen[(stageName, item.Attempt)] = seen = new SeqRanges();
+            }
+
+            if (!seen.Add(item.Seq))
+            {
+                continue;
+            }
+
+            accepted++;
+            long cursor = info.Cursor + 1;
+            DateTimeOffset time = item.Time;
+            if (time > now.AddMinutes(5))
+            {
+                info = Warn(info, $"{stageName}: events are dated in the future; the clock of {stage.Host ?? "the sender"} is wrong.");
+                time = now;
+            }
+
+            info = info with { Cursor = cursor, Updated = time > info.Updated ? time : info.Updated, Created = info.Created == default ? time : info.Created };
+            stage = stage with { Updated = time > (stage.Updated ?? default) ? time : stage.Updated };
+            bool newest = item.Attempt >= stage.Attempt;
+            switch (item)
+            {
+                case StartedEvent e:
+                    AddHistory(cursor, time, stageName, e.Attempt, "started", $"attempt {e.Attempt} on {e.Device ?? "an unnamed device"}" + (e.ResumedAtStep is { } at ? $", continues at step {at}" : ""));
+                    stage = stage with
+                    {
+                        Attempts = stage.Attempts.Any(a => a.Attempt == e.Attempt) || stage.Attempts.Length >= MaxAttemptsShown
+                            ? stage.Attempts : [.. stage.Attempts.Append(new AttemptInfo(e.Attempt, time, e.ResumedAtStep)).OrderBy(a => a.Attempt)],
+                        Started = stage.Started is { } begun && begun < time ? begun : time,
+                    };
+                    if (newest)
+                    {
+                        stage = stage with
+                        {
+                            Attempt = e.Attempt, Phase = StagePhase.Running, Finished = null, Message = null, ExitCode = null, EtaSeconds = null,
+                            Device = e.Device ?? stage.Device, Host = e.Host ?? stage.Host, Epochs = e.Epochs ?? stage.Epochs,
+                        };
+                        info = info with { Device = e.Device ?? info.Device };
+                    }
+
+                    break;
+                case ProgressEvent e when newest:
+                    stage = Begun(stage, e) with { Doing = Cut(e.Phase, 80), Done = Math.Max(0, e.Done), Total = Math.Max(0, e.Total), Unit = e.Unit is null ? null : Cut(e.Unit, 40), EtaSeconds = e.EtaSeconds is >= 0 and < 1e9 ? e.EtaSeconds : null };
+                    break;
+                case MetricEvent e:
+                    latest ??= stage.Latest.ToBuilder();
+                    foreach ((string name, double value) in e.Values)
+                    {
+                        if (Find(stageName, e.Attempt, name) is not { } series)
+                        {
+                            info = Warn(info, $"{stageName}: more than {_limits.MetricNames} curves; the rest is not kept.");
+                            continue;
+                        }
+
+                        if (series.Points.Count >= _limits.PointsPerSeries)
+                        {
+                            info = Warn(info, $"{stageName}: {name} has {_limits.PointsPerSeries} points; the rest is not kept.");
+                            continue;
+                        }
+
+                        series.Points.Add(new Point(cursor, Math.Max(0, e.Step), time.ToUnixTimeMilliseconds(), (float?)e.Epoch ?? float.NaN, value), chunk => LoadPoints(series.Number, chunk));
+                        series.LastCursor = cursor;
+                        if (newest)
+                        {
+                            latest[name] = value;
+                            if (name == MetricNames.Loss && double.IsFinite(value))
+                            {
+                                info = Draw(info with { Loss = value }, (float)value);
+                            }
+                        }
+                    }
+
+                    if (newest)
+                    {
+                        stage = Begun(stage, e) with { Step = e.Step, Epoch = e.Epoch ?? stage.Epoch };
+                    }
+
+                    break;
+                case LogEvent e:
+                    {
+                        ChunkedList<LogLine> lines = Lines(stageName);
+                        lines.Add(new LogLine(cursor, stageName, e.Attempt, time, e.Level is "debug" or "warning" or "error" ? e.Level : "info", Cut(e.Message, _limits.LogLineLength)), chunk => LoadLogs(_logs[stageName].Number, chunk));
+                        stage = stage with { LogLines = stage.LogLines + 1, Complaints = stage.Complaints + (e.Level is "warning" or "error" ? 1 : 0) };
+                        break;
+                    }
+
+                case CheckpointEvent e:
+                    AddHistory(cursor, time, stageName, e.Attempt, "checkpoint", $"epoch {e.Epoch}, step {e.Step}");
+                    if (newest)
+                    {
+                        stage = stage with { Checkpoint = new CheckpointInfo(e.Epoch, e.Step, e.Bytes, time), Epoch = Math.Max(stage.Epoch ?? 0, e.Epoch) };
+                    }
+
+                    break;
+                case ArtifactEvent e:
+                    (info, stage) = TakeArtifact(info, stage, e, time);
+                    break;
+                case MiningEvent e:
+                    if (stage.MiningEvents < _limits.MiningEvents)
+                    {
+                        _mining.Add(new MiningRecord(cursor, e), LoadMining);
+                        stage = stage with { MiningEvents = stage.MiningEvents + 1 };
+                    }
+
+                    break;
+                case ResultEvent e:
+                    AddHistory(cursor, time, stageName, e.Attempt, "result", "measured");
+                    Info = Put(info, stage);
+                    TakeResult(stageName, e.Result.GetRawText());
+                    info = Info;
+                    stage = info.Stage(stageName)!;
+                    break;
+                case FinishedEvent e:
+                    AddHistory(cursor, time, stageName, e.Attempt, e.Outcome switch { StageOutcome.Succeeded => "succeeded", StageOutcome.Failed => "failed", _ => "stopped" }, e.Message ?? $"exit code {e.ExitCode}");
+                    stage = stage with { WallSeconds = (stage.WallSeconds ?? 0) + (e.WallSeconds is >= 0 and < 1e9 ? e.WallSeconds : 0) };
+                    if (newest)
+                    {
+                        stage = stage with
+                        {
+                            Attempt = e.Attempt,
+                            Phase = e.Outcome switch { StageOutcome.Succeeded => StagePhase.Succeeded, StageOutcome.Failed => StagePhase.Failed, _ => StagePhase.Stopped },
+                            ExitCode = e.ExitCode, Message = e.Message is null ? null : Cut(e.Message, 2000), Finished = time, EtaSeconds = null,
+                        };
+                    }
+
+                    break;
+            }
+        }
+
+        if (accepted == 0)
+        {
+            return 0;
+        }
+
+        if (latest != null)
+        {
+            stage = stage with { Latest = latest.ToImmutable() };
+        }
+
+        Info = Put(info, stage);
+        _dirty = true;
+        return accepted;
+    }
+
+    /// <summary>Curves of the run, without their points.</summary>
+    public IReadOnlyList<Series> AllSeries() => [.. _series.Values];
+
+    /// <summary>Points of a curve from <paramref name="index"/> on; chunks are loaded by the caller outside of the gate.</summary>
+    public (int From, int To, Point[] Tail) Read(Series series, int index) => series.Points.Read(index, chunk => LoadPoints(series.Number, chunk));
+
+    /// <summary>Points after a cursor that are in memory, or null when older ones are asked for too.</summary>
+    public List<Point>? Newer(Series series, long cursor)
+    {
+        if (series.LastCursor <= cursor)
+        {
+            return [];
+        }
+
+        List<Point> tail = series.Points.Tail(chunk => LoadPoints(series.Number, chunk));
+        if (series.Points.TailStart > 0 && (tail.Count == 0 || tail[0].Cursor > cursor))
+        {
+            return null;
+        }
+
+        int low = 0, high = tail.Count;
+        while (low < high)
+        {
+            int middle = (low + high) / 2;
+            (low, high) = tail[middle].Cursor <= cursor ? (middle + 1, high) : (low, middle);
+        }
+
+        return tail[low..];
+    }
+
+    public IReadOnlyList<(string Stage, int Number, ChunkedList<LogLine> Lines)> AllLogs() => [.. _logs.Select(l => (l.Key, l.Value.Number, l.Value.Lines))];
+
+    public ChunkedList<MiningRecord> Mining => _mining;
+
+    public List<LogLine> LoadLogs(int log, int chunk) => Load<LogLine>(IndexDatabase.Logs, Keys.Of(Number, log, chunk));
+
+    public List<MiningRecord> LoadMining(int chunk) => Load<MiningRecord>(IndexDatabase.Mining, Keys.Of(Number, 0, chunk));
+
+    public List<Point> LoadPoints(int series, int chunk)
+    {
+        var points = new List<Point>();
+        if (_load(IndexDatabase.Points, Keys.Of(Number, series, chunk)) is { } data)
+        {
+            PointCodec.Unpack(data, points);
+        }
+
+        return points;
+    }
+
+    /// <summary>Adds what changed since the last call to a batch.</summary>
+    public void TakeDirty(IndexBatch batch)
+    {
+        if (!_dirty)
+        {
+            return;
+        }
+
+        _dirty = false;
+        var document = new RunDocument
+        {
+            Number = Number,
+            Info = Info,
+            Folder = Info.Folder,
+            Plan = Info.PlanJson,
+            Offsets = new Dictionary<string, long>(_offsets),
+            History = [.. _history],
+            MiningCount = _mining.Count,
+        };
+        foreach (StageInfo stage in Info.Stages)
+        {
+            if (stage.ResultJson != null)
+            {
+                document.Results[stage.Name] = stage.ResultJson;
+            }
+
+            foreach (ArtifactInfo artifact in stage.Artifacts)
+            {
+                document.Files[artifact.Id] = artifact.File;
+            }
+        }
+
+        foreach (((string stage, int attempt), SeqRanges ranges) in _seen)
+        {
+            document.Seen[$"{stage}/{attempt}"] = ranges.ToString();
+        }
+
+        foreach (Series series in _series.Values)
+        {
+            document.Series.Add(new SeriesDocument(series.Number, series.Stage, series.Attempt, series.Name, series.Points.Count, series.LastCursor));
+            foreach ((int chunk, Point[] items) in series.Points.TakeDirty())
+            {
+                batch.Chunks.Add((IndexDatabase.Points, Keys.Of(Number, series.Number, chunk), PointCodec.Pack(items)));
+            }
+
+            series.Points.Trim();
+        }
+
+        foreach ((string stage, (int number, ChunkedList<LogLine> lines)) in _logs)
+        {
+            foreach ((int chunk, LogLine[] items) in lines.TakeDirty())
+            {
+                batch.Chunks.Add((IndexDatabase.Logs, Keys.Of(Number, number, chunk), JsonSerializer.SerializeToUtf8Bytes(items, CoclrJson.Compact)));
+            }
+
+            lines.Trim();
+            batch.Dropped.AddRange(lines.Drop(_limits.LogLines).Select(chunk => (IndexDatabase.Logs, Keys.Of(Number, number, chunk))));
+            document.Logs.Add(new LogDocument(number, stage, lines.Count, lines.FirstChunk));
+        }
+
+        foreach ((int chunk, MiningRecord[] items) in _mining.TakeDirty())
+        {
+            batch.Chunks.Add((IndexDatabase.Mining, Keys.Of(Number, 0, chunk), JsonSerializer.SerializeToUtf8Bytes(items, CoclrJson.Compact)));
+        }
+
+        _mining.Trim();
+        batch.Runs.Add((Info.Run, JsonSerializer.Serialize(document, CoclrJson.Compact)));
+    }
+
+    /// <summary>Says that the batch of the last <see cref="TakeDirty"/> was not written.</summary>
+    public void Unsaved()
+    {
+        _dirty = true;
+        foreach (Series series in _series.Values)
+        {
+            series.Points.Unsaved();
+        }
+
+        foreach ((_, ChunkedList<LogLine> lines) in _logs.Values)
+        {
+            lines.Unsaved();
+        }
+
+        _mining.Unsaved();
+    }
+
+    private static StageInfo Begun(StageInfo stage, RunEvent e) => stage.Attempt == 0 || (e.Attempt > stage.Attempt) || stage.Phase == StagePhase.Pending
+        ? stage with { Attempt = e.Attempt, Phase = StagePhase.Running, Started = stage.Started ?? e.Time } : stage;
+
+    private static RunInfo Put(RunInfo info, StageInfo stage)
+    {
+        int at = -1;
+        for (int i = 0; i < info.Stages.Length; i++)
+        {
+            if (info.Stages[i].Name == stage.Name)
+            {
+                at = i;
+            }
+        }
+
+        return info with { Stages = at < 0 ? info.Stages.Add(stage) : info.Stages.SetItem(at, stage) };
+    }
+
+    private static RunInfo Warn(RunInfo info, string text) => info.Warnings.Contains(text) ? info
+        : info with { Warnings = [.. info.Warnings.Skip(Math.Max(0, info.Warnings.Length - 19)), text] };
+
+    private static RunInfo Draw(RunInfo info, float value)
+    {
+        const int Length = 64;
+        if (info.SparklineSkipped + 1 < info.SparklineStride)
+        {
+            return info with { SparklineSkipped = info.SparklineSkipped + 1 };
+        }
+
+        ImmutableArray<float> line = info.Sparkline.Add(value);
+        return line.Length <= Length
+            ? info with { Sparkline = line, SparklineSkipped = 0 }
+            : info with { Sparkline = [.. line.Where((_, i) => i % 2 == 0)], SparklineStride = info.SparklineStride * 2, SparklineSkipped = 0 };
+    }
+
+    private static string Name(Method method) => method == Method.Cmc ? "CMC" : method.ToString();
+
+    private static string Describe(DatasetSource source) => source switch
+    {
+        { Synthetic: { } synthetic } => $"synthetic ({synthetic.Classes} classes)",
+        { Path: { } path } => Path.GetFileName(path.TrimEnd('/', '\\')),
+        { VolumeClaim: { } claim } => claim.Path.Length > 0 ? $"{claim.Name}/{claim.Path}" : claim.Name,
+        { S3: { } s3 } => $"s3://{s3.Bucket}/{s3.Prefix}",
+        _ => "",
+    };
+
+    private static string Cut(string text, int length) => text.Length <= length ? text : text[..length] + "…";
+
+    private (RunInfo Info, StageInfo Stage) TakeArtifact(RunInfo info, StageInfo stage, ArtifactEvent e, DateTimeOffset time)
+    {
+        if (!ArtifactFiles.IsSafe(e.File) || e.Name.Length is 0 or > 255)
+        {
+            return (Warn(info, $"{stage.Name}: the artifact '{Cut(e.Name, 80)}' names a file outside of the run folder and is not shown."), stage);
+        }
+
+        if (info.Stages.Sum(s => s.Artifacts.Length) >= _limits.Artifacts)
+        {
+            return (Warn(info, $"more than {_limits.Artifacts} artifacts; the rest is not listed."), stage);
+        }
+
+        ArtifactInfo? known = stage.Artifacts.FirstOrDefault(a => a.Name == e.Name);
+        var artifact = new ArtifactInfo(known?.Id ?? Guid.NewGuid().ToString("N"), stage.Name, e.Name, Cut(e.MediaType, 127), e.Bytes, e.Sha256, time) { File = e.File };
+        return (info, stage with { Artifacts = known is null ? stage.Artifacts.Add(artifact) : stage.Artifacts.Replace(known, artifact) });
+    }
+
+    private void TakeResult(string stageName, string json)
+    {
+        StageInfo stage = (Info.Stage(stageName) ?? new StageInfo { Name = stageName }) with { ResultJson = json };
+        RunInfo info = Put(Info, stage);
+        try
+        {
+            StageResult result = ResultJson.Read<StageResult>(json, $"the result of {stageName}");
+            bool learned = !result.Method.StartsWith("Random", StringComparison.OrdinalIgnoreCase);
+            info = info with { DataSet = result.DataSet.Length > 0 ? result.DataSet : info.DataSet };
+            if (learned)
+            {
+                double? probe = result.Outcome switch { ProbeResult p => p.Accuracy.Top1, FusionResult f => f.Probe?.Top1, _ => null };
+                double? recall = result.Outcome switch { RetrievalResult r => r.RecallAt(1), FusionResult f => f.Retrieval?.RecallAt(1), _ => null };
+                info = info with { BestProbe = Max(info.BestProbe, probe), RecallAt1 = Max(info.RecallAt1, recall) };
+            }
+        }
+        catch (UserErrorException e)
+        {
+            info = Warn(info, e.Message);
+        }
+
+        Info = info;
+
+        static double? Max(double? a, double? b) => a is null ? b : b is null ? a : Math.Max(a.Value, b.Value);
+    }
+
+    private void AddHistory(long cursor, DateTimeOffset time, string stage, int attempt, string kind, string text)
+    {
+        _history.Add(new HistoryEntry(cursor, time, stage, attempt, kind, Cut(text, 500)));
+        if (_history.Count > MaxHistory)
+        {
+            // Checkpoints are many and alike: the oldest of them goes first.
+            int at = _history.FindIndex(h => h.Kind == "checkpoint");
+            _history.RemoveAt(Math.Max(0, at));
+        }
+    }
+
+    private Series? Find(string stage, int attempt, string name)
+    {
+        if (_series.TryGetValue((stage, attempt, name), out Series? series))
+        {
+            return series;
+        }
+
+        int known = _metricNames.GetValueOrDefault(stage);
+        if (known >= _limits.MetricNames * 4 || name.Length is 0 or > 128 || !MetricName().IsMatch(name)
+            || (!_series.Keys.Any(k => k.Stage == stage && k.Name == name) && _series.Keys.Where(k => k.Stage == stage).Select(k => k.Name).Distinct().Count() >= _limits.MetricNames))
+        {
+            return null;
+        }
+
+        _metricNames[stage] = known + 1;
+        return _series[(stage, attempt, name)] = new Series(_series.Count, stage, attempt, name);
+    }
+
+    private ChunkedList<LogLine> Lines(string stage)
+    {
+        if (!_logs.TryGetValue(stage, out (int Number, ChunkedList<LogLine> Lines) log))
+        {
+            _logs[stage] = log = (_logs.Count, new ChunkedList<LogLine>(LogChunk));
+        }
+
+        return log.Lines;
+    }
+
+    private List<T> Load<T>(string collection, long key) => _load(collection, key) is { } data ? JsonSerializer.Deserialize<List<T>>(data, CoclrJson.Compact)! : [];
+
+    [GeneratedRegex(@"^[A-Za-z0-9][A-Za-z0-9 ._/@+-]*$", RegexOptions.NonBacktracking)]
+    private static partial Regex MetricName();
+}

@@ -1,0 +1,89 @@
+// Why this exists: what only the browser can do: theme, shortcuts, the way back after a lost connection, clipboard. No framework, no inline scripts.
+const dark = matchMedia('(prefers-color-scheme: dark)');
+let layout = null;
+let theme = 'system';
+
+const cookie = (name, value) => { document.cookie = `${name}=${value}; path=/; max-age=31536000; samesite=lax`; };
+const isDark = () => theme === 'dark' || (theme === 'system' && dark.matches);
+
+function paint() {
+  document.documentElement.dataset.theme = isDark() ? 'dark' : 'light';
+  cookie('coclr-dark', isDark() ? '1' : '0');
+  document.dispatchEvent(new CustomEvent('coclr-theme'));
+}
+
+export function attach(reference, initial) {
+  layout = reference;
+  theme = initial;
+  paint();
+  reference.invokeMethodAsync('SystemDark', isDark());
+}
+
+export function setTheme(value) {
+  theme = value;
+  cookie('coclr-theme', value);
+  paint();
+  return isDark();
+}
+
+dark.addEventListener('change', () => {
+  paint();
+  layout?.invokeMethodAsync('SystemDark', isDark()).catch(() => {});
+});
+
+// Shortcuts: never while a person types.
+const pages = { e: '', c: 'compare', b: 'benchmarks', d: 'data', n: 'new', a: 'api' };
+let leader = 0;
+document.addEventListener('keydown', event => {
+  const typing = event.target.closest?.('input:not([type=checkbox]), textarea, select, [contenteditable=true]');
+  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  const say = name => { event.preventDefault(); layout?.invokeMethodAsync('Shortcut', name).catch(() => {}); };
+  if (leader && Date.now() - leader < 1200 && event.key in pages) { leader = 0; say('go:' + pages[event.key]); return; }
+  leader = 0;
+  switch (event.key) {
+    case '?': say('help'); break;
+    case '/': say('search'); break;
+    case 't': say('theme'); break;
+    case 'g': leader = Date.now(); break;
+    case 'p': document.dispatchEvent(new CustomEvent('coclr-play')); break;
+    case 'j': case 'k': moveRow(event, event.key === 'j' ? 1 : -1); break;
+    case 'x': { const box = document.activeElement?.closest('tr')?.querySelector('input[type=checkbox]'); if (box) { event.preventDefault(); box.click(); } break; }
+  }
+});
+
+function moveRow(event, step) {
+  const links = [...document.querySelectorAll('[data-rows] tbody tr td.name a, [data-rows] .row-link')];
+  if (!links.length) return;
+  event.preventDefault();
+  const at = links.indexOf(document.activeElement);
+  links[Math.max(0, Math.min(links.length - 1, at < 0 ? 0 : at + step))].focus();
+}
+
+// A lost connection: Blazor sets classes on the dialog; when the server has forgotten the page, the same address is loaded again, and the address is the state.
+const modal = document.getElementById('components-reconnect-modal');
+let waiting = false;
+async function comeBack() {
+  if (waiting) return;
+  waiting = true;
+  for (;;) {
+    try {
+      const answer = await fetch('healthz', { cache: 'no-store' });
+      if (answer.ok || answer.status === 503) { location.reload(); return; }
+    } catch { /* still away */ }
+    await new Promise(done => setTimeout(done, 1000));
+  }
+}
+modal?.addEventListener('components-reconnect-state-changed', event => {
+  const state = event.detail?.state;
+  modal.dataset.state = state;
+  if (state === 'failed' || state === 'rejected') comeBack();
+});
+new MutationObserver(() => {
+  if (modal.classList.contains('components-reconnect-failed') || modal.classList.contains('components-reconnect-rejected')) comeBack();
+}).observe(modal, { attributes: true, attributeFilter: ['class'] });
+
+window.coclr = {
+  copy: text => navigator.clipboard?.writeText(text),
+  scrollToEnd: element => { if (element) element.scrollTop = element.scrollHeight; },
+  atEnd: element => !element || element.scrollHeight - element.scrollTop - element.clientHeight < 40,
+};
