@@ -200,7 +200,7 @@ public sealed class SampleRuns(string folder, int seed = 7)
                 writer.Artifact("projection.json", Projection(view, predictions, quality));
                 writer.Result(Result(new ProbeResult
                 {
-                    Mode = "features", Accuracy = accuracy, Selection = EpochSelection.Last, Epoch = 100, Epochs = 100, TrainTop1 = 0.97, Predictions = predictions,
+                    Mode = "features", Accuracy = accuracy, Selection = CoCLR.Core.Manifests.Selection.Last, Epoch = 100, Epochs = 100, TrainTop1 = 0.97, Predictions = predictions,
                     Knn = [new KnnAccuracy { K = 5, Vote = "weighted", Top1 = quality * 0.92, Top5 = 0.95 }, new KnnAccuracy { K = 20, Vote = "weighted", Top1 = quality * 0.94, Top5 = 0.96 }],
                 }));
                 break;
@@ -219,7 +219,7 @@ public sealed class SampleRuns(string folder, int seed = 7)
     private static RetrievalResult Retrieval(string view, double quality) => new()
     {
         Recalls = [.. new[] { 1, 5, 10, 20, 50 }.Select(k => new Recall { K = k, Value = Math.Min(1, 1 - Math.Pow(1 - Math.Min(0.98, quality), Math.Pow(k, 0.45))), Chance = 1 - Math.Pow(7.0 / 8, k) })],
-        Gallery = GalleryMode.AllClips,
+        Gallery = CoCLR.Core.Manifests.Gallery.AllClips,
         Queries = Classes.Length * PerClass,
         GallerySize = Classes.Length * PerClass,
         ClassNames = Classes,
