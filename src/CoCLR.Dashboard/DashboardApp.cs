@@ -1,6 +1,5 @@
 // Why this exists: puts the dashboard together, for the process and for tests alike.
 using System.Globalization;
-using System.Security.Claims;
 using System.Text.Json.Serialization;
 using CoCLR.Core;
 using CoCLR.Dashboard.Api;
@@ -12,7 +11,6 @@ using CoCLR.Dashboard.Ingest;
 using CoCLR.Dashboard.Live;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Authentication;
-using Microsoft.AspNetCore.Authentication.OpenIdConnect;
 using Microsoft.AspNetCore.DataProtection;
 using Microsoft.AspNetCore.HttpOverrides;
 using Microsoft.Extensions.Options;
@@ -45,7 +43,7 @@ public static class DashboardApp
         builder.Configuration.AddCommandLine(plain);
         builder.WebHost.UseStaticWebAssets();
         builder.Logging.AddSimpleConsole(o => o.SingleLine = true);
-        builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("System", LogLevel.Warning);
+        builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("System", LogLevel.Warning).AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error);
 
         DashboardOptions options = builder.Configuration.GetSection(DashboardOptions.Section).Get<DashboardOptions>() ?? new DashboardOptions();
         string[] urls = (builder.Configuration["urls"] ?? "http://127.0.0.1:5180").Split(';', StringSplitOptions.RemoveEmptyEntries);
@@ -106,6 +104,7 @@ public static class DashboardApp
         services.AddHostedService(s => s.GetRequiredService<RunFolders>());
         services.AddSingleton<IngestFolders>();
         services.AddSingleton<LocalHost>();
+        services.AddSingleton<QueryVideos>();
         services.AddSingleton<RunResults>();
         services.AddSingleton<Previews>();
         services.AddMemoryCache(o => o.SizeLimit = 512 << 20);

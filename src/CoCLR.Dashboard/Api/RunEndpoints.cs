@@ -1,8 +1,6 @@
 // Why this exists: everything a page shows can be read, and everything it does can be done, by a script: the REST API under /api/v1.
 using System.Security.Claims;
 using System.Text;
-using System.Text.Json;
-using CoCLR.Core;
 using CoCLR.Core.Results;
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Live;

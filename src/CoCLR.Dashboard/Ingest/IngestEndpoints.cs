@@ -39,16 +39,11 @@ internal static class IngestEndpoints
         api.MapGet("/next", (RunStore store, ClaimsPrincipal user, string stage, int attempt) => TypedResults.Ok(new { seq = store.NextSeq(user.FindFirstValue(Policies.RunClaim)!, stage, attempt) }))
             .WithSummary("Says the first event number of an attempt that is missing");
 
-        api.MapPut("/plan", async (HttpContext context, IngestFolders folders, ClaimsPrincipal user) =>
+        api.MapPut("/plan", async (HttpContext context, IngestFolders folders, IOptions<DashboardOptions> options, ClaimsPrincipal user) =>
         {
             string run = user.FindFirstValue(Policies.RunClaim)!;
-            using var body = new MemoryStream();
-            if (!await CopyAsync(context.Request.Body, body, 4 << 20, context.RequestAborted))
-            {
-                return Results.StatusCode(StatusCodes.Status413PayloadTooLarge);
-            }
-
-            return folders.PutPlan(run, body.ToArray(), context.Request.Headers["X-Coclr-Namespace"]) is { } wrong ? Results.BadRequest(wrong) : Results.NoContent();
+            (byte[]? body, IResult? refused) = await BodyAsync(context, options.Value.Ingest, 1 << 20);
+            return refused ?? (folders.PutPlan(run, body!, context.Request.Headers["X-Coclr-Namespace"]) is { } wrong ? Results.BadRequest(wrong) : Results.NoContent());
         }).WithSummary("Takes the plan of the run (plan.json)");
 
         api.MapMethods("/artifacts/{stage}/{name}", ["HEAD", "GET"], (HttpContext context, IngestFolders folders, ClaimsPrincipal user, string stage, string name) =>
@@ -61,41 +56,10 @@ internal static class IngestEndpoints
 
     private static async Task<IResult> ReceiveAsync(HttpContext context, IngestFolders folders, RunStore store, IOptions<DashboardOptions> options, ClaimsPrincipal user)
     {
-        IngestSettings limits = options.Value.Ingest;
-        if (context.Request.ContentLength > limits.MaxBodyBytes)
+        (byte[]? body, IResult? refused) = await BodyAsync(context, options.Value.Ingest, options.Value.Ingest.MaxBodyBytes);
+        if (refused != null)
         {
-            return Results.StatusCode(StatusCodes.Status413PayloadTooLarge);
-        }
-
-        using var sent = new MemoryStream();
-        if (!await CopyAsync(context.Request.Body, sent, limits.MaxBodyBytes, context.RequestAborted))
-        {
-            return Results.StatusCode(StatusCodes.Status413PayloadTooLarge);
-        }
-
-        byte[] body = sent.ToArray();
-        string encoding = context.Request.Headers.ContentEncoding.ToString();
-        if (encoding.Equals("gzip", StringComparison.OrdinalIgnoreCase))
-        {
-            using var unpacked = new MemoryStream();
-            try
-            {
-                using var gzip = new GZipStream(new MemoryStream(body), CompressionMode.Decompress);
-                if (!await CopyAsync(gzip, unpacked, limits.MaxUnpackedBytes, context.RequestAborted))
-                {
-                    return Results.StatusCode(StatusCodes.Status413PayloadTooLarge);
-                }
-            }
-            catch (InvalidDataException)
-            {
-                return Results.BadRequest("The body is not gzip.");
-            }
-
-            body = unpacked.ToArray();
-        }
-        else if (encoding.Length > 0)
-        {
-            return Results.StatusCode(StatusCodes.Status415UnsupportedMediaType);
+            return refused;
         }
 
         if (store.Health.ReadOnly is { } full)
@@ -105,7 +69,7 @@ internal static class IngestEndpoints
 
         try
         {
-            return Results.Ok(folders.Append(user.FindFirstValue(Policies.RunClaim)!, body));
+            return Results.Ok(folders.Append(user.FindFirstValue(Policies.RunClaim)!, body!));
         }
         catch (IOException e)
         {
@@ -140,6 +104,45 @@ internal static class IngestEndpoints
         catch (IOException e) when (e is not BadHttpRequestException)
         {
             return Results.Problem($"The artifact cannot be kept: {e.Message}", statusCode: StatusCodes.Status507InsufficientStorage);
+        }
+    }
+
+    /// <summary>The body, unpacked, or why it is refused.</summary>
+    private static async Task<(byte[]? Body, IResult? Refused)> BodyAsync(HttpContext context, IngestSettings limits, int most)
+    {
+        IResult tooLarge = Results.StatusCode(StatusCodes.Status413PayloadTooLarge);
+        if (context.Request.ContentLength > most)
+        {
+            return (null, tooLarge);
+        }
+
+        using var sent = new MemoryStream();
+        if (!await CopyAsync(context.Request.Body, sent, most, context.RequestAborted))
+        {
+            return (null, tooLarge);
+        }
+
+        byte[] body = sent.ToArray();
+        string encoding = context.Request.Headers.ContentEncoding.ToString();
+        if (encoding.Length == 0)
+        {
+            return (body, null);
+        }
+
+        if (!encoding.Equals("gzip", StringComparison.OrdinalIgnoreCase))
+        {
+            return (null, Results.StatusCode(StatusCodes.Status415UnsupportedMediaType));
+        }
+
+        try
+        {
+            using var unpacked = new MemoryStream();
+            using var gzip = new GZipStream(new MemoryStream(body), CompressionMode.Decompress);
+            return await CopyAsync(gzip, unpacked, limits.MaxUnpackedBytes, context.RequestAborted) ? (unpacked.ToArray(), null) : (null, tooLarge);
+        }
+        catch (InvalidDataException)
+        {
+            return (null, Results.BadRequest("The body is not gzip."));
         }
     }
 

@@ -182,7 +182,7 @@ internal sealed partial class RunFolders : BackgroundService
         _store.Change(run.Run, entry => entry.SetPlan(json, run.Folder, run.Remote, run.PlanWritten));
     }
 
-    private IEnumerable<string> RunFoldersBelow(string root, int depth)
+    private static IEnumerable<string> RunFoldersBelow(string root, int depth)
     {
         if (File.Exists(Path.Combine(root, "plan.json")) || Directory.Exists(Path.Combine(root, "stages")))
         {

@@ -18,7 +18,7 @@ public sealed class Previews(IMemoryCache cache)
     {
         ArgumentNullException.ThrowIfNull(run);
         string type = video ? "video/mp4" : "image/jpeg";
-        foreach (string file in Candidates(run, id, view, video ? ".mp4" : ".jpg"))
+        foreach (string file in Candidates(run, id, view, video))
         {
             if (ArtifactFiles.Open(run.Folder, file) is { } stream)
             {
@@ -43,46 +43,55 @@ public sealed class Previews(IMemoryCache cache)
         return name.ToString();
     }
 
-    private IEnumerable<string> Candidates(RunInfo run, string id, string view, string extension)
+    private IEnumerable<string> Candidates(RunInfo run, string id, string view, bool video)
     {
-        if (Index(run).TryGetValue((id, view), out string? listed))
+        if (Index(run).TryGetValue((id, view), out (string Video, string Poster) listed))
         {
-            yield return Path.ChangeExtension(listed, extension);
+            yield return video ? listed.Video : listed.Poster;
         }
 
+        string extension = video ? ".mp4" : ".jpg";
         yield return $"previews/{view}/{FileName(id)}{extension}";
-        yield return $"previews/{FileName(id)}-{view}{extension}";
         if (view == "rgb")
         {
             yield return $"previews/{FileName(id)}{extension}";
         }
     }
 
-    /// <summary>previews/index.json, when the run has one: <c>{"ID": {"rgb": "previews/rgb/x.mp4", "flow": "..."}}</c>.</summary>
-    private Dictionary<(string Id, string View), string> Index(RunInfo run) => cache.GetOrCreate(("previews", run.Folder), entry =>
+    /// <summary>The stages' artifacts/previews.json together: which file shows which video.</summary>
+    private Dictionary<(string Id, string View), (string Video, string Poster)> Index(RunInfo run) => cache.GetOrCreate(("previews", run.Folder), entry =>
     {
-        entry.SetSize(64 << 10).SetAbsoluteExpiration(TimeSpan.FromSeconds(5));
-        var index = new Dictionary<(string, string), string>();
-        using FileStream? stream = ArtifactFiles.Open(run.Folder, "previews/index.json");
-        if (stream != null && stream.Length < 64 << 20)
+        var index = new Dictionary<(string, string), (string, string)>();
+        long size = 4096;
+        foreach (StageInfo stage in run.Stages.Where(s => s.Attempt > 0))
         {
+            using FileStream? stream = ArtifactFiles.Open(run.Folder, $"stages/{stage.Name}/artifacts/previews.json");
+            if (stream == null || stream.Length > 64 << 20)
+            {
+                continue;
+            }
+
             try
             {
-                foreach ((string id, Dictionary<string, string> files) in JsonSerializer.Deserialize<Dictionary<string, Dictionary<string, string>>>(stream) ?? [])
+                foreach (Listed preview in JsonSerializer.Deserialize<ListedTable>(stream, JsonSerializerOptions.Web)?.Previews ?? [])
                 {
-                    foreach ((string view, string file) in files)
-                    {
-                        index[(id, view)] = file;
-                    }
+                    index[(preview.Id, preview.View)] = (preview.Video, preview.Poster);
                 }
+
+                size += stream.Length * 3;
             }
             catch (JsonException)
             {
-                // Half-written by a process that died: names by convention remain.
-                return index;
+                // Half-written by a process that died: the others, and names by convention, remain.
+                continue;
             }
         }
 
+        entry.SetSize(size).SetAbsoluteExpiration(run.State == RunState.Running || index.Count == 0 ? TimeSpan.FromSeconds(5) : TimeSpan.FromMinutes(2));
         return index;
     })!;
+
+    private sealed record ListedTable(Listed[] Previews);
+
+    private sealed record Listed(string Id, string View, string Video, string Poster);
 }

@@ -14,7 +14,7 @@ public sealed class SampleFolder
     }
 
     /// <summary>The runs that the pages are looked at with.</summary>
-    public static void WriteAll(string folder)
+    internal static void WriteAll(string folder)
     {
         var runs = new SampleRuns(Path.Combine(folder, "runs"));
         runs.Write("demo-infonce", Method.InfoNCE, quality: 0.46);

@@ -166,5 +166,5 @@ public sealed partial class MainLayout : IAsyncDisposable
         _helpOpen = false;
     }
 
-    private Task OpenSearch() => Dialogs.ShowAsync<GoToDialog>("Go to", new DialogOptions { NoHeader = true, Position = DialogPosition.TopCenter, FullWidth = true, MaxWidth = MaxWidth.Small, CloseOnEscapeKey = true });
+    private Task<IDialogReference> OpenSearch() => Dialogs.ShowAsync<GoToDialog>("Go to", new DialogOptions { NoHeader = true, Position = DialogPosition.TopCenter, FullWidth = true, MaxWidth = MaxWidth.Small, CloseOnEscapeKey = true });
 }

@@ -1,0 +1,78 @@
+// Why this exists: many small films on one page: they load when they come near, play on hover or all in step, and rest when they are out of sight.
+let root = null;
+let mode = 'hover';
+const near = new IntersectionObserver(entries => {
+  for (const { target, isIntersecting } of entries) {
+    if (isIntersecting) {
+      if (!target.src && target.dataset.src) { target.src = target.dataset.src; if (target.dataset.poster) target.poster = target.dataset.poster; }
+      target.dataset.near = '1';
+      if (mode === 'all') play(target);
+    } else {
+      delete target.dataset.near;
+      target.pause();
+    }
+  }
+}, { rootMargin: '200px' });
+
+const still = matchMedia('(prefers-reduced-motion: reduce)');
+function play(video) {
+  // In step: every film of the page is at the same moment of one clock.
+  if (video.duration > 0) { const at = (performance.now() / 1000) % video.duration; if (Math.abs(video.currentTime - at) > .12) video.currentTime = at; }
+  video.play().catch(() => {});
+}
+
+function enter(event) { const video = event.target.closest?.('.clip')?.querySelector('video'); if (video && mode === 'hover') { video.currentTime = 0; video.play().catch(() => {}); } }
+function leave(event) { const clip = event.target.closest?.('.clip'); if (clip && mode === 'hover' && !clip.contains(event.relatedTarget)) clip.querySelector('video')?.pause(); }
+
+// A film that is missing, or whose codec the browser lacks, gives way to its poster, and the poster to words.
+function failed(event) {
+  const video = event.target;
+  if (video.tagName !== 'VIDEO') return;
+  const place = document.createElement('div');
+  place.className = 'no-clip';
+  const link = document.createElement('a');
+  link.textContent = 'no preview';
+  link.href = video.dataset.src; link.download = '';
+  place.append(link);
+  if (video.dataset.poster) {
+    const poster = new Image();
+    poster.alt = 'Still of the clip';
+    poster.style.cssText = 'width:100%;aspect-ratio:1;object-fit:cover';
+    poster.onload = () => place.replaceWith(poster);
+    poster.src = video.dataset.poster;
+  }
+  video.replaceWith(place);
+}
+
+function scan() { root?.querySelectorAll('video[data-src]').forEach(video => { if (!video.dataset.seen) { video.dataset.seen = '1'; near.observe(video); } }); }
+const grown = new MutationObserver(scan);
+const toggle = () => setMode(mode === 'all' ? 'hover' : 'all');
+let listener = null;
+
+export function attach(element, initial, reference) {
+  detach();
+  root = element;
+  listener = reference;
+  root.addEventListener('mouseover', enter);
+  root.addEventListener('mouseout', leave);
+  root.addEventListener('focusin', enter);
+  root.addEventListener('focusout', leave);
+  root.addEventListener('error', failed, true);
+  document.addEventListener('coclr-play', toggle);
+  grown.observe(root, { childList: true, subtree: true, attributes: true, attributeFilter: ['data-src'] });
+  setMode(still.matches ? 'hover' : initial, true);
+  scan();
+}
+
+export function setMode(value, quiet) {
+  mode = value;
+  root?.querySelectorAll('video').forEach(video => { if (mode === 'all' && video.dataset.near) play(video); else video.pause(); });
+  if (!quiet) listener?.invokeMethodAsync('PlayMode', mode).catch(() => {});
+}
+
+export function detach() {
+  near.disconnect(); grown.disconnect();
+  document.removeEventListener('coclr-play', toggle);
+  if (root) { root.removeEventListener('mouseover', enter); root.removeEventListener('mouseout', leave); root.removeEventListener('focusin', enter); root.removeEventListener('focusout', leave); root.removeEventListener('error', failed, true); }
+  root = null; listener = null;
+}
