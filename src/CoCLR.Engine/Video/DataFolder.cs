@@ -45,7 +45,7 @@ internal sealed class DataFolder
     public string FullPath(string id) => Path.Combine(Root, id);
 
     /// <summary>
-    /// The id of the video that a list means: the path itself, the same path with another extension, or the only video of that name.
+    /// The id of the video that a list means: the path itself, the same path with another extension, or the only video whose path ends so.
     /// Null when there is none.
     /// </summary>
     public string? Resolve(string listed)
@@ -60,7 +60,15 @@ internal sealed class DataFolder
             return sameStem[0];
         }
 
-        return _byName.TryGetValue(Stem(Path.GetFileName(listed)), out var sameName) && sameName.Count == 1 ? sameName[0] : null;
+        if (!_byName.TryGetValue(Stem(Path.GetFileName(listed)), out var sameName))
+        {
+            return null;
+        }
+
+        // A video of the same name in another class's folder is another video.
+        var ending = "/" + Stem(listed);
+        var fitting = sameName.FindAll(id => Stem(id).EndsWith(ending, StringComparison.Ordinal));
+        return fitting.Count == 1 ? fitting[0] : null;
     }
 
     /// <summary>A path of a list as an id, or null when it leaves the data folder.</summary>

@@ -100,6 +100,17 @@ public sealed class VideoCatalogueTests : IDisposable
     }
 
     [Fact]
+    public void Ucf101_NameInAnotherFolder_IsAnotherVideo()
+    {
+        Touch("videos/Archery/a.mp4", "videos/Zumba/b.mp4");
+        Write("trainlist01.txt", "Archery/a.avi 1\nArchery/b.avi 1\n");
+        Write("testlist01.txt", "Zumba/b.avi\n");
+        var catalogue = Open();
+        Assert.Equal(["Archery/b.avi"], catalogue.Videos.Where(video => video.MissingFrom is not null).Select(video => video.Id));
+        Assert.Equal(["Archery", "Zumba"], catalogue.Videos.Where(video => video.MissingFrom is null).Select(video => video.Class));
+    }
+
+    [Fact]
     public void Hmdb51_SplitFiles_GiveLabelsAndSplits()
     {
         Touch(
