@@ -17,8 +17,7 @@ public static class AugmentationBench
     /// <param name="height">Height of the stored frames.</param>
     /// <param name="frames">Frames of a clip.</param>
     /// <param name="size">Side of the output.</param>
-    /// <param name="vectors">False times the portable kernels.</param>
-    public static unsafe void Run(string mode = "base", int samples = 200, int width = 320, int height = 240, int frames = 32, int size = 128, bool vectors = true)
+    public static unsafe void Run(string mode = "base", int samples = 200, int width = 320, int height = 240, int frames = 32, int size = 128)
     {
         var source = new SmoothNoise(frames, height, width);
         var options = new AugmentationOptions { Size = size, ReferenceCompatibility = true };
@@ -29,7 +28,7 @@ public static class AugmentationBench
             _ => options,
         };
         var policy = new PretrainAugmentation(options);
-        using var augmenter = new ClipAugmenter(vectors);
+        using var augmenter = new ClipAugmenter();
         var numbers = Enumerable.Range(0, frames).ToArray();
         var clip = 3L * frames * size * size;
         var target = (float*)NativeMemory.AlignedAlloc((nuint)(2 * clip * sizeof(float)), 64);

@@ -14,16 +14,19 @@ public sealed unsafe partial class ClipAugmenterTests
 
     [Theory]
     [MemberData(nameof(Sizes))]
-    public void Apply_VectorAndPortableKernels_GiveTheSameBytes(int width, int height, int size)
+    public void Apply_AnyVectorWidth_GivesTheSameBytes(int width, int height, int size)
     {
         var source = SyntheticSource.Uniform(1, 1, 1, height, width);
-        using var vectors = new ClipAugmenter();
-        using var portable = new ClipAugmenter(vectors: false);
+        using var widest = new ClipAugmenter();
+        using var avx2 = new ClipAugmenter(VectorWidth.Avx2);
+        using var portable = new ClipAugmenter(VectorWidth.Portable);
         var policy = new PretrainAugmentation(new AugmentationOptions { Size = size, OneClipProbability = 0, TwoClipBaseProbability = 1 });
         for (var slot = 0; slot < 12; slot++)
         {
             var transform = policy.Draw(5, 0, 0, slot, width, height).First;
-            Assert.Equal(Bytes(portable, source, transform, size), Bytes(vectors, source, transform, size));
+            var expected = Bytes(portable, source, transform, size);
+            Assert.Equal(expected, Bytes(avx2, source, transform, size));
+            Assert.Equal(expected, Bytes(widest, source, transform, size));
         }
     }
 
@@ -91,6 +94,22 @@ public sealed unsafe partial class ClipAugmenterTests
     }
 
     [Fact]
+    public void Apply_AnyVectorWidth_WritesTheSameFloats()
+    {
+        var source = SyntheticSource.Uniform(6, 1, 3, 30, 40);
+        var transform = new ClipTransform { Crop = new CropBox(1, 2, 37, 26), Jitter = new ColorJitter(1.3f, 0.8f, 0.9f, 0.07f, ColorJitter.NaturalOrder) };
+        foreach (var size in new[] { 16, 17 })
+        {
+            var clips = Enum.GetValues<VectorWidth>().Select(vectors =>
+            {
+                using var augmenter = new ClipAugmenter(vectors);
+                return Floats(augmenter, source, 0, [0, 1, 2], transform, size, false);
+            }).ToList();
+            Assert.All(clips, clip => Assert.Equal(clips[0], clip));
+        }
+    }
+
+    [Fact]
     public void Apply_RepeatedFrames_EqualTheFirst()
     {
         var source = SyntheticSource.Uniform(6, 1, 3, 30, 40);
@@ -113,7 +132,7 @@ public sealed unsafe partial class ClipAugmenterTests
             image[(3 * i) + 2] = flow.Frame(0, 0)[2 * i];
         }
 
-        foreach (var vectors in new[] { true, false })
+        foreach (var vectors in Enum.GetValues<VectorWidth>())
         {
             using var augmenter = new ClipAugmenter(vectors);
             var transform = new ClipTransform { Crop = new CropBox(5, 6, 35, 24), Flip = true };
@@ -152,7 +171,7 @@ public sealed unsafe partial class ClipAugmenterTests
 
         foreach (var factor in new[] { -0.5f, -0.1f, 0f, 0.037f, 0.5f })
         {
-            foreach (var vectors in new[] { true, false })
+            foreach (var vectors in Enum.GetValues<VectorWidth>())
             {
                 var actual = ImageOperations.Adjust(colors, ColorOperation.Hue, factor, vectors);
                 var different = 0;
@@ -179,7 +198,7 @@ public sealed unsafe partial class ClipAugmenterTests
         Assert.NotEqual(-1, start);
         Assert.Equal(0, Protect(start + (3 * Page), Page, 0));
         using var augmenter = new ClipAugmenter();
-        using var portable = new ClipAugmenter(vectors: false);
+        using var portable = new ClipAugmenter(VectorWidth.Portable);
         var result = new byte[64 * 64 * 3];
         foreach (var crop in new[] { new CropBox(0, 0, 64, 64), new CropBox(63, 63, 1, 1), new CropBox(20, 60, 44, 4), new CropBox(0, 63, 64, 1) })
         {

@@ -49,11 +49,11 @@ internal static unsafe class BlurKernels
     /// <param name="height">Rows.</param>
     /// <param name="sigma">Standard deviation in pixels.</param>
     /// <param name="scratch"><see cref="ScratchBytes"/> bytes.</param>
-    /// <param name="vectors">False runs the scalar form.</param>
-    public static void Blur(byte* plane, int width, int height, float sigma, byte* scratch, bool vectors)
+    /// <param name="vectors">The widest vectors to use.</param>
+    public static void Blur(byte* plane, int width, int height, float sigma, byte* scratch, VectorWidth vectors)
     {
         var box = ExtendedBox.ForSigma(sigma);
-        if (!vectors || !Avx2.IsSupported || box.Radius >= Margin)
+        if (vectors < VectorWidth.Avx2 || !Avx2.IsSupported || box.Radius >= Margin)
         {
             BlurScalar(plane, width, height, box, scratch);
             return;

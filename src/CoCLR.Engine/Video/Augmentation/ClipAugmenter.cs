@@ -15,7 +15,7 @@ public sealed unsafe class ClipAugmenter : IDisposable
 {
     private const byte FlowRed = 128;
     private const int PrefetchRows = 8;
-    private readonly bool _vectors;
+    private readonly VectorWidth _vectors;
     private byte* _memory;
     private long _memoryBytes;
     private ResizePlan? _direct;
@@ -23,8 +23,12 @@ public sealed unsafe class ClipAugmenter : IDisposable
     private ResizePlan? _fromVia;
 
     /// <summary>Creates an augmenter.</summary>
-    /// <param name="vectors">False runs the portable kernels even where AVX2 is there; for comparing the two.</param>
-    public ClipAugmenter(bool vectors = true)
+    public ClipAugmenter()
+        : this(VectorWidth.Widest)
+    {
+    }
+
+    internal ClipAugmenter(VectorWidth vectors)
     {
         _vectors = vectors;
     }
@@ -146,7 +150,7 @@ public sealed unsafe class ClipAugmenter : IDisposable
         var plane = stride * (crop.Height + 2);
         var rowBytes = width * channels;
         var end = pixels + ((long)height * rowBytes);
-        var vectors = _vectors && Avx2.IsSupported;
+        var vectors = _vectors >= VectorWidth.Avx2 && Avx2.IsSupported;
         fixed (nint* offsets = plan.Offsets(channels))
         fixed (short* packed = plan.Packed)
         {

@@ -17,8 +17,8 @@ internal static unsafe class ColorKernels
     /// <param name="blue">Likewise.</param>
     /// <param name="pixels">Pixels of the frame.</param>
     /// <param name="jitter">Factors and order.</param>
-    /// <param name="vectors">False runs the four-lane kernels.</param>
-    public static void Jitter(byte* red, byte* green, byte* blue, int pixels, ColorJitter jitter, bool vectors)
+    /// <param name="width">The widest vectors to use.</param>
+    public static void Jitter(byte* red, byte* green, byte* blue, int pixels, ColorJitter jitter, VectorWidth width)
     {
         Span<ColorStep> steps = stackalloc ColorStep[4];
         for (var position = 0; position < 4; position++)
@@ -27,18 +27,18 @@ internal static unsafe class ColorKernels
             steps[position] = new ColorStep(operation, jitter.Factor(operation));
         }
 
-        Apply(red, green, blue, pixels, steps, vectors);
+        Apply(red, green, blue, pixels, steps, width);
     }
 
     /// <summary>Applies these operations; at most one contrast between two passes over the pixels.</summary>
-    public static void Apply(byte* red, byte* green, byte* blue, int pixels, Span<ColorStep> steps, bool vectors)
+    public static void Apply(byte* red, byte* green, byte* blue, int pixels, Span<ColorStep> steps, VectorWidth width)
     {
         while (!steps.IsEmpty)
         {
             // A contrast needs the mean luma of what comes before it, so a pass ends in front of every contrast but the first step's.
             if (steps[0].Operation == ColorOperation.Contrast && !steps[0].HasMean)
             {
-                steps[0] = steps[0].WithMean(Pass(red, green, blue, pixels, [], true, vectors), pixels);
+                steps[0] = steps[0].WithMean(Pass(red, green, blue, pixels, [], true, width), pixels);
             }
 
             var length = 1;
@@ -47,7 +47,7 @@ internal static unsafe class ColorKernels
                 length++;
             }
 
-            var luma = Pass(red, green, blue, pixels, steps[..length], length < steps.Length, vectors);
+            var luma = Pass(red, green, blue, pixels, steps[..length], length < steps.Length, width);
             steps = steps[length..];
             if (!steps.IsEmpty)
             {
@@ -56,14 +56,14 @@ internal static unsafe class ColorKernels
         }
     }
 
-    private static double Pass(byte* red, byte* green, byte* blue, int pixels, ReadOnlySpan<ColorStep> steps, bool wantLuma, bool vectors)
+    private static double Pass(byte* red, byte* green, byte* blue, int pixels, ReadOnlySpan<ColorStep> steps, bool wantLuma, VectorWidth width)
     {
-        if (vectors && Vector512.IsHardwareAccelerated && Avx512F.IsSupported)
+        if (width >= VectorWidth.Widest && Vector512.IsHardwareAccelerated && Avx512F.IsSupported)
         {
             return Pass<Lanes512, Vector512<float>>(red, green, blue, pixels, steps, wantLuma);
         }
 
-        return vectors && Avx2.IsSupported
+        return width >= VectorWidth.Avx2 && Avx2.IsSupported
             ? Pass<Lanes256, Vector256<float>>(red, green, blue, pixels, steps, wantLuma)
             : Pass<Lanes128, Vector128<float>>(red, green, blue, pixels, steps, wantLuma);
     }

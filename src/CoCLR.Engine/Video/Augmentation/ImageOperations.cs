@@ -27,14 +27,14 @@ public static class ImageOperations
     /// <param name="image">Pixels x 3 bytes.</param>
     /// <param name="operation">Which one.</param>
     /// <param name="factor">Its factor; for the hue a shift in turns, -0.5 to 0.5.</param>
-    public static byte[] Adjust(ReadOnlySpan<byte> image, ColorOperation operation, float factor) => Adjust(image, operation, factor, true);
+    public static byte[] Adjust(ReadOnlySpan<byte> image, ColorOperation operation, float factor) => Adjust(image, operation, factor, VectorWidth.Widest);
 
     /// <summary>ImageFilter.GaussianBlur.</summary>
     /// <param name="image">height x width x 3 bytes.</param>
     /// <param name="width">Width of the image.</param>
     /// <param name="height">Height of the image.</param>
     /// <param name="sigma">Standard deviation in pixels, above 0.</param>
-    public static byte[] GaussianBlur(ReadOnlySpan<byte> image, int width, int height, float sigma) => GaussianBlur(image, width, height, sigma, true);
+    public static byte[] GaussianBlur(ReadOnlySpan<byte> image, int width, int height, float sigma) => GaussianBlur(image, width, height, sigma, VectorWidth.Widest);
 
     /// <summary>Mirrors left and right.</summary>
     /// <param name="image">Rows x width x 3 bytes.</param>
@@ -77,7 +77,7 @@ public static class ImageOperations
             {
                 for (var channel = 0; channel < 3; channel++)
                 {
-                    Normalization.Write(planes.At(channel), pixels, channel, target + (channel * pixels), true);
+                    Normalization.Write(planes.At(channel), pixels, channel, target + (channel * pixels), VectorWidth.Widest);
                 }
             }
         }
@@ -85,14 +85,14 @@ public static class ImageOperations
         return result;
     }
 
-    internal static unsafe byte[] Adjust(ReadOnlySpan<byte> image, ColorOperation operation, float factor, bool vectors)
+    internal static unsafe byte[] Adjust(ReadOnlySpan<byte> image, ColorOperation operation, float factor, VectorWidth width)
     {
         using var planes = new Planes(image);
-        ColorKernels.Apply(planes.At(0), planes.At(1), planes.At(2), image.Length / 3, [new ColorStep(operation, factor)], vectors);
+        ColorKernels.Apply(planes.At(0), planes.At(1), planes.At(2), image.Length / 3, [new ColorStep(operation, factor)], width);
         return planes.Interleave();
     }
 
-    internal static unsafe byte[] GaussianBlur(ReadOnlySpan<byte> image, int width, int height, float sigma, bool vectors)
+    internal static unsafe byte[] GaussianBlur(ReadOnlySpan<byte> image, int width, int height, float sigma, VectorWidth vectors)
     {
         using var planes = new Planes(image);
         var scratch = (byte*)NativeMemory.Alloc((nuint)BlurKernels.ScratchBytes(width, height));

@@ -5,6 +5,19 @@ using System.Runtime.Intrinsics.X86;
 
 namespace CoCLR.Engine.Video.Augmentation;
 
+/// <summary>The widest vectors that kernels may use; narrower ones where the machine lacks them. Results do not depend on it.</summary>
+internal enum VectorWidth
+{
+    /// <summary>128 bits and scalar code: every machine.</summary>
+    Portable,
+
+    /// <summary>256 bits: AVX2.</summary>
+    Avx2,
+
+    /// <summary>512 bits where there are any.</summary>
+    Widest,
+}
+
 /// <summary>A vector of 32-bit floats whose operations the compiler resolves at JIT time; masks are all-ones lanes.</summary>
 /// <typeparam name="TVector">Vector128, Vector256 or Vector512 of float.</typeparam>
 internal unsafe interface ILanes<TVector>

@@ -22,13 +22,13 @@ public static class Normalization
     /// <param name="channel">0 to 2.</param>
     public static float Bias(int channel) => (float)(-(double)Mean[channel] / StandardDeviation[channel]);
 
-    internal static unsafe void Write(byte* plane, int pixels, int channel, float* target, bool vectors)
+    internal static unsafe void Write(byte* plane, int pixels, int channel, float* target, VectorWidth width)
     {
-        if (vectors && Vector512.IsHardwareAccelerated && Avx512F.IsSupported)
+        if (width >= VectorWidth.Widest && Vector512.IsHardwareAccelerated && Avx512F.IsSupported)
         {
             Write<Lanes512, Vector512<float>>(plane, pixels, Scale(channel), Bias(channel), target);
         }
-        else if (vectors && Avx2.IsSupported)
+        else if (width >= VectorWidth.Avx2 && Avx2.IsSupported)
         {
             Write<Lanes256, Vector256<float>>(plane, pixels, Scale(channel), Bias(channel), target);
         }

@@ -55,7 +55,7 @@ internal sealed class ClipPipeline : IDisposable
 
         if (onDevice)
         {
-            _uploads = new BlockingCollection<PendingBatch>(options.Prefetch);
+            _uploads = new BlockingCollection<PendingBatch>(Math.Max(options.Prefetch - 1, 1));
             Start("clip uploader", Upload);
         }
     }
