@@ -11,6 +11,17 @@ public static class CustomResourceRules
     {
         var found = new List<FieldError>();
         SchemaOperations.Validate(request.Object, request.Kind.Schema, "", found, true);
+        if (CustomResources.MetadataSchemas.TryGetValue(request.Kind.Schema, out var metadata))
+        {
+            foreach (var (name, property) in metadata.Properties)
+            {
+                if (request.Object.At("metadata", name) is { } value)
+                {
+                    SchemaOperations.Validate(value, property, "metadata." + name, found);
+                }
+            }
+        }
+
         if (request.Old is not null && found.Count > 0)
         {
             // Ratcheting: what was wrong before and did not change does not block the write.
