@@ -108,7 +108,7 @@ public sealed class CelEvaluator
                     _ => text,
                 };
             default:
-                return schema?.Type == "number" || type == "number" ? Json.AsDouble(node)!.Value : Json.AsLong(node)!.Value;
+                return schema?.Type == "number" || type == "number" ? (object)Json.AsDouble(node)!.Value : Json.AsLong(node)!.Value;
         }
     }
 
