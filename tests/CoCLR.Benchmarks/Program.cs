@@ -1,10 +1,14 @@
 // Why this exists: the entry point of the benchmarks that `coclr bench` starts: `NAME [options]`, one line of JSON each.
+using CoCLR.Benchmarks.Augmentation;
 using CoCLR.Benchmarks.Flow;
 using CoCLR.Benchmarks.Retrieval;
 using CoCLR.Benchmarks.Step;
 
 switch (args)
 {
+    case ["augment", .. var options]:
+        AugmentationBench.Run(options);
+        return 0;
     case ["flow", .. var options]:
         FlowBench.Run(options);
         return 0;
@@ -15,6 +19,6 @@ switch (args)
         StepBench.Run(options);
         return 0;
     default:
-        Console.Error.WriteLine("usage: bench flow|retrieval|step [options]");
+        Console.Error.WriteLine("usage: bench augment|flow|retrieval|step [options]");
         return 64;
 }
