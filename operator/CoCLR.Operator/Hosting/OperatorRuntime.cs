@@ -152,10 +152,17 @@ public sealed class OperatorRuntime : IDisposable
 
     private async Task LeadAsync(CancellationToken cancellation)
     {
-        // Nothing is decided before everything has been seen.
-        while (!Caches.All.All(c => c.Synced))
+        try
         {
-            await Task.Delay(TimeSpan.FromMilliseconds(50), _time, cancellation).ConfigureAwait(false);
+            // Nothing is decided before everything has been seen.
+            while (!Caches.All.All(c => c.Synced))
+            {
+                await Task.Delay(TimeSpan.FromMilliseconds(50), _time, cancellation).ConfigureAwait(false);
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            return;
         }
 
         _experiments.EnqueueAll();

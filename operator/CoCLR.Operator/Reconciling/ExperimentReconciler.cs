@@ -57,9 +57,10 @@ public static class ExperimentReconciler
             return Refused(known, observed, ConditionReasons.InvalidSpec, string.Join("; ", problems.Take(8)));
         }
 
-        if (observed.Foreign.Count > 0)
+        string[] foreign = [.. observed.Foreign.Concat(ForeignClaim(observed, spec)).Order(StringComparer.Ordinal)];
+        if (foreign.Length > 0)
         {
-            return Refused(known, observed, ConditionReasons.NameConflict, $"{string.Join(" and ", observed.Foreign.Order(StringComparer.Ordinal))} belongs to something else; delete or rename it and the experiment goes on by itself");
+            return Refused(known, observed, ConditionReasons.NameConflict, $"{string.Join(" and ", foreign)} belongs to something else; delete or rename it and the experiment goes on by itself");
         }
 
         return new Run(known, spec, Snapshot(observed, spec, settings), observed, settings).Decide();
@@ -106,6 +107,16 @@ public static class ExperimentReconciler
         return null;
     }
 
+    // A claim of somebody else under this name would be used as if it were the run's.
+    private static string[] ForeignClaim(ExperimentObservation observed, ExperimentSpec spec)
+    {
+        ObjectMeta meta = observed.Experiment.Meta;
+        string name = ChildNames.Child(meta.Key.Name, meta.Uid, "run");
+        return spec.Storage.ClaimName == null && observed.Claim(name) is { } claim && claim.Meta.Controller?.Uid != meta.Uid && (claim.Meta.Controller != null || claim.Meta.Label(Labels.ExperimentUid) != meta.Uid)
+            ? [$"persistentvolumeclaims/{name}"]
+            : [];
+    }
+
     private static List<ManifestProblem> Problems(CustomResource<ExperimentSpec, ExperimentStatus> experiment, ExperimentSpec spec)
     {
         List<ManifestProblem> problems = [.. experiment.CheckFields(SchemaModel.Experiment)];
@@ -137,7 +148,7 @@ public static class ExperimentReconciler
     {
         Retry = retry,
         CompletionTime = null,
-        Stages = [.. known.Stages.Select(s => s.State == StageState.Failed ? s with { State = StageState.Pending, EndTime = null, Reason = null, Message = null, Failures = null } : s)],
+        Stages = [.. known.Stages.Select(s => s.State == StageState.Failed ? s with { State = StageState.Pending, StartTime = null, EndTime = null, Reason = null, Message = null, Failures = null } : s)],
         Conditions = [.. known.Conditions.Where(c => c.Type is not (ConditionTypes.Stalled or ConditionTypes.Succeeded))],
     };
 

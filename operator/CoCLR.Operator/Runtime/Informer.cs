@@ -285,7 +285,7 @@ public sealed class Informer<T> : IInformer
         string? next = null;
         string version = "";
         bool paged = true;
-        do
+        while (true)
         {
             string query = $"{_kind.Path(scope.Namespace)}?{(paged ? $"limit={_options.PageSize}" : "limit=0")}{_selector}{(next == null ? "" : "&continue=" + Uri.EscapeDataString(next))}";
             JsonDocument page;
@@ -316,8 +316,12 @@ public sealed class Informer<T> : IInformer
                 version = meta?.Text("resourceVersion") ?? throw new FormatException($"The list of {Name} has no resourceVersion.");
                 next = meta?.Text("continue");
             }
+
+            if (string.IsNullOrEmpty(next))
+            {
+                break;
+            }
         }
-        while (!string.IsNullOrEmpty(next));
 
         scope.See(version);
         Replace(scope, found);
@@ -404,21 +408,15 @@ public sealed class Informer<T> : IInformer
             {
                 case "BOOKMARK":
                     break;
-                case "ADDED" or "MODIFIED":
-                    if (TryRead(item, out T? value))
+                case "ADDED" or "MODIFIED" or "DELETED":
+                    if (!TryRead(item, out T? value))
                     {
-                        scope.See(seen);
-                        Change(value.Meta.Key, value);
+                        // Which object it was about is unknown, so only a list is sure.
+                        return (version, "unreadable");
                     }
 
-                    break;
-                case "DELETED":
-                    if (TryRead(item, out T? gone))
-                    {
-                        scope.See(seen);
-                        Change(gone.Meta.Key, null);
-                    }
-
+                    scope.See(seen);
+                    Change(value.Meta.Key, type == "DELETED" ? null : value);
                     break;
                 default:
                     return (version, "unreadable");

@@ -56,10 +56,18 @@ public sealed record ObjectMeta
     /// <summary>Reads metadata.</summary>
     /// <param name="item">The whole object.</param>
     /// <param name="annotations">Whether annotations are kept.</param>
-    /// <exception cref="FormatException">It has no name.</exception>
+    /// <exception cref="FormatException">It is no object of a cluster: metadata has a form of its own on every server, so nothing of this can be believed.</exception>
     public static ObjectMeta Read(JsonElement item, bool annotations = false)
     {
         JsonElement meta = item.Child("metadata") ?? throw new FormatException("The object has no metadata.");
+        foreach (string map in new[] { "labels", "annotations" })
+        {
+            if (meta.Child(map) is { ValueKind: not JsonValueKind.Object })
+            {
+                throw new FormatException($"metadata.{map} is no map.");
+            }
+        }
+
         OwnerReference? controller = meta.Items("ownerReferences").Where(o => o.Flag("controller") == true)
             .Select(o => new OwnerReference(Intern(o.Text("kind") ?? ""), o.Text("name") ?? "", o.Text("uid") ?? "", true)).FirstOrDefault();
         return new ObjectMeta

@@ -1,0 +1,210 @@
+// Why this exists: the cache stays true through everything that happens to a watch (rows F-01 to F-09).
+using System.Text.Json.Nodes;
+using CoCLR.Core.Manifests;
+using CoCLR.Core.Manifests.Status;
+using CoCLR.Operator.Api;
+using CoCLR.Operator.Runtime;
+using CoCLR.Operator.Tests.Harness;
+using CoCLR.Testing.Cluster;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace CoCLR.Operator.Tests.Cluster;
+
+public class InformerClusterTests
+{
+    private const string Experiments = "coclrexperiments.coclr.dev";
+
+    // F-01, F-05, F-09: each of these ends a watch in its own way; nothing may be lost, and nothing may spin.
+    [Theory]
+    [InlineData(FaultKind.WatchGone)]
+    [InlineData(FaultKind.WatchHalfLine)]
+    [InlineData(FaultKind.WatchClose)]
+    [InlineData(FaultKind.WatchGarbage)]
+    [InlineData(FaultKind.WatchSilent)]
+    public async Task Watch_Ends_NothingIsLostAndNothingSpins(FaultKind kind)
+    {
+        await using Arena arena = await Arena.StartAsync();
+        using var cache = new Cache(arena);
+        await arena.ApplyAsync(arena.Experiment("before"));
+        await cache.HasAsync("before");
+        Fault fault = arena.Cluster.Faults.OnWatch(kind, Experiments, times: 3);
+        arena.Cluster.Log.Clear();
+        for (int i = 0; i < 6; i++)
+        {
+            await arena.ApplyAsync(arena.Experiment($"during-{i}"));
+            await arena.DeleteAsync(ResourceKind.Experiment, i == 0 ? "before" : $"during-{i - 1}");
+        }
+
+        await cache.HasAsync("during-5");
+        await cache.LacksAsync("before", "during-0", "during-1", "during-2", "during-3", "during-4");
+        Assert.True(fault.Hits > 0);
+        int requests = arena.Cluster.Log.All.Count(r => r.Resource == Experiments && r.Verb is "list" or "watch");
+        Assert.InRange(requests, 1, 40);
+        Assert.All(cache.Told.GroupBy(t => t.Name).Select(g => g.Count(t => t.Gone)), gone => Assert.InRange(gone, 0, 1));
+    }
+
+    // F-01, F-02
+    [Theory]
+    [InlineData("watch")]
+    [InlineData("list")]
+    public async Task Server_AnswersExpired_ListsAnew(string verb)
+    {
+        await using Arena arena = await Arena.StartAsync();
+        arena.Cluster.Faults.GoneHttp(Experiments, verb, times: 3);
+        using var cache = new Cache(arena);
+        await arena.ApplyAsync(arena.Experiment("a"));
+        await cache.HasAsync("a");
+    }
+
+    // F-02: the continue token of a later page expires.
+    [Fact]
+    public async Task List_ContinueTokenExpires_ListsInOnePiece()
+    {
+        await using Arena arena = await Arena.StartAsync();
+        for (int i = 0; i < 7; i++)
+        {
+            await arena.ApplyAsync(arena.Experiment($"e{i}"));
+        }
+
+        int lists = 0;
+        arena.Cluster.Log.Clear();
+        arena.Cluster.Faults.Add(new Fault
+        {
+            Kind = FaultKind.Status, Times = 1, Code = 410, Reason = "Expired",
+            When = t => t.Verb == "list" && t.Resource == Experiments && ++lists == 2,
+        });
+        using var cache = new Cache(arena, new InformerOptions { PageSize = 3 });
+        await cache.HasAsync("e0", "e1", "e2", "e3", "e4", "e5", "e6");
+        Assert.Equal(3, arena.Cluster.Log.All.Count(r => r.Verb == "list" && r.Resource == Experiments));
+    }
+
+    // F-45: the first list is paged.
+    [Fact]
+    public async Task List_ManyObjects_IsPaged()
+    {
+        await using Arena arena = await Arena.StartAsync();
+        for (int i = 0; i < 7; i++)
+        {
+            await arena.ApplyAsync(arena.Experiment($"e{i}"));
+        }
+
+        arena.Cluster.Log.Clear();
+        using var cache = new Cache(arena, new InformerOptions { PageSize = 3 });
+        await cache.HasAsync("e0", "e6");
+        Assert.Equal(3, arena.Cluster.Log.All.Count(r => r.Verb == "list" && r.Resource == Experiments));
+    }
+
+    // F-03
+    [Fact]
+    public async Task Object_DeletedWhileTheServerWasAway_IsToldAsDeleted()
+    {
+        await using Arena arena = await Arena.StartAsync();
+        await arena.ApplyAsync(arena.Experiment("gone"));
+        await arena.ApplyAsync(arena.Experiment("again"));
+        using var cache = new Cache(arena);
+        await cache.HasAsync("gone", "again");
+        string uid = cache.Informer.Get(new ObjectKey(arena.Namespace, "again"))!.Meta.Uid;
+
+        // The stream falls silent and its version expires: what happened meanwhile is known from a list only.
+        arena.Cluster.Faults.OnWatch(FaultKind.WatchSilent, Experiments);
+        arena.Cluster.Faults.GoneHttp(Experiments);
+        await arena.DeleteAsync(ResourceKind.Experiment, "gone");
+        await arena.DeleteAsync(ResourceKind.Experiment, "again");
+        await arena.ApplyAsync(arena.Experiment("again"));
+        await cache.LacksAsync("gone");
+        await Arena.UntilAsync("the new object is known", () => Task.FromResult(cache.Informer.Get(new ObjectKey(arena.Namespace, "again")) is { } again && again.Meta.Uid != uid));
+        Assert.Equal([(uid, true)], cache.Told.Where(t => t.Name == "again" && t.Gone).Select(t => (t.Uid, t.Gone)));
+    }
+
+    // F-04
+    [Fact]
+    public async Task Watch_FallsSilent_IsOpenedAnewAndReadinessDrops()
+    {
+        await using Arena arena = await Arena.StartAsync();
+        using var cache = new Cache(arena, new InformerOptions { Silence = TimeSpan.FromSeconds(2), StaleAfter = TimeSpan.FromSeconds(3), MinimumBackoff = TimeSpan.FromMilliseconds(50) });
+        await arena.ApplyAsync(arena.Experiment("a"));
+        await cache.HasAsync("a");
+        Assert.Null(cache.Informer.Problem);
+        arena.Cluster.Faults.Cut();
+        await Arena.UntilAsync("readiness drops", () => Task.FromResult(cache.Informer.Problem?.Contains("no contact", StringComparison.Ordinal) == true));
+        arena.Cluster.Faults.Restore();
+        await arena.ApplyAsync(arena.Experiment("b"));
+        await cache.HasAsync("b");
+        await Arena.UntilAsync("readiness is back", () => Task.FromResult(cache.Informer.Problem == null));
+    }
+
+    // F-05
+    [Fact]
+    public async Task Watch_ClosesNormallyManyTimes_StillTells()
+    {
+        await using Arena arena = await Arena.StartAsync();
+        arena.Cluster.Log.Clear();
+        using var cache = new Cache(arena, new InformerOptions { WatchTimeout = TimeSpan.FromSeconds(1), MinimumBackoff = TimeSpan.FromMilliseconds(10), MaximumBackoff = TimeSpan.FromMilliseconds(20) });
+        await Arena.UntilAsync("the watch was opened five times", () => Task.FromResult(arena.Cluster.Log.All.Count(r => r.Resource == Experiments && r.Verb == "watch") >= 5));
+        await arena.ApplyAsync(arena.Experiment("late"));
+        await cache.HasAsync("late");
+        Assert.Equal(1, arena.Cluster.Log.All.Count(r => r.Resource == Experiments && r.Verb == "list"));
+    }
+
+    // F-06
+    [Theory]
+    [InlineData("list")]
+    [InlineData("watch")]
+    public async Task First_RequestFails_IsTriedAgain(string verb)
+    {
+        await using Arena arena = await Arena.StartAsync();
+        arena.Cluster.Faults.Add(new Fault { Kind = FaultKind.CutBefore, Times = 1, When = t => t.Verb == verb && t.Resource == Experiments && t.Event is null });
+        arena.Cluster.Faults.Add(new Fault { Kind = FaultKind.Status, Times = 1, Code = 500, When = t => t.Verb == verb && t.Resource == Experiments && t.Event is null });
+        using var cache = new Cache(arena);
+        await arena.ApplyAsync(arena.Experiment("a"));
+        await cache.HasAsync("a");
+    }
+
+    // F-09
+    [Fact]
+    public async Task Event_Unreadable_IsCountedAndTheObjectIsStillSeen()
+    {
+        await using Arena arena = await Arena.StartAsync();
+        using var cache = new Cache(arena);
+        await arena.ApplyAsync(arena.Experiment("a"));
+        await cache.HasAsync("a");
+        arena.Cluster.Faults.OnWatch(FaultKind.WatchGarbage, Experiments);
+        await arena.ApplyAsync(arena.Experiment("b"));
+        await cache.HasAsync("a", "b");
+        Assert.Equal(1, cache.Informer.Unreadable);
+    }
+
+    /// <summary>An informer of experiments and what it told.</summary>
+    private sealed class Cache : IDisposable
+    {
+        private readonly Arena _arena;
+        private readonly CancellationTokenSource _stop = new();
+        private readonly ApiClient _client;
+
+        public Cache(Arena arena, InformerOptions? options = null)
+        {
+            _arena = arena;
+            _client = new ApiClient(k8s.KubernetesClientConfiguration.BuildConfigFromConfigFile(arena.Kubeconfig));
+            Informer = new Informer<CustomResource<ExperimentSpec, ExperimentStatus>>(
+                _client, ResourceKind.Experiment, CustomResource.Read<ExperimentSpec, ExperimentStatus>, NullLogger.Instance, null, [arena.Namespace],
+                options ?? new InformerOptions { Silence = TimeSpan.FromSeconds(3), MinimumBackoff = TimeSpan.FromMilliseconds(50), MaximumBackoff = TimeSpan.FromSeconds(1) });
+            Informer.OnChange(c => Told.Enqueue((c.Key.Name, (c.New ?? c.Old!).Meta.Uid, c.New == null)));
+            _ = Informer.RunAsync(_stop.Token);
+        }
+
+        public Informer<CustomResource<ExperimentSpec, ExperimentStatus>> Informer { get; }
+
+        public System.Collections.Concurrent.ConcurrentQueue<(string Name, string Uid, bool Gone)> Told { get; } = new();
+
+        public Task HasAsync(params string[] names) => Arena.UntilAsync($"the cache has {string.Join(", ", names)}", () => Task.FromResult(names.All(n => Informer.Get(new ObjectKey(_arena.Namespace, n)) != null)));
+
+        public Task LacksAsync(params string[] names) => Arena.UntilAsync($"the cache lacks {string.Join(", ", names)}", () => Task.FromResult(names.All(n => Informer.Get(new ObjectKey(_arena.Namespace, n)) == null)));
+
+        public void Dispose()
+        {
+            _stop.Cancel();
+            _stop.Dispose();
+            _client.Dispose();
+        }
+    }
+}
