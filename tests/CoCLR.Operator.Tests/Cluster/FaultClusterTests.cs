@@ -223,6 +223,9 @@ public class FaultClusterTests
         JsonObject status = await arena.ConditionAsync("a", "Stalled", "True/NameConflict");
         Assert.Contains(name, status["conditions"]![0]!["message"]!.ToString(), StringComparison.Ordinal);
         Assert.Equal(before["metadata"]!["resourceVersion"]!.ToString(), (await arena.GetAsync(kind, name))!["metadata"]!["resourceVersion"]!.ToString());
+
+        // No controller takes the protection of claims off here.
+        await arena.PatchAsync(kind, name, new JsonObject { ["metadata"] = new JsonObject { ["finalizers"] = null } });
         await arena.DeleteAsync(kind, name);
         await arena.PatchAsync(ResourceKind.Experiment, "a", new JsonObject { ["metadata"] = new JsonObject { ["annotations"] = new JsonObject { ["touched"] = "1" } } });
         await arena.Play.JobAsync("a", "decode");
@@ -337,7 +340,7 @@ public class FaultClusterTests
 
     // Section 7: refused at admission, with the field and the mend.
     [Theory]
-    [InlineData("training.learningRate", "\"fast\"", "learningRate")]
+    [InlineData("training.optimizer.learningRate", "\"fast\"", "learningRate")]
     [InlineData("training.batchSize", "0", "batchSize")]
     [InlineData("training.batchSize", "7", "queueSize must be a multiple")]
     [InlineData("training.temperature", "\"99999\"", "give a decimal number from")]

@@ -1,5 +1,4 @@
 // Why this exists: the cache stays true through everything that happens to a watch (rows F-01 to F-09).
-using System.Text.Json.Nodes;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Status;
 using CoCLR.Operator.Api;
