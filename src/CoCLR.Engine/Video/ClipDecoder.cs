@@ -68,7 +68,8 @@ public static class ClipDecoder
 
     /// <summary>
     /// The store of a catalogue under these settings; decoded when it is not there yet. Frames are kept by video in a pool below the cache folder, so
-    /// that other labels, other splits, or a few more videos cost only what is new. Stopped at any point, the next call goes on.
+    /// that other labels, other splits, or a few more videos cost only what is new. Stopped at any point, the next call goes on; while another process
+    /// is decoding into the same pool, it waits.
     /// </summary>
     /// <param name="catalogue">The videos.</param>
     /// <param name="settings">How to decode.</param>
@@ -77,8 +78,7 @@ public static class ClipDecoder
     /// <param name="cancellationToken">Stops; what is finished stays.</param>
     /// <returns>The opened store; its header lists the videos that were left out.</returns>
     /// <exception cref="UserErrorException">
-    /// 65: more than <see cref="DecodeSettings.MaxBadFraction"/> of the videos are bad; 66: no ffmpeg; 78: no permission for the cache; 1: the disk is full,
-    /// or another process is decoding there.
+    /// 65: more than <see cref="DecodeSettings.MaxBadFraction"/> of the videos are bad; 66: no ffmpeg; 78: no permission for the cache; 1: the disk is full.
     /// </exception>
     public static ClipStore Prepare(
         VideoCatalogue catalogue,
@@ -95,9 +95,12 @@ public static class ClipDecoder
         var folder = Path.Combine(pool, key[..16]);
         if (!ClipStore.Exists(folder, key))
         {
-            using var writer = ClipStoreWriter.OpenOrCreate(pool, new ClipStoreHeader { ContentKey = poolKey, Settings = described });
-            Decode(writer, work, settings, progress, cancellationToken);
-            Finish(writer, work, settings, folder, new ClipStoreHeader { ContentKey = key, Settings = described });
+            using var writer = ClipStoreWriter.OpenWhenFree(pool, new ClipStoreHeader { ContentKey = poolKey, Settings = described }, cancellationToken);
+            if (!ClipStore.Exists(folder, key))
+            {
+                Decode(writer, work, settings, progress, cancellationToken);
+                Finish(writer, work, settings, folder, new ClipStoreHeader { ContentKey = key, Settings = described });
+            }
         }
 
         var store = ClipStore.Open(folder);

@@ -18,7 +18,6 @@ namespace CoCLR.Engine.Video;
 public sealed class ClipStoreWriter : IDisposable
 {
     private const string JournalName = "journal.jsonl";
-    private const string LockName = "writer.lock";
     private const int CommitsBetweenSyncs = 64;
     private readonly Lock _gate = new();
     private readonly string _folder;
@@ -84,11 +83,25 @@ public sealed class ClipStoreWriter : IDisposable
             throw new ArgumentOutOfRangeException(nameof(header), header.Channels, "A store has 2 or 3 channels.");
         }
 
+        return Open(folder, header, () => WriterLock.TryAcquire(folder) ?? throw new UserErrorException(
+            $"Another process is preparing {folder}: wait until it is done and run again.",
+            ExitCodes.Failed));
+    }
+
+    /// <summary>As <see cref="OpenOrCreate"/>, but waits while another process is writing there.</summary>
+    /// <param name="folder">Made when missing.</param>
+    /// <param name="header">Channels, content key and settings.</param>
+    /// <param name="cancellationToken">Stops waiting.</param>
+    public static ClipStoreWriter OpenWhenFree(string folder, ClipStoreHeader header, CancellationToken cancellationToken) =>
+        Open(folder, header, () => WriterLock.Wait(folder, cancellationToken));
+
+    private static ClipStoreWriter Open(string folder, ClipStoreHeader header, Func<FileStream> acquire)
+    {
         FileStream? writerLock = null;
         try
         {
             Directory.CreateDirectory(folder);
-            writerLock = AcquireLock(folder);
+            writerLock = acquire();
             if (ClipStore.Exists(folder, header.ContentKey))
             {
                 throw new InvalidOperationException($"{folder} is finished: open it with ClipStore.Open.");
@@ -234,22 +247,6 @@ public sealed class ClipStoreWriter : IDisposable
             }
 
             _lock.Dispose();
-        }
-    }
-
-    private static FileStream AcquireLock(string folder)
-    {
-        var path = Path.Combine(folder, LockName);
-        try
-        {
-            return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
-        }
-        catch (IOException error) when (File.Exists(path) && StoreFiles.Explain(error, folder) is null)
-        {
-            throw new UserErrorException(
-                $"Another process is preparing {folder}: wait until it is done and run again.",
-                ExitCodes.Failed,
-                error);
         }
     }
 

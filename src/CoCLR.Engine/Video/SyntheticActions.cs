@@ -75,12 +75,13 @@ public static class SyntheticActions
     private static void CreateFiles(SyntheticSource options, string folder, IProgress<SyntheticProgress>? progress, CancellationToken cancellationToken)
     {
         Directory.CreateDirectory(folder);
+        using var alone = WriterLock.Wait(folder, cancellationToken);
         var marker = Path.Combine(folder, MarkerName);
         using var wanted = new MemoryStream();
         System.Text.Json.JsonSerializer.Serialize(wanted, options, VideoJson.Indented);
         if (!File.Exists(marker))
         {
-            if (Directory.EnumerateFileSystemEntries(folder).Any())
+            if (Directory.EnumerateFileSystemEntries(folder).Any(entry => !Path.GetFileName(entry).StartsWith('.')))
             {
                 throw new UserErrorException(
                     $"{folder} holds other files: choose an empty folder for the synthetic videos.",

@@ -155,6 +155,19 @@ public sealed class ClipDecoderTests : IDisposable
     }
 
     [Fact]
+    public void Prepare_TwiceAtOnce_DecodesOnce()
+    {
+        for (var i = 0; i < 6; i++)
+        {
+            TestVideos.Make(Path.Combine(Data, $"v{i}.mp4"), 5);
+        }
+
+        var decoded = new System.Collections.Concurrent.ConcurrentBag<string>();
+        Parallel.For(0, 3, _ => Prepare(progress: new Collect([], progress => decoded.Add(progress.Video))).Dispose());
+        Assert.Equal(Enumerable.Range(0, 6).Select(i => $"v{i}.mp4"), decoded.Order());
+    }
+
+    [Fact]
     public void Prepare_FrameRateAndCap_AreKept()
     {
         TestVideos.Make(Path.Combine(Data, "a.mp4"), 50);

@@ -5,10 +5,10 @@ namespace CoCLR.Engine.Tests.Video;
 
 internal static class RealData
 {
-    /// <summary>A data set beside the checkout (or below COCLR_DATA_DIR); skips the test when it is not there.</summary>
+    /// <summary>A data set beside the checkout (or below COCLR_TEST_DATA_DIR); skips the test when it is not there.</summary>
     public static string Folder(string name, [CallerFilePath] string here = "")
     {
-        var root = Environment.GetEnvironmentVariable("COCLR_DATA_DIR")
+        var root = Environment.GetEnvironmentVariable("COCLR_TEST_DATA_DIR")
             ?? Path.GetFullPath(Path.Combine(Path.GetDirectoryName(here)!, "..", "..", "..", "..", "shared", "data"));
         var folder = Path.Combine(root, name);
         if (!Directory.Exists(folder))
