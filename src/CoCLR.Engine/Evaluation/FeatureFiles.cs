@@ -12,7 +12,7 @@ namespace CoCLR.Engine.Evaluation;
 /// <summary>Reads and writes features: `NAME.npy` (N x D float32) with `NAME.json` (ids, labels, class names, groups), Parquet and CSV.</summary>
 public static class FeatureFiles
 {
-    private const int RowGroupSize = 10_000;
+    private const int RowGroupSize = 1_000;
 
     /// <summary>Writes `NAME.npy` and `NAME.json` into a folder.</summary>
     /// <param name="features">The features.</param>
