@@ -43,7 +43,7 @@ public static class DashboardApp
         builder.Configuration.AddCommandLine(plain);
         builder.WebHost.UseStaticWebAssets();
         builder.Logging.AddSimpleConsole(o => o.SingleLine = true);
-        builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("System", LogLevel.Warning).AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error);
+        builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("System", LogLevel.Warning).AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error).AddFilter("Microsoft.AspNetCore.Antiforgery", LogLevel.Error);
 
         DashboardOptions options = builder.Configuration.GetSection(DashboardOptions.Section).Get<DashboardOptions>() ?? new DashboardOptions();
         string[] urls = (builder.Configuration["urls"] ?? "http://127.0.0.1:5180").Split(';', StringSplitOptions.RemoveEmptyEntries);
@@ -105,6 +105,7 @@ public static class DashboardApp
         services.AddSingleton<IngestFolders>();
         services.AddSingleton<LocalHost>();
         services.AddSingleton<QueryVideos>();
+        services.AddSingleton<Suites>();
         services.AddSingleton<RunResults>();
         services.AddSingleton<Previews>();
         services.AddMemoryCache(o => o.SizeLimit = 512 << 20);
@@ -136,6 +137,7 @@ public static class DashboardApp
         });
         services.AddHttpContextAccessor();
         services.AddCascadingAuthenticationState();
+        services.AddEndpointsApiExplorer();
         services.AddOpenApi("v1");
         services.AddRateLimiter(limiter => RateLimits.Add(limiter, options));
         services.AddAntiforgery(o =>

@@ -1,7 +1,8 @@
 // Why this exists: search by a person's own video: the file is kept for a moment under a random name, embedded by a child process with limits, and removed.
-using System.Text.Json;
 using CoCLR.Core;
+using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
+using CoCLR.Dashboard.Api;
 using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Components.Forms;
@@ -67,29 +68,37 @@ internal sealed class QueryVideos(LocalHost host, IOptions<DashboardOptions> opt
 
     public void Dispose() => _turn.Dispose();
 
+    /// <summary>Embeds the query in a child process and compares it with the run's gallery, centred as retrieval does (method.md 1e).</summary>
     private async Task<Neighbour[]> RunAsync(RunInfo run, string stage, string path)
     {
-        (int code, string output, string errors) = await host.RunAsync(["search", "--run", run.Folder, "--stage", stage, "--query", path, "--json"], Limit, CancellationToken.None);
-        if (code != 0)
-        {
-            string reason = errors.Trim().Split('\n')[^1];
-            throw new UserErrorException(reason.Length > 0 ? reason : $"The search ended with exit code {code}.", code);
-        }
+        StagePlan plan = ManifestText.Plan(run) ?? throw new UserErrorException("The run's plan cannot be read.", ExitCodes.BadData);
+        Stage asked = plan[stage];
+        string checkpoint = asked.Evaluates ?? throw new UserErrorException($"{stage} measures no checkpoint.", ExitCodes.BadData);
+        string name = plan.Spec.Evaluation.Retrieval.Gallery == Core.Manifests.Gallery.OneClip ? "train-one-clip" : "train";
+        GalleryFeatures gallery = GalleryFeatures.Read(run, $"features/{checkpoint}", name);
 
-        int start = output.IndexOf('{', StringComparison.Ordinal);
+        string work = path + ".work";
+        string videos = Path.Combine(work, "videos");
+        string collection = Path.Combine(work, "collection");
+        Directory.CreateDirectory(videos);
         try
         {
-            return start < 0 ? [] : Read(output[start..]);
-        }
-        catch (Exception e) when (e is JsonException or UserErrorException)
-        {
-            throw new UserErrorException("The search answered something that is not a table of neighbours.", ExitCodes.Failed, e);
-        }
-    }
+            File.Move(path, Path.Combine(videos, "query" + Path.GetExtension(path)));
+            string view = asked.View == Core.Manifests.View.Flow ? "flow" : "rgb";
+            (int code, _, string errors) = await host.RunAsync(
+                ["embed", videos, "--checkpoint", Path.Combine(run.Folder, "stages", checkpoint), "--output", collection, "--view", view, "--device", "cpu", "--cache", Path.Combine(work, "cache")], Limit, CancellationToken.None);
+            if (code != 0)
+            {
+                string reason = Ansi.Strip(errors.Trim().Split('\n')[^1].Trim());
+                throw new UserErrorException(reason.Length > 0 ? reason : $"The video could not be embedded (exit code {code}).", code);
+            }
 
-    private static Neighbour[] Read(string json)
-    {
-        NeighbourTable table = ResultJson.Read<NeighbourTable>(json, "the answer of the search");
-        return table.Queries is [{ } first, ..] ? first.Neighbours : [];
+            float[] query = Npy.Read(Path.Combine(collection, "features.npy")).Values;
+            return gallery.Nearest(query, plan.Spec.Evaluation.Retrieval.Neighbours);
+        }
+        finally
+        {
+            Directory.Delete(work, recursive: true);
+        }
     }
 }

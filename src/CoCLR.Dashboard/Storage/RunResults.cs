@@ -47,9 +47,36 @@ public sealed class RunResults(IMemoryCache cache, ILogger<RunResults> logger)
     /// <param name="run">The run.</param>
     public RunReport? Report(RunInfo run)
     {
+        // The report stage also knows the untrained network's numbers; before it is done, the table is made of what is there.
+        if (run.Stage("report") is { Phase: CoCLR.Core.Planning.StagePhase.Succeeded } && Whole(run) is { } whole)
+        {
+            return whole;
+        }
+
         IReadOnlyList<StageResult> results = All(run);
         return results.Any(r => r.Outcome is not PretrainResult) ? RunReport.From(run.Experiment.Length > 0 ? run.Experiment : run.Run, results) : null;
     }
+
+    private RunReport? Whole(RunInfo run) => cache.GetOrCreate(("report", run.Folder, run.Cursor), entry =>
+    {
+        entry.SetSize(16 << 10).SetSlidingExpiration(TimeSpan.FromMinutes(5));
+        using FileStream? stream = ArtifactFiles.Open(run.Folder, "report.json");
+        if (stream == null || stream.Length > 16 << 20)
+        {
+            return null;
+        }
+
+        try
+        {
+            using var reader = new StreamReader(stream, Encoding.UTF8);
+            return ResultJson.Read<RunReport>(reader.ReadToEnd(), "report.json");
+        }
+        catch (Exception e) when (e is UserErrorException or IOException)
+        {
+            logger.LogWarning("{Message}", e.Message);
+            return null;
+        }
+    });
 
     /// <summary>Views for which a table of neighbours exists.</summary>
     /// <param name="run">The run.</param>

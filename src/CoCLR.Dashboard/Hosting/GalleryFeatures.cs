@@ -1,0 +1,138 @@
+// Why this exists: a query is compared with the features that the run has left; they are read as plain numbers, never as a model.
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using System.Text;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using CoCLR.Core;
+using CoCLR.Core.Results;
+using CoCLR.Dashboard.Storage;
+
+namespace CoCLR.Dashboard.Hosting;
+
+/// <summary>Reads NumPy files of 32-bit floats.</summary>
+internal static partial class Npy
+{
+    /// <summary>Values and shape (rows, columns).</summary>
+    /// <exception cref="UserErrorException">The file is missing (66) or not such a file (65).</exception>
+    public static (float[] Values, int Rows, int Columns) Read(string file)
+    {
+        using FileStream stream = File.Exists(file) ? File.OpenRead(file) : throw new UserErrorException("The features were not written.", ExitCodes.MissingInput);
+        return Read(stream);
+    }
+
+    /// <summary>Values and shape (rows, columns).</summary>
+    public static (float[] Values, int Rows, int Columns) Read(Stream stream)
+    {
+        Span<byte> head = stackalloc byte[10];
+        if (stream.ReadAtLeast(head, 10, throwOnEndOfStream: false) < 10 || !head[..6].SequenceEqual((ReadOnlySpan<byte>)[0x93, (byte)'N', (byte)'U', (byte)'M', (byte)'P', (byte)'Y']) || head[6] != 1)
+        {
+            throw Wrong();
+        }
+
+        var header = new byte[BinaryPrimitives.ReadUInt16LittleEndian(head[8..])];
+        stream.ReadExactly(header);
+        string text = Encoding.ASCII.GetString(header);
+        Match shape = Shape().Match(text);
+        if (!text.Contains("'<f4'", StringComparison.Ordinal) || text.Contains("'fortran_order': True", StringComparison.Ordinal) || !shape.Success
+            || !int.TryParse(shape.Groups[1].Value, out int rows) || !int.TryParse(shape.Groups[2].Value, out int columns) || (long)rows * columns * 4 != stream.Length - stream.Position)
+        {
+            throw Wrong();
+        }
+
+        var values = new float[rows * columns];
+        stream.ReadExactly(MemoryMarshal.AsBytes(values.AsSpan()));
+        return (values, rows, columns);
+    }
+
+    private static UserErrorException Wrong() => new("The features are damaged: run the retrieval stage again.", ExitCodes.BadData);
+
+    [GeneratedRegex(@"'shape': \((\d+), (\d+)\)", RegexOptions.NonBacktracking)]
+    private static partial Regex Shape();
+}
+
+/// <summary>Features of a run's gallery.</summary>
+internal sealed class GalleryFeatures
+{
+    private readonly float[] _values;
+    private readonly int _dimension;
+    private readonly string[] _ids;
+    private readonly int[] _labels;
+    private readonly string[] _classNames;
+
+    private GalleryFeatures(float[] values, int dimension, string[] ids, int[] labels, string[] classNames) => (_values, _dimension, _ids, _labels, _classNames) = (values, dimension, ids, labels, classNames);
+
+    /// <summary>Reads FOLDER/NAME.npy and FOLDER/NAME.json of a run.</summary>
+    public static GalleryFeatures Read(RunInfo run, string folder, string name)
+    {
+        using FileStream? numbers = ArtifactFiles.Open(run.Folder, $"{folder}/{name}.npy");
+        using FileStream? index = ArtifactFiles.Open(run.Folder, $"{folder}/{name}.json");
+        if (numbers == null || index == null)
+        {
+            throw new UserErrorException("The run's features are gone: run its retrieval stage again.", ExitCodes.MissingInput);
+        }
+
+        (float[] values, int rows, int columns) = Npy.Read(numbers);
+        try
+        {
+            Names names = JsonSerializer.Deserialize<Names>(index, JsonSerializerOptions.Web)!;
+            if (names.Ids.Length != rows)
+            {
+                throw new UserErrorException("The features do not match their index: run the retrieval stage again.", ExitCodes.BadData);
+            }
+
+            return new GalleryFeatures(values, columns, names.Ids, names.Labels ?? [], names.ClassNames ?? []);
+        }
+        catch (JsonException e)
+        {
+            throw new UserErrorException("The index of the features is damaged: run the retrieval stage again.", ExitCodes.BadData, e);
+        }
+    }
+
+    /// <summary>The nearest videos by cosine after the gallery's mean is taken off.</summary>
+    public Neighbour[] Nearest(float[] query, int count)
+    {
+        if (query.Length != _dimension)
+        {
+            throw new UserErrorException($"The checkpoint makes {query.Length} numbers a video, the gallery has {_dimension}: they do not belong together.", ExitCodes.BadData);
+        }
+
+        var mean = new double[_dimension];
+        for (int i = 0; i < _values.Length; i++)
+        {
+            mean[i % _dimension] += _values[i];
+        }
+
+        for (int j = 0; j < _dimension; j++)
+        {
+            mean[j] /= _ids.Length;
+        }
+
+        double[] q = [.. query.Select((v, j) => v - mean[j])];
+        double length = Math.Sqrt(q.Sum(v => v * v));
+        return
+        [
+            .. Enumerable.Range(0, _ids.Length).Select(i =>
+            {
+                double dot = 0, own = 0;
+                for (int j = 0; j < _dimension; j++)
+                {
+                    double v = _values[(i * _dimension) + j] - mean[j];
+                    dot += v * q[j];
+                    own += v * v;
+                }
+
+                return (Index: i, Similarity: dot / Math.Max(1e-12, length * Math.Sqrt(own)));
+            }).OrderByDescending(n => n.Similarity).Take(count).Select(n => new Neighbour
+            {
+                Id = _ids[n.Index],
+                Label = n.Index < _labels.Length && _labels[n.Index] >= 0 ? _labels[n.Index] : null,
+                Class = n.Index < _labels.Length && _labels[n.Index] >= 0 && _labels[n.Index] < _classNames.Length ? _classNames[_labels[n.Index]] : null,
+                Similarity = n.Similarity,
+                Distance = Math.Max(0, 1 - n.Similarity),
+            }),
+        ];
+    }
+
+    private sealed record Names(string[] Ids, int[]? Labels, string[]? ClassNames);
+}
