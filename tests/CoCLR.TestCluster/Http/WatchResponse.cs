@@ -141,6 +141,9 @@ public sealed class WatchResponse(TestCluster cluster)
                         {
                             await http.Response.Body.WriteAsync(line.AsMemory(0, line.Length / 2), stop);
                             await http.Response.Body.FlushAsync(stop);
+
+                            // A reset throws away what the client has not read yet: let it read the half line first.
+                            await Task.Delay(100, stop);
                             http.Abort();
                             return;
                         }

@@ -1,0 +1,107 @@
+// Why this exists: operators own fields by server-side apply; what is kept, taken, refused and removed must be exact.
+using System.Text.Json.Nodes;
+
+namespace CoCLR.Testing.Cluster.Tests;
+
+public sealed class ServerSideApplyTests : IAsyncLifetime
+{
+    private const string Deployments = "/apis/apps/v1/namespaces/default/deployments";
+    private TestCluster _cluster = null!;
+    private Api _api = null!;
+
+    public async ValueTask InitializeAsync()
+    {
+        _cluster = await TestCluster.StartAsync(new TestClusterOptions { RunPods = false, RunControllers = false }, TestContext.Current.CancellationToken);
+        _api = new Api(_cluster);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _api.Dispose();
+        await _cluster.DisposeAsync();
+    }
+
+    private static JsonObject Deployment(string image, string? replicas, string env)
+    {
+        var count = replicas is null ? "" : $"\"replicas\":{replicas},";
+        return Objects.Parse($$$$$$$"""
+        {"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},"spec":{ {{{{{{{count}}}}}}}
+         "selector":{"matchLabels":{"app":"d"}},"template":{"metadata":{"labels":{"app":"d"}},"spec":{"containers":[{"name":"c","image":"{{{{{{{image}}}}}}}","env":[{{{{{{{env}}}}}}}]}]}}}}
+        """);
+    }
+
+    private const string A = """{"name":"A","value":"1"}""";
+    private const string B = """{"name":"B","value":"2"}""";
+
+    [Fact]
+    public async Task Apply_OfAFieldAnotherManagerSet_ConflictsUnlessForced()
+    {
+        await _api.Ok(_api.Apply(Deployments + "/d", "one", Deployment("i:1", "1", A)));
+        var refused = await _api.Apply(Deployments + "/d", "two", Deployment("i:2", "1", A));
+        Assert.Equal((409, "Conflict"), (refused.Code, refused.Reason));
+        Assert.Equal("Apply failed with 1 conflict: conflict with \"one\": .spec.template.spec.containers[name=\"c\"].image", refused.Message);
+        Assert.Equal("FieldManagerConflict", refused.Body.Items("details", "causes")[0].Text("reason"));
+        var forced = await _api.Ok(_api.Apply(Deployments + "/d", "two", Deployment("i:2", "1", A), force: true));
+        Assert.Equal("i:2", forced.Items("spec", "template", "spec", "containers")[0].Text("image"));
+
+        // What was taken over is no longer the first manager's; it can be given up without a conflict now.
+        Assert.Equal(409, (await _api.Apply(Deployments + "/d", "one", Deployment("i:1", "1", A))).Code);
+    }
+
+    [Fact]
+    public async Task Apply_WithoutAFieldItHad_RemovesItWhenNobodyElseOwnsIt()
+    {
+        await _api.Ok(_api.Apply(Deployments + "/d", "one", Deployment("i:1", "3", $"{A},{B}")));
+        await _api.Ok(_api.Apply(Deployments + "/d", "two", Deployment("i:1", null, B)));
+        var after = await _api.Ok(_api.Apply(Deployments + "/d", "one", Deployment("i:1", null, "")));
+        Assert.Equal(["B"], after.Items("spec", "template", "spec", "containers")[0].Items("env").Select(e => e.Text("name")));
+        Assert.Equal(1, after.Number("spec", "replicas"));
+    }
+
+    [Fact]
+    public async Task Apply_OfTheSameAgain_WritesNothing()
+    {
+        var first = await _api.Ok(_api.Apply(Deployments + "/d", "one", Deployment("i:1", "1", A)));
+        var second = await _api.Ok(_api.Apply(Deployments + "/d", "one", Deployment("i:1", "1", A)));
+        Assert.Equal(first.Text("metadata", "resourceVersion"), second.Text("metadata", "resourceVersion"));
+        Assert.Equal(1, second.Number("metadata", "generation"));
+    }
+
+    [Fact]
+    public async Task Apply_LeavesFieldsOfOthersAlone()
+    {
+        // What a queue sets on a Job (suspend, node selector) stays when the operator applies again without these fields.
+        const string Path = "/apis/batch/v1/namespaces/default/jobs/j";
+        var job = Objects.Job("j", "true");
+        await _api.Ok(_api.Apply(Path, "operator", job));
+        await _api.Ok(_api.Merge(Path, """{"spec":{"suspend":true}}"""));
+        var after = await _api.Ok(_api.Apply(Path, "operator", job));
+        Assert.True(after.Flag("spec", "suspend"));
+        Assert.Contains(after.Items("metadata", "managedFields"), m => m.Text("manager") == "operator" && m.Text("operation") == "Apply");
+        Assert.Contains(after.Items("metadata", "managedFields"), m => m.Text("manager") == "tests" && m.At("fieldsV1", "f:spec", "f:suspend") is not null);
+    }
+
+    [Fact]
+    public async Task Update_TakesOwnershipOfWhatItChanges()
+    {
+        await _api.Ok(_api.Apply(Deployments + "/d", "one", Deployment("i:1", "1", A)));
+        await _api.Ok(_api.Merge(Deployments + "/d", """{"spec":{"replicas":5}}"""));
+        var refused = await _api.Apply(Deployments + "/d", "one", Deployment("i:1", "1", A));
+        Assert.Matches("^Apply failed with 1 conflict: conflict with \"tests\" using apps/v1 at .*: .spec.replicas$", refused.Message);
+    }
+
+    [Fact]
+    public async Task Status_AppliedThroughItsSubresource_OwnsOnlyStatus()
+    {
+        await _api.Ok(_api.Apply(Deployments + "/d", "one", Deployment("i:1", "1", A)));
+        var status = Objects.Parse("""{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},"spec":{"replicas":9},"status":{"replicas":4}}""");
+        var after = await _api.Ok(_api.Apply(Deployments + "/d/status", "two", status));
+        Assert.Equal((4L, 1L), (after.Number("status", "replicas"), after.Number("spec", "replicas")));
+        var entry = Assert.Single(after.Items("metadata", "managedFields"), m => m.Text("subresource") == "status");
+        Assert.Null(entry.At("fieldsV1", "f:spec"));
+    }
+
+    [Fact]
+    public async Task Apply_WithoutAManager_IsRefused() =>
+        Assert.Contains("fieldManager: Required value", (await _api.SendAsync(HttpMethod.Patch, Deployments + "/d", Deployment("i", "1", A), "application/apply-patch+yaml")).Message, StringComparison.Ordinal);
+}
