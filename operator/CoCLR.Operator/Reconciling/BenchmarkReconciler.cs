@@ -136,8 +136,8 @@ public static class BenchmarkReconciler
         {
             ObservedGeneration = meta.Generation,
             Total = states.Length,
-            Pending = pending,
-            Active = active.Length,
+            Pending = pending - create.Length,
+            Active = active.Length + create.Length,
             Succeeded = succeeded,
             Failed = failed,
             Finished = $"{succeeded + failed}/{states.Length}",

@@ -34,7 +34,28 @@ public static class Planner
             json.Remove(field);
         }
 
+        // A field that a later version adds must not give every spec a new hash: suites name their experiments by it.
+        Strip(json, JsonSerializer.SerializeToNode(new ExperimentSpec(), CoclrJson.Compact)!.AsObject());
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(json.ToJsonString())));
+    }
+
+    private static void Strip(JsonObject value, JsonObject defaults)
+    {
+        foreach ((string name, JsonNode? field) in value.ToArray())
+        {
+            if (field is JsonObject inner && defaults[name] is JsonObject innerDefaults)
+            {
+                Strip(inner, innerDefaults);
+                if (inner.Count == 0)
+                {
+                    value.Remove(name);
+                }
+            }
+            else if (JsonNode.DeepEquals(field, defaults[name]))
+            {
+                value.Remove(name);
+            }
+        }
     }
 
     /// <summary>Name of a view in stage names.</summary>

@@ -1,0 +1,261 @@
+// Why this exists: a suite's behaviour without a cluster: what it makes, keeps, prunes and counts, and its table.
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using CoCLR.Core;
+using CoCLR.Core.Manifests;
+using CoCLR.Core.Manifests.Status;
+using CoCLR.Operator.Api;
+using CoCLR.Operator.Reconciling;
+using CoCLR.Operator.Runtime;
+using CoCLR.Operator.Tests.Harness;
+
+namespace CoCLR.Operator.Tests.Reconciling;
+
+public class BenchmarkReconcilerTests
+{
+    private const string TwoByTwo = """
+        {"template":{"dataset":{"source":{"synthetic":{}}},"training":{"epochs":5}},
+         "matrix":[{"name":"method","field":"training.method","values":["InfoNCE","CoCLR"]}],
+         "seeds":[0,1],"parallelism":2,"baseline":[{"axis":"method","value":"InfoNCE"}]}
+        """;
+
+    [Fact]
+    public void Suite_New_MakesAsManyAsItsParallelism()
+    {
+        var suite = new Suite(TwoByTwo);
+        suite.Reconcile();
+        Assert.Equal(2, suite.Children.Count);
+        Assert.Equal((4, 2, 2, "0/4"), (suite.Status.Total, suite.Status.Active, suite.Status.Pending, suite.Status.Finished));
+        suite.Finish(0, "Succeeded", 0.5);
+        suite.Reconcile();
+        Assert.Equal(3, suite.Children.Count);
+        Assert.Equal("1/4", suite.Status.Finished);
+    }
+
+    [Fact]
+    public void Suite_AllSucceed_EndsWithItsTable()
+    {
+        var suite = new Suite(TwoByTwo);
+        double[] values = [0.50, 0.54, 0.60, 0.70];
+        for (int i = 0; i < 4; i++)
+        {
+            suite.Reconcile();
+            suite.Finish(i, "Succeeded", values[i]);
+        }
+
+        suite.Reconcile();
+        Assert.Equal("True/Succeeded", suite.Condition("Ready"));
+        Assert.Equal(2, suite.Status.Results.Count);
+        BenchmarkRow infonce = suite.Status.Results[0], coclr = suite.Status.Results[1];
+        Assert.Equal(("method=InfoNCE", true, 2), (infonce.Cell, infonce.Baseline, infonce.Seeds));
+        Assert.Equal(("0.52", "52.0 \u00b1 2.8"), (infonce.LinearProbeTop1!.Mean, infonce.LinearProbeTop1.Text));
+        Assert.Null(infonce.LinearProbeTop1.Difference);
+        Assert.Equal(("0.65", "+0.13"), (coclr.LinearProbeTop1!.Mean, coclr.LinearProbeTop1.Difference));
+        Assert.Equal(Math.Sqrt(0.005), double.Parse(coclr.LinearProbeTop1.Std!, System.Globalization.CultureInfo.InvariantCulture), 5);
+        Assert.Contains("65.0", suite.Status.Best, StringComparison.Ordinal);
+        Assert.Empty(suite.Reconcile().Create);
+    }
+
+    // F-51
+    [Fact]
+    public void Suite_OneFails_ContinuesAndEndsAsFailed()
+    {
+        var suite = new Suite(TwoByTwo);
+        for (int i = 0; i < 4; i++)
+        {
+            suite.Reconcile();
+            suite.Finish(i, i == 1 ? "Failed" : "Succeeded", 0.5);
+        }
+
+        suite.Reconcile();
+        Assert.Equal("False/ExperimentsFailed", suite.Condition("Succeeded"));
+        Assert.Equal("True/ExperimentsFailed", suite.Condition("Stalled"));
+        Assert.Equal("4/4", suite.Status.Finished);
+        Assert.Equal(1, suite.Status.Results[0].Seeds);
+    }
+
+    // F-51
+    [Fact]
+    public void Suite_OneFailsAndPolicyIsStop_StopsTheOthers()
+    {
+        var suite = new Suite(TwoByTwo.Replace("\"parallelism\":2", "\"parallelism\":3,\"failurePolicy\":\"Stop\"", StringComparison.Ordinal));
+        suite.Reconcile();
+        suite.Finish(0, "Failed", 0);
+        BenchmarkDecision decision = suite.Reconcile();
+        Assert.Empty(decision.Create);
+        Assert.Equal(2, decision.Patch.Count);
+        Assert.All(decision.Patch, p => Assert.True(p.Patch["spec"]!["suspend"]!.GetValue<bool>()));
+        Assert.Null(suite.Condition("Stalled"));
+        suite.SetState(1, "Suspended");
+        suite.SetState(2, "Suspended");
+        suite.Reconcile();
+        Assert.Equal("True/ExperimentsFailed", suite.Condition("Stalled"));
+        Assert.Equal(3, suite.Children.Count);
+    }
+
+    [Fact]
+    public void Suite_EditedInGit_KeepsWhatDidNotChangeAndPrunesWhatLeft()
+    {
+        var suite = new Suite(TwoByTwo.Replace("\"parallelism\":2", "\"parallelism\":9", StringComparison.Ordinal));
+        suite.Reconcile();
+        string[] before = [.. suite.Children.Keys];
+        suite.SetSpec(TwoByTwo.Replace("\"parallelism\":2", "\"parallelism\":9", StringComparison.Ordinal).Replace("\"CoCLR\"", "\"UberNCE\"", StringComparison.Ordinal));
+        BenchmarkDecision decision = suite.Reconcile();
+        Assert.Equal(2, decision.Create.Count);
+        Assert.Equal(2, decision.Delete.Count);
+        Assert.Equal(2, suite.Children.Keys.Intersect(before).Count());
+        suite.SetSpec(TwoByTwo.Replace("\"parallelism\":2", "\"parallelism\":9,\"prune\":\"keep\"", StringComparison.Ordinal));
+        decision = suite.Reconcile();
+        Assert.Equal(2, decision.Create.Count);
+        Assert.Empty(decision.Delete);
+        Assert.Equal(6, suite.Children.Count);
+    }
+
+    [Fact]
+    public void Suite_MutableFieldsEdited_AreHandedOn()
+    {
+        var suite = new Suite(TwoByTwo);
+        suite.Reconcile();
+        suite.SetSpec(TwoByTwo.Replace("\"training\":{\"epochs\":5}", "\"training\":{\"epochs\":5},\"activeDeadlineSeconds\":60", StringComparison.Ordinal));
+        BenchmarkDecision decision = suite.Reconcile();
+        Assert.Equal(2, decision.Patch.Count);
+        Assert.All(decision.Patch, p => Assert.Equal(60, p.Patch["spec"]!["activeDeadlineSeconds"]!.GetValue<int>()));
+        Assert.Empty(decision.Create);
+        Assert.Empty(suite.Reconcile().Patch);
+    }
+
+    [Fact]
+    public void Suite_Suspended_SuspendsItsExperimentsAndResumes()
+    {
+        var suite = new Suite(TwoByTwo);
+        suite.Reconcile();
+        suite.SetSpec(TwoByTwo.Replace("\"parallelism\":2", "\"parallelism\":2,\"suspend\":true", StringComparison.Ordinal));
+        Assert.Equal(2, suite.Reconcile().Patch.Count);
+        Assert.Equal("False/Suspending", suite.Condition("Ready"));
+        suite.SetState(0, "Suspended");
+        suite.SetState(1, "Suspended");
+        suite.Reconcile();
+        Assert.Equal("True/Suspended", suite.Condition("Ready"));
+        suite.SetSpec(TwoByTwo);
+        Assert.All(suite.Reconcile().Patch, p => Assert.False(p.Patch["spec"]!["suspend"]!.GetValue<bool>()));
+    }
+
+    [Fact]
+    public void Suite_WithAnInvalidCell_SaysWhichAndWhy()
+    {
+        var suite = new Suite("""{"template":{"dataset":{"source":{"synthetic":{}}},"views":["RGB"],"training":{"method":"InfoNCE"}},"matrix":[{"name":"m","field":"training.method","values":["InfoNCE","CoCLR"]}]}""");
+        Assert.Empty(suite.Reconcile().Create);
+        Assert.Equal("False/InvalidSpec", suite.Condition("Accepted"));
+        Assert.Contains("m=CoCLR", suite.Status.Condition("Ready")!.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Name_BelongsToSomebodyElse_Stalls()
+    {
+        var suite = new Suite(TwoByTwo);
+        suite.Reconcile();
+        string name = suite.Children.Keys.First();
+        suite.Disown(name);
+        Assert.Empty(suite.Reconcile().Create);
+        Assert.Equal("True/NameConflict", suite.Condition("Stalled"));
+    }
+
+    [Fact]
+    public void Experiments_OfASuite_HaveNoTtlOfTheirOwn()
+    {
+        var suite = new Suite(TwoByTwo.Replace("\"training\":{\"epochs\":5}", "\"training\":{\"epochs\":5},\"ttlSecondsAfterFinished\":{\"succeeded\":1}", StringComparison.Ordinal));
+        suite.Reconcile();
+        Assert.All(suite.Children.Values, c => Assert.Null(c["spec"]!["ttlSecondsAfterFinished"]));
+    }
+
+    [Fact]
+    public void Hash_OfASpec_DoesNotChangeWhenADefaultIsWrittenOut()
+    {
+        ExperimentSpec Read(string json) => JsonSerializer.Deserialize<ExperimentSpec>(json, CoclrJson.Compact)!;
+        Assert.Equal(
+            CoCLR.Core.Planning.Planner.SpecHash(Read("""{"dataset":{"source":{"synthetic":{}}}}""")),
+            CoCLR.Core.Planning.Planner.SpecHash(Read("""{"dataset":{"source":{"synthetic":{"classes":8}}},"clip":{"frames":32}}""")));
+    }
+
+    private sealed class Suite
+    {
+        private readonly JsonObject _resource;
+        private readonly DateTimeOffset _now = Scene.Start;
+
+        public Suite(string spec) => _resource = new JsonObject
+        {
+            ["metadata"] = new JsonObject { ["name"] = "suite", ["namespace"] = "ns", ["uid"] = "suite-uid", ["generation"] = 1 },
+            ["spec"] = JsonNode.Parse(spec),
+            ["status"] = new JsonObject { ["observedGeneration"] = -1 },
+        };
+
+        public SortedDictionary<string, JsonObject> Children { get; } = [];
+
+        public List<string> Order { get; } = [];
+
+        public BenchmarkStatus Status => Resource.ParseStatus();
+
+        private CustomResource<BenchmarkSpec, BenchmarkStatus> Resource => CustomResource.Read<BenchmarkSpec, BenchmarkStatus>(Scene.Element(_resource));
+
+        public string? Condition(string type) => Status.Condition(type) is { } c ? $"{c.Status}/{c.Reason}" : null;
+
+        public void SetSpec(string spec)
+        {
+            _resource["spec"] = JsonNode.Parse(spec);
+            _resource["metadata"]!["generation"] = _resource["metadata"]!["generation"]!.GetValue<int>() + 1;
+        }
+
+        public void SetState(int index, string state) => (Children[Order[index]]["status"] ??= new JsonObject())["state"] = state;
+
+        public void Disown(string name) => Children[name]["metadata"]!["ownerReferences"] = null;
+
+        public void Finish(int index, string state, double probe)
+        {
+            SetState(index, state);
+            Children[Order[index]]["status"]!["results"] = new JsonArray(new JsonObject { ["view"] = "rgb", ["linearProbeTop1"] = probe.ToString(System.Globalization.CultureInfo.InvariantCulture) });
+        }
+
+        public BenchmarkDecision Reconcile()
+        {
+            CustomResource<ExperimentSpec, ExperimentStatus>[] all = [.. Children.Values.Select(c => CustomResource.Read<ExperimentSpec, ExperimentStatus>(Scene.Element(c)))];
+            BenchmarkDecision decision = BenchmarkReconciler.Reconcile(new BenchmarkObservation
+            {
+                Benchmark = Resource,
+                Expansion = Expansion.Of(Resource),
+                Children = [.. all.Where(c => c.Meta.Controller?.Uid == "suite-uid")],
+                Experiment = name => all.FirstOrDefault(c => c.Meta.Key.Name == name),
+                Now = _now,
+            });
+            foreach (JsonObject child in decision.Create)
+            {
+                string name = child["metadata"]!["name"]!.ToString();
+                Assert.InRange(name.Length, 1, 52);
+                JsonObject made = (JsonObject)child.DeepClone();
+                made["metadata"]!["uid"] = "uid-" + name;
+                Children.Add(name, made);
+                Order.Add(name);
+            }
+
+            foreach ((ObjectMeta child, JsonObject patch) in decision.Patch)
+            {
+                foreach ((string key, JsonNode? value) in patch["spec"]!.AsObject())
+                {
+                    Children[child.Key.Name]["spec"]![key] = value?.DeepClone();
+                }
+            }
+
+            foreach (ObjectMeta child in decision.Delete)
+            {
+                Children.Remove(child.Key.Name);
+            }
+
+            if (decision.Status != null)
+            {
+                StatusRules.Check(decision.Status.Conditions, decision.Status.ObservedGeneration, Resource.Meta.Generation);
+                _resource["status"] = JsonSerializer.SerializeToNode(decision.Status, CoclrJson.Compact);
+            }
+
+            return decision;
+        }
+    }
+}
