@@ -66,7 +66,7 @@ public static class StageObserver
             Pod = newest?.Meta.Key.Name ?? known.Pod,
             Attempts = newest == null ? known.Attempts : newest.Meta.Key.Name == known.Pod ? Math.Max(attempts, pods.Length) : Math.Max(attempts + 1, pods.Length),
             Failures = job.Failed > (known.Failures ?? 0) ? (int)job.Failed : known.Failures,
-            Epoch = report?.Epoch ?? known.Epoch,
+            Epoch = report?.CheckpointEpoch ?? report?.Epoch ?? known.Epoch,
             StartTime = known.StartTime ?? Earliest(pods),
             Reason = null,
             Message = null,

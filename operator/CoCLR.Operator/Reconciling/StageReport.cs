@@ -25,6 +25,9 @@ public sealed record StageReport
     /// <summary>Epochs completed.</summary>
     public int? Epoch { get; init; }
 
+    /// <summary>Epochs in the newest checkpoint.</summary>
+    public int? CheckpointEpoch { get; init; }
+
     /// <summary>Epochs in all.</summary>
     public int? Epochs { get; init; }
 
@@ -74,6 +77,7 @@ public sealed record StageReport
                 Outcome = Clean(root.Text("outcome"), 32),
                 Message = Clean(root.Text("message"), 1024),
                 Epoch = Integer(root, "epoch", 1_000_000),
+                CheckpointEpoch = Integer(root, "checkpointEpoch", 1_000_000),
                 Epochs = Integer(root, "epochs", 1_000_000),
                 Step = Integer(root, "step", int.MaxValue),
                 Percent = Integer(root, "percent", 100),

@@ -163,7 +163,14 @@ internal sealed class Arena : IAsyncDisposable
             options["gracePeriodSeconds"] = graceSeconds;
         }
 
-        using JsonDocument answer = await Client.SendAsync(HttpMethod.Delete, kind.Path(new ObjectKey(Namespace, name)), Encoding.UTF8.GetBytes(options.ToJsonString()), null, TestContext.Current.CancellationToken);
+        try
+        {
+            using JsonDocument answer = await Client.SendAsync(HttpMethod.Delete, kind.Path(new ObjectKey(Namespace, name)), Encoding.UTF8.GetBytes(options.ToJsonString()), null, TestContext.Current.CancellationToken);
+        }
+        catch (ApiException error) when (error.Code == HttpStatusCode.NotFound)
+        {
+            // The garbage collector was quicker.
+        }
     }
 
     public async Task<JsonObject?> GetAsync(ResourceKind kind, string name)

@@ -11,6 +11,9 @@ namespace CoCLR.Testing.Cluster;
 /// <param name="Uid">Uid, when known.</param>
 public sealed record UserInfo(string Name, IReadOnlyList<string> Groups, string Uid = "")
 {
+    /// <summary>What else a token says, such as the pod it is bound to.</summary>
+    public IReadOnlyDictionary<string, string> Extra { get; init; } = new Dictionary<string, string>();
+
     /// <summary>The built-in controllers.</summary>
     public static readonly UserInfo System = new("system:kube-controller-manager", ["system:masters", "system:authenticated"]);
 

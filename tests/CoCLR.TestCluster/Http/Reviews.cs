@@ -56,6 +56,11 @@ public sealed class Reviews(TestCluster cluster)
             o["uid"] = user.Uid;
         }
 
+        if (user.Extra.Count > 0)
+        {
+            o["extra"] = new JsonObject(user.Extra.Select(e => KeyValuePair.Create(e.Key, (JsonNode?)new JsonArray(e.Value))));
+        }
+
         return o;
     }
 

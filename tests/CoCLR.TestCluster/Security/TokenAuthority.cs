@@ -117,7 +117,12 @@ public sealed class TokenAuthority : IDisposable
             }
 
             return new UserInfo($"system:serviceaccount:{ns}:{account}",
-                ["system:serviceaccounts", $"system:serviceaccounts:{ns}", "system:authenticated"], claim.Text("serviceaccount", "uid") ?? "");
+                ["system:serviceaccounts", $"system:serviceaccounts:{ns}", "system:authenticated"], claim.Text("serviceaccount", "uid") ?? "")
+            {
+                Extra = claim.Text("pod", "name") is { } bound
+                    ? new Dictionary<string, string> { ["authentication.kubernetes.io/pod-name"] = bound, ["authentication.kubernetes.io/pod-uid"] = claim.Text("pod", "uid") ?? "" }
+                    : new Dictionary<string, string>(),
+            };
         }
         catch (Exception e) when (e is FormatException or JsonException or CryptographicException)
         {
