@@ -1,0 +1,93 @@
+// Why this exists: every mistake a person can make gives one clear sentence and the documented exit code, and never a stack trace.
+using CoCLR.Core;
+
+namespace CoCLR.Cli.Tests;
+
+public sealed class BadInputTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("coclr-bad-").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Theory]
+    [InlineData("nonsense", ExitCodes.Usage, "nonsense")]
+    [InlineData("run", ExitCodes.Usage, "--file")]
+    [InlineData("run -f nowhere.yaml", ExitCodes.MissingInput, "nowhere.yaml")]
+    [InlineData("plan -f nowhere.yaml -o svg", ExitCodes.Usage, "svg")]
+    [InlineData("stage --plan nowhere.json --stage decode", ExitCodes.MissingInput, "nowhere.json")]
+    [InlineData("data scan nowhere", ExitCodes.MissingInput, "nowhere")]
+    [InlineData("data synth out --classes 99", ExitCodes.Usage, "--classes: 99 is out of range")]
+    [InlineData("export nowhere out.pth", ExitCodes.MissingInput, "nowhere")]
+    [InlineData("import nowhere.pth out", ExitCodes.MissingInput, "nowhere.pth")]
+    [InlineData("search nowhere nowhere.mp4", ExitCodes.MissingInput, "nowhere.mp4")]
+    [InlineData("completion tcsh", ExitCodes.Usage, "tcsh")]
+    public async Task Arguments_GiveOneSentenceAndTheCode(string arguments, int exitCode, string words)
+    {
+        Finished finished = (await Coclr.RunAsync([.. arguments.Split(' ')])).Expect(exitCode);
+        Assert.Contains(words, finished.Errors, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("training: {epochz: 1}", ExitCodes.BadConfiguration, "did you mean 'epochs'?")]
+    [InlineData("training: {batchSize: 64, queueSize: 32}", ExitCodes.BadConfiguration, "must not be larger than training.queueSize")]
+    [InlineData("views: [RGB]", ExitCodes.BadConfiguration, "CoCLR needs both views")]
+    [InlineData("device: cuda:7", ExitCodes.BadConfiguration, "cuda:7")]
+    public async Task Manifest_IsRefusedBeforeAnythingIsWritten(string line, int exitCode, string words)
+    {
+        string file = Write($"  {line}");
+        Finished finished = (await Coclr.RunAsync("run", "-f", file, "-w", Path.Combine(_folder, "runs"))).Expect(exitCode);
+        Assert.Contains(words, finished.Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task DryRun_PrintsTheStages_AndWritesNothing()
+    {
+        string file = Write("");
+        Finished finished = (await Coclr.RunAsync("run", "-f", file, "-w", Path.Combine(_folder, "runs"), "--dry-run")).Expect(0);
+        Assert.Contains("cycle-2-flow", finished.Output, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(Path.Combine(_folder, "runs")));
+    }
+
+    [Fact]
+    public async Task MissingDataFolder_IsNamed_AndNotTriedAgain()
+    {
+        string file = Path.Combine(_folder, "m.yaml");
+        await File.WriteAllTextAsync(file, Header + "  dataset: {source: {path: /no/such/folder}}\n", TestContext.Current.CancellationToken);
+        Finished finished = (await Coclr.RunAsync("run", "-f", file, "-w", Path.Combine(_folder, "runs"))).Expect(ExitCodes.MissingInput);
+        Assert.Contains("/no/such/folder", finished.Errors, StringComparison.Ordinal);
+        Assert.DoesNotContain("trying again", finished.Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task RunFolderOfAnotherManifest_IsRefused()
+    {
+        string file = Write("");
+        string runs = Path.Combine(_folder, "runs");
+        string id = (await Coclr.RunAsync("plan", "-f", file, "-o", "json")).Expect(0).Output.Split("\"run\": \"")[1].Split('"')[0];
+        string plan = (await Coclr.RunAsync("plan", "-f", file, "-o", "json", "--set", "seed=9")).Expect(0).Output;
+        Directory.CreateDirectory(Path.Combine(runs, id));
+        await File.WriteAllTextAsync(Path.Combine(runs, id, "plan.json"), plan, TestContext.Current.CancellationToken);
+        Finished finished = (await Coclr.RunAsync("run", "-f", file, "-w", runs)).Expect(ExitCodes.BadConfiguration);
+        Assert.Contains("another manifest", finished.Errors, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--help")]
+    [InlineData("run --help")]
+    [InlineData("data synth --help")]
+    [InlineData("doctor --help")]
+    public async Task Help_HasAnExample_AndExits0(string arguments)
+    {
+        Finished finished = (await Coclr.RunAsync([.. arguments.Split(' ')])).Expect(0);
+        Assert.Contains("coclr", finished.Output, StringComparison.Ordinal);
+    }
+
+    private const string Header = "apiVersion: coclr.dev/v1alpha1\nkind: CoCLRExperiment\nmetadata: {name: bad}\nspec:\n";
+
+    private string Write(string lines)
+    {
+        string file = Path.Combine(_folder, "bad.yaml");
+        File.WriteAllText(file, Header + "  dataset: {source: {synthetic: {}}}\n" + lines + "\n");
+        return file;
+    }
+}

@@ -1,0 +1,61 @@
+// Why this exists: tests use the command as people do: as a process, by its arguments, output and exit code.
+using System.Diagnostics;
+
+namespace CoCLR.Cli.Tests;
+
+/// <summary>What a finished command left.</summary>
+/// <param name="ExitCode">Exit code.</param>
+/// <param name="Output">Standard output.</param>
+/// <param name="Errors">Standard error.</param>
+internal sealed record Finished(int ExitCode, string Output, string Errors)
+{
+    /// <summary>Asserts the exit code, and that a person sees no stack trace.</summary>
+    public Finished Expect(int exitCode)
+    {
+        Assert.True(ExitCode == exitCode, $"exit code {ExitCode}, not {exitCode}:\n{Errors}\n{Output}");
+        Assert.DoesNotContain("   at ", Errors, StringComparison.Ordinal);
+        return this;
+    }
+}
+
+/// <summary>Starts the command beside the tests.</summary>
+internal static class Coclr
+{
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(5);
+
+    public static string Path => System.IO.Path.Combine(AppContext.BaseDirectory, "coclr");
+
+    public static Process Start(params string[] arguments)
+    {
+        var start = new ProcessStartInfo(Path, arguments) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
+        start.Environment["OMP_NUM_THREADS"] = "1";
+        start.Environment.Remove("COCLR_DASHBOARD_URL");
+        Process process = Process.Start(start)!;
+        process.StandardInput.Close();
+        return process;
+    }
+
+    public static async Task<Finished> RunAsync(params string[] arguments)
+    {
+        using Process process = Start(arguments);
+        return await EndAsync(process);
+    }
+
+    public static async Task<Finished> EndAsync(Process process)
+    {
+        Task<string> output = process.StandardOutput.ReadToEndAsync();
+        Task<string> errors = process.StandardError.ReadToEndAsync();
+        using var limit = new CancellationTokenSource(Limit);
+        try
+        {
+            await process.WaitForExitAsync(limit.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            process.Kill(entireProcessTree: true);
+            throw new TimeoutException($"the command did not end within {Limit}");
+        }
+
+        return new Finished(process.ExitCode, await output, await errors);
+    }
+}

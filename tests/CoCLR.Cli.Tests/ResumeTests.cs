@@ -1,0 +1,139 @@
+// Why this exists: a run that is killed, stopped or damaged goes on exactly where it stood; nothing is lost and nothing is different.
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using System.Text.Json;
+using CoCLR.Core;
+using CoCLR.Core.Events;
+using CoCLR.Core.Results;
+
+namespace CoCLR.Cli.Tests;
+
+public sealed partial class ResumeTests(TinyExperiment tiny) : IClassFixture<TinyExperiment>
+{
+    private const int Kills = 20;
+
+    [Theory]
+    [InlineData("pretrain-rgb")]
+    [InlineData("cycle-1-rgb")]
+    public async Task KilledAtRandomMoments_EndsBitForBitLikeTheUnbrokenRun(string stage)
+    {
+        (string unbrokenPlan, string unbroken) = tiny.NewRun($"unbroken-{stage}");
+        (string brokenPlan, string broken) = tiny.NewRun($"broken-{stage}");
+        if (stage != "pretrain-rgb")
+        {
+            foreach (string before in new[] { "pretrain-rgb", "pretrain-flow" })
+            {
+                (await tiny.RunStageAsync(unbrokenPlan, before)).Expect(0);
+                TinyExperiment.TakeOver(unbroken, broken, before);
+            }
+        }
+
+        (await tiny.RunStageAsync(unbrokenPlan, stage)).Expect(0);
+
+        // Kill after a random time: while the process starts, loads, fills the queue, trains, or writes a checkpoint. The range begins at the time
+        // that a start takes here and grows, so that kills fall everywhere on slow machines too.
+        var random = new Random(20);
+        int kills = 0;
+        int reach = 400;
+        for (; kills < Kills && !Succeeded(broken, stage); kills++)
+        {
+            using Process process = Coclr.Start("stage", "--plan", brokenPlan, "--stage", stage, "--cache", tiny.Cache);
+            await Task.Delay(random.Next(100, reach), TestContext.Current.CancellationToken);
+            process.Kill();
+            await process.WaitForExitAsync(TestContext.Current.CancellationToken);
+            reach = Math.Min(reach + 150, 4000);
+        }
+
+        (await tiny.RunStageAsync(brokenPlan, stage)).Expect(0);
+        Assert.True(kills > 0);
+        Assert.Equal(DataHash(unbroken, stage), DataHash(broken, stage));
+        Assert.Equal(Metrics(unbroken, stage), Metrics(broken, stage));
+        Assert.Equal(LossOf(unbroken, stage), LossOf(broken, stage));
+    }
+
+    [Fact]
+    public async Task Sigterm_WritesACheckpoint_AndExits143_AndTheRunGoesOn()
+    {
+        (string plan, string run) = tiny.NewRun("terminated", spec => spec with { Training = spec.Training with { Epochs = 400, CheckpointEverySteps = null } });
+        using Process process = Coclr.Start("stage", "--plan", plan, "--stage", "pretrain-rgb", "--cache", tiny.Cache);
+        await UntilAsync(() => File.Exists(Events(run, "pretrain-rgb")) && File.ReadAllText(Events(run, "pretrain-rgb")).Contains("\"phase\":\"train\"", StringComparison.Ordinal));
+        _ = Signal(process.Id, 15);
+        Finished finished = await Coclr.EndAsync(process);
+        finished.Expect(ExitCodes.Terminated);
+        long step = Checkpoint(run, "pretrain-rgb").GetProperty("step").GetInt64();
+        Assert.True(step > 0);
+        FinishedEvent last = ReadEvents(run, "pretrain-rgb").OfType<FinishedEvent>().Last();
+        Assert.Equal((StageOutcome.Terminated, ExitCodes.Terminated), (last.Outcome, last.ExitCode));
+
+        using Process again = Coclr.Start("stage", "--plan", plan, "--stage", "pretrain-rgb", "--cache", tiny.Cache);
+        await UntilAsync(() => ReadEvents(run, "pretrain-rgb").OfType<StartedEvent>().Any(e => e.Attempt == 2));
+        Assert.Equal(step, ReadEvents(run, "pretrain-rgb").OfType<StartedEvent>().Last().ResumedAtStep);
+        _ = Signal(again.Id, 15);
+        await Coclr.EndAsync(again);
+    }
+
+    [Fact]
+    public async Task DamagedCheckpoint_IsNoticed_AndTheOneBeforeIsUsed()
+    {
+        (string plan, string run) = tiny.NewRun("damaged");
+        (string wholePlan, string whole) = tiny.NewRun("damaged-not");
+        (await tiny.RunStageAsync(wholePlan, "pretrain-rgb")).Expect(0);
+        (await tiny.RunStageAsync(plan, "pretrain-rgb")).Expect(0);
+        string stage = Path.Combine(run, "stages", "pretrain-rgb");
+        File.Delete(Path.Combine(stage, "result.json"));
+        string newest = Directory.EnumerateFiles(stage, "checkpoint-0*.safetensors").Order(StringComparer.Ordinal).Last();
+        byte[] bytes = await File.ReadAllBytesAsync(newest, TestContext.Current.CancellationToken);
+        bytes[bytes.Length / 2] ^= 0x40;
+        await File.WriteAllBytesAsync(newest, bytes, TestContext.Current.CancellationToken);
+
+        (await tiny.RunStageAsync(plan, "pretrain-rgb")).Expect(0);
+        Assert.Contains(ReadEvents(run, "pretrain-rgb").OfType<LogEvent>(), e => e.Level == "warning" && e.Message.Contains("damaged", StringComparison.Ordinal));
+        Assert.Equal(DataHash(whole, "pretrain-rgb"), DataHash(run, "pretrain-rgb"));
+    }
+
+    [Fact]
+    public async Task SecondProcessInOneStage_IsRefused()
+    {
+        (string plan, string run) = tiny.NewRun("twice", spec => spec with { Training = spec.Training with { Epochs = 400 } });
+        using Process first = Coclr.Start("stage", "--plan", plan, "--stage", "pretrain-rgb", "--cache", tiny.Cache);
+        await UntilAsync(() => File.Exists(Events(run, "pretrain-rgb")));
+        Finished second = (await tiny.RunStageAsync(plan, "pretrain-rgb")).Expect(ExitCodes.Failed);
+        Assert.Contains("Another process is working", second.Errors, StringComparison.Ordinal);
+        _ = Signal(first.Id, 15);
+        await Coclr.EndAsync(first);
+    }
+
+    private static bool Succeeded(string run, string stage) => File.Exists(Path.Combine(run, "stages", stage, "result.json"));
+
+    private static string Events(string run, string stage) => Path.Combine(run, "stages", stage, "events.jsonl");
+
+    private static JsonElement Checkpoint(string run, string stage) => JsonDocument.Parse(File.ReadAllText(Path.Combine(run, "stages", stage, "checkpoint.json"))).RootElement;
+
+    private static string? DataHash(string run, string stage) => Checkpoint(run, stage).GetProperty("dataHash").GetString();
+
+    private static double LossOf(string run, string stage) =>
+        ((PretrainResult)ResultJson.Read<StageResult>(File.ReadAllText(Path.Combine(run, "stages", stage, "result.json")), stage).Outcome).Loss;
+
+    /// <summary>The measured numbers by step, the last attempt's counting; speed and system use are of the machine, not of the run.</summary>
+    private static string Metrics(string run, string stage) => string.Join('\n', ReadEvents(run, stage).OfType<MetricEvent>()
+        .GroupBy(e => e.Step).OrderBy(g => g.Key)
+        .Select(g => $"{g.Key}: " + string.Join(", ", g.Last().Values.Where(v => !v.Key.StartsWith("speed/", StringComparison.Ordinal) && !v.Key.StartsWith("system/", StringComparison.Ordinal)).OrderBy(v => v.Key, StringComparer.Ordinal).Select(v => $"{v.Key}={v.Value:R}"))));
+
+    private static List<RunEvent> ReadEvents(string run, string stage)
+    {
+        using var stream = new FileStream(Events(run, stage), FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+        using var reader = new StreamReader(stream);
+        return [.. reader.ReadToEnd().Split('\n').SkipLast(1).Select(line => JsonSerializer.Deserialize<RunEvent>(line, CoclrJson.Compact)!)];
+    }
+
+    private static async Task UntilAsync(Func<bool> condition)
+    {
+        for (long begun = Stopwatch.GetTimestamp(); !condition(); await Task.Delay(50, TestContext.Current.CancellationToken))
+        {
+            Assert.True(Stopwatch.GetElapsedTime(begun) < TimeSpan.FromMinutes(2), "waited for two minutes");
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "kill")]
+    private static partial int Signal(int process, int signal);
+}
