@@ -2,10 +2,12 @@
 // Ubuntu 22.04 lack, for one symbol that is never called. Marking that version need and that symbol weak in the build's own
 // copy lets the loader go on. See docs/native-library.md. Compiled by MSBuild (build/TorchNative.targets) and by the tests.
 #nullable enable
+#pragma warning disable IDE0005 // MSBuild compiles this file without the SDK's implicit usings
 using System;
 using System.IO;
 using System.Linq;
 using System.Text;
+#pragma warning restore IDE0005
 
 namespace CoCLR.Build;
 
