@@ -6,6 +6,7 @@ using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
+using CoCLR.Engine;
 using CoCLR.Engine.Stages;
 
 namespace CoCLR.Cli.Commands;
@@ -29,6 +30,11 @@ internal static class RunCommand
             {
                 Console.WriteLine(PlanText.Describe(plan));
                 return ExitCodes.Done;
+            }
+
+            if (plan.Spec.Device.StartsWith("cuda", StringComparison.Ordinal))
+            {
+                _ = TorchRuntime.Select(plan.Spec.Device); // says at once that the GPU asked for is not there
             }
 
             return await RunAsync(plan, new Workspace(parsed.GetValue(workdir)!), Options.Address(parsed.GetValue(dashboard)), parsed.GetValue(json)).ConfigureAwait(false);

@@ -3,6 +3,7 @@ using System.Text.Json;
 using CoCLR.Core;
 using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
+using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
 using CoCLR.Engine.Evaluation;
 using CoCLR.Engine.Interop;
@@ -18,7 +19,7 @@ namespace CoCLR.Engine.Stages;
 internal static class ClassifierStages
 {
     /// <summary>The linear probe trained through the frozen backbone.</summary>
-    public static ProbeOutcome EndToEndProbe(StageContext context, VideoFeatures features)
+    public static ProbeResult EndToEndProbe(StageContext context, VideoFeatures features)
     {
         ProbeSpec spec = context.Spec.Evaluation.LinearProbe;
         ClassifierOptions options = ClassifierOptions.Probe(spec.Epochs) with
@@ -29,18 +30,16 @@ internal static class ClassifierStages
             Seed = context.Spec.Seed,
         };
         (ClassifierOutcome outcome, ClassifierProgress progress) = Train(context, features, options, spec.BatchSize, probe: true, dropout: 0);
-        return new ProbeOutcome(
-            new ProbeResult
-            {
-                Mode = "endToEnd",
-                Accuracy = outcome.Accuracy,
-                Selection = spec.Selection,
-                Epoch = outcome.Epoch,
-                Epochs = spec.Epochs,
-                LossPerEpoch = [.. progress.LossPerEpoch],
-                Predictions = Classification.Predict(outcome.Probabilities),
-            },
-            outcome.Probabilities);
+        return new ProbeResult
+        {
+            Mode = "endToEnd",
+            Accuracy = outcome.Accuracy,
+            Selection = spec.Selection,
+            Epoch = outcome.Epoch,
+            Epochs = spec.Epochs,
+            LossPerEpoch = [.. progress.LossPerEpoch],
+            Predictions = EvaluationStages.WriteClassifier(context.Folder.Stage(context.Stage.Name), context.View.Name(), outcome),
+        };
     }
 
     /// <summary>Fine-tuning of the whole network.</summary>
@@ -60,7 +59,6 @@ internal static class ClassifierStages
             Seed = context.Spec.Seed,
         };
         (ClassifierOutcome outcome, ClassifierProgress progress) = Train(context, features, options, spec.BatchSize, probe: false, Decimals.Parse(spec.Dropout));
-        FeatureFiles.WriteNpy(outcome.Probabilities, context.Folder.Artifacts(context.Stage.Name), EvaluationStages.Probabilities);
         return context.Result(
             new FineTuneResult
             {
@@ -69,7 +67,7 @@ internal static class ClassifierStages
                 Epoch = outcome.Epoch,
                 Epochs = spec.Epochs,
                 LossPerEpoch = [.. progress.LossPerEpoch],
-                Predictions = Classification.Predict(outcome.Probabilities),
+                Predictions = EvaluationStages.WriteClassifier(context.Folder.Stage(context.Stage.Name), context.View.Name(), outcome),
             },
             epochsTrained: context.EpochsBehind(context.Stage.Evaluates));
     }

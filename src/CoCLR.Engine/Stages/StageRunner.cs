@@ -96,11 +96,11 @@ public static class StageRunner
         StageKind.Decode => DataStages.Decode(context),
         StageKind.Flow => DataStages.Flow(context),
         StageKind.Pretrain or StageKind.Cotrain => ContrastiveTraining.Run(context),
-        StageKind.Probe => EvaluationStages.Probe(context),
-        StageKind.Finetune => EvaluationStages.Finetune(context),
-        StageKind.Retrieve => EvaluationStages.Retrieve(context),
-        StageKind.Fuse => EvaluationStages.Fuse(context),
-        StageKind.Report => EvaluationStages.Report(context),
+        StageKind.Probe => MeasuringStages.Probe(context),
+        StageKind.Finetune => MeasuringStages.Finetune(context),
+        StageKind.Retrieve => MeasuringStages.Retrieve(context),
+        StageKind.Fuse => MeasuringStages.Fuse(context),
+        StageKind.Report => MeasuringStages.Report(context),
         _ => throw new UserErrorException($"The stage {context.Stage.Name} is of a kind that this version does not know ({context.Stage.Kind}): use the version that made the plan.", ExitCodes.BadConfiguration),
     };
 

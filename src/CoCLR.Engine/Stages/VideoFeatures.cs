@@ -32,15 +32,15 @@ internal sealed class VideoFeatures : IDisposable
     /// <summary>Features under a checkpoint, from the run folder when they are there.</summary>
     /// <param name="checkpoint">A training stage; null for the untrained network.</param>
     /// <param name="gallery">What stands for a training video.</param>
-    public (FeatureSet Train, FeatureSet Test) Of(string? checkpoint, Gallery gallery = Gallery.AllClips)
+    public FeaturePair Of(string? checkpoint, Gallery gallery = Gallery.AllClips)
     {
-        if (Stored(_context, checkpoint, gallery) is { } stored)
+        if (Stored(_context, _context.View, checkpoint, gallery) is { } stored)
         {
             return stored;
         }
 
         using Backbone backbone = LoadBackbone(_context, checkpoint);
-        string folder = Folder(_context, checkpoint);
+        string folder = Folder(_context, _context.View, checkpoint);
         FeatureSet Extract(VideoSplit split, string name, bool oneClip)
         {
             if (Exists(folder, name))
@@ -58,15 +58,15 @@ internal sealed class VideoFeatures : IDisposable
             return features;
         }
 
-        return (Extract(VideoSplit.Train, TrainName(gallery), gallery == Gallery.OneClip), Extract(VideoSplit.Test, Test, oneClip: false));
+        return new FeaturePair(Extract(VideoSplit.Train, TrainName(gallery), gallery == Gallery.OneClip), Extract(VideoSplit.Test, Test, oneClip: false));
     }
 
     /// <summary>Features that an earlier stage has left; null when it has not.</summary>
-    public static (FeatureSet Train, FeatureSet Test)? Stored(StageContext context, string? checkpoint, Gallery gallery)
+    public static FeaturePair? Stored(StageContext context, View view, string? checkpoint, Gallery gallery)
     {
-        string folder = Folder(context, checkpoint);
+        string folder = Folder(context, view, checkpoint);
         return Exists(folder, TrainName(gallery)) && Exists(folder, Test)
-            ? (FeatureFiles.ReadNpy(folder, TrainName(gallery)), FeatureFiles.ReadNpy(folder, Test))
+            ? new FeaturePair(FeatureFiles.ReadNpy(folder, TrainName(gallery)), FeatureFiles.ReadNpy(folder, Test))
             : null;
     }
 
@@ -107,6 +107,6 @@ internal sealed class VideoFeatures : IDisposable
 
     private static string TrainName(Gallery gallery) => gallery == Gallery.OneClip ? Train + "-one-clip" : Train;
 
-    private static string Folder(StageContext context, string? checkpoint) =>
-        Path.Combine(context.Folder.Root, "features", checkpoint ?? $"random-{context.View.Name()}");
+    private static string Folder(StageContext context, View view, string? checkpoint) =>
+        Path.Combine(context.Folder.Root, "features", checkpoint ?? $"random-{view.Name()}");
 }

@@ -61,11 +61,12 @@ internal sealed class TrainingData : IDisposable
         {
             stores.AddRange(views.Select(v => DataStages.OpenStore(context, v == View.Rgb ? "decode" : "flow")));
 
-            // Half a clip of padding is allowed, as in the reference (method.md 1d).
-            IReadOnlyList<ClipItem> items = ClipItem.FromStores(stores, VideoSplit.Train, minimumFrames: Math.Max(2, (spec.Clip.Frames / 2) + 1));
+            // Half a clip of padding is allowed, as in the reference: for 32 frames, videos of 17 or fewer are left out (method.md 1d).
+            int minimumFrames = (spec.Clip.Frames / 2) + 2;
+            IReadOnlyList<ClipItem> items = ClipItem.FromStores(stores, VideoSplit.Train, minimumFrames);
             if (items.Count == 0)
             {
-                items = ClipItem.FromStores(stores, VideoSplit.None, minimumFrames: Math.Max(2, (spec.Clip.Frames / 2) + 1));
+                items = ClipItem.FromStores(stores, VideoSplit.None, minimumFrames);
             }
 
             if (spec.Training.Method == Method.UberNCE && items.Any(i => i.Label < 0))

@@ -1,0 +1,117 @@
+// Why this exists: the stages that measure a representation, and the report that puts them into one table: extraction here, measuring in Evaluation.
+using CoCLR.Core.Manifests;
+using CoCLR.Core.Planning;
+using CoCLR.Core.Results;
+using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Video;
+
+namespace CoCLR.Engine.Stages;
+
+/// <summary>Probe, fine-tuning, retrieval, fusion, report.</summary>
+internal static class MeasuringStages
+{
+    /// <summary>Linear probe and kNN probe of a frozen representation (method.md 1e).</summary>
+    public static StageResult Probe(StageContext context)
+    {
+        ProbeSpec spec = context.Spec.Evaluation.LinearProbe;
+        context.Events.Started(context.DeviceName, context.Stage.Epochs);
+        using var features = new VideoFeatures(context);
+        FeaturePair trained = features.Of(context.Stage.Evaluates);
+        string folder = context.Folder.Stage(context.Stage.Name);
+        if (trained.Train.Labelled().Count == 0 || trained.Test.Labelled().Count == 0)
+        {
+            EvaluationStages.WriteMaps(folder, context.View.Name(), trained, [], context.Spec.Seed, context.Stop);
+            TellArtifacts(context);
+            return context.Result(new SkippedResult("the training or the test videos have no labels, so there is nothing to classify"));
+        }
+
+        ProbeResult result = spec.Mode == ProbeMode.EndToEnd
+            ? ClassifierStages.EndToEndProbe(context, features)
+            : EvaluationStages.Probe(folder, context.View.Name(), trained, Untrained(context, features), spec, context.Spec.Seed, ImmediateProgress.To<(int Epoch, double Loss)>(p => context.Events.Progress("probe", p.Epoch, spec.Epochs, "epochs")), context.Stop);
+        TellArtifacts(context);
+        return context.Result(result, epochsTrained: context.EpochsBehind(context.Stage.Evaluates));
+    }
+
+    /// <summary>Fine-tuning of the whole network (method.md 1e).</summary>
+    public static StageResult Finetune(StageContext context)
+    {
+        using var features = new VideoFeatures(context);
+        StageResult result = ClassifierStages.Finetune(context, features);
+        TellArtifacts(context);
+        return result;
+    }
+
+    /// <summary>Nearest-neighbour retrieval: test videos ask, training videos answer (method.md 1e).</summary>
+    public static StageResult Retrieve(StageContext context)
+    {
+        context.Events.Started(context.DeviceName);
+        using var features = new VideoFeatures(context);
+        FeaturePair trained = features.Of(context.Stage.Evaluates, context.Spec.Evaluation.Retrieval.Gallery);
+        RetrievalResult result = EvaluationStages.Retrieve(context.Folder.Stage(context.Stage.Name), context.View.Name(), trained, Untrained(context, features), context.Spec.Evaluation.Retrieval);
+        MakePreviews(context);
+        TellArtifacts(context);
+        return context.Result(result, epochsTrained: context.EpochsBehind(context.Stage.Evaluates));
+    }
+
+    /// <summary>Two-stream fusion: mean of the class probabilities, sum of the cosine similarities (method.md 1e).</summary>
+    public static StageResult Fuse(StageContext context)
+    {
+        context.Events.Started(context.DeviceName);
+        EvaluationSpec spec = context.Spec.Evaluation;
+        FeaturePair? Features(View view, bool random) =>
+            context.Plan.Stages.FirstOrDefault(s => s.Kind == StageKind.Retrieve && s.View == view) is { } stage && (!random || spec.RandomBaseline)
+                ? VideoFeatures.Stored(context, view, random ? null : stage.Evaluates, spec.Retrieval.Gallery)
+                : null;
+
+        FusionResult result = EvaluationStages.Fuse(
+            Path.Combine(context.Folder.Root, "stages"), spec, Features(View.Rgb, false), Features(View.Flow, false), Features(View.Rgb, true), Features(View.Flow, true));
+        MakePreviews(context);
+        TellArtifacts(context);
+        return context.Result(result, "two-stream", context.Plan.Stages.Max(s => context.EpochsBehind(s.Evaluates)));
+    }
+
+    /// <summary>One table of everything that was measured: report.json and report.md.</summary>
+    public static StageResult Report(StageContext context)
+    {
+        context.Events.Started(context.DeviceName);
+        StageResult[] results = [.. context.Plan.Stages.Where(s => s.Kind != StageKind.Report).Select(s => context.Folder.ReadResult(s.Name))];
+        EvaluationArtifacts.WriteReport(context.Folder.Root, RunReport.From(context.Plan.Experiment, results));
+        context.Events.Artifact(context.Folder, context.Folder.ReportFile, "application/json");
+        context.Events.Artifact(context.Folder, context.Folder.ReportMarkdownFile, "text/markdown");
+        return context.Result(new SkippedResult("the table is in report.json and report.md"));
+    }
+
+    /// <summary>The same network without training: the floor of every number.</summary>
+    private static FeaturePair? Untrained(StageContext context, VideoFeatures features) =>
+        context.Spec.Evaluation.RandomBaseline ? features.Of(null, context.Stage.Kind == StageKind.Retrieve ? context.Spec.Evaluation.Retrieval.Gallery : Gallery.AllClips) : null;
+
+    /// <summary>Small playing clips of every video that the gallery shows, made once for the run.</summary>
+    private static void MakePreviews(StageContext context)
+    {
+        string folder = context.Folder.Stage(context.Stage.Name);
+        if (!context.Spec.Evaluation.Retrieval.Previews || !File.Exists(Path.Combine(folder, EvaluationArtifacts.Neighbours)))
+        {
+            return;
+        }
+
+        NeighbourTable table = EvaluationArtifacts.Read<NeighbourTable>(folder, EvaluationArtifacts.Neighbours);
+        using ClipStore frames = DataStages.OpenStore(context, "decode");
+        using ClipStore? flow = context.Plan.Stages.Any(s => s.Kind == StageKind.Flow) ? DataStages.OpenStore(context, "flow") : null;
+        var stores = new Dictionary<string, ClipStore> { ["rgb"] = frames };
+        if (flow != null)
+        {
+            stores["flow"] = flow;
+        }
+
+        PreviewSet.Make(context.Folder.Root, folder, stores, EvaluationArtifacts.VideosOf(table), progress: ImmediateProgress.To<PassProgress>(p => context.Events.Progress("previews", p.Done, p.Total, "clips")), cancellationToken: context.Stop);
+    }
+
+    private static void TellArtifacts(StageContext context)
+    {
+        string folder = context.Folder.Artifacts(context.Stage.Name);
+        foreach (string file in Directory.Exists(folder) ? Directory.GetFiles(folder, "*.json").Order(StringComparer.Ordinal).ToArray() : [])
+        {
+            context.Events.Artifact(context.Folder, file, "application/json");
+        }
+    }
+}
