@@ -22,7 +22,7 @@ internal static class RunCommand
         Option<bool> json = Options.Json();
         var dryRun = new Option<bool>("--dry-run") { Description = "Checks the manifest and prints the stage graph; runs nothing." };
         var command = new Command("run", "Runs one manifest here; run again to resume.\n\nExample:\n  coclr run -f samples/minimal.yaml --set training.epochs=20") { file, workdir, set, dryRun, dashboard, json };
-        command.SetAction(async (parsed, _) =>
+        command.SetAction(async (parsed, cancellation) =>
         {
             Manifest<ExperimentSpec> manifest = ManifestReader.LoadExperiment(parsed.GetValue(file)!, Options.Overrides(parsed.GetValue(set)));
             StagePlan plan = Planner.Plan(manifest.Metadata.Name, Local(manifest.Spec));
