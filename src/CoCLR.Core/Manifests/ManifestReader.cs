@@ -68,6 +68,10 @@ public static partial class ManifestReader
     /// <exception cref="UserErrorException">The file is missing (66) or the manifest is wrong (78).</exception>
     public static Manifest<BenchmarkSpec> LoadBenchmark(string file) => ManifestOf(ReadBenchmark(LoadText(file)), file);
 
+    /// <summary>A manifest's text as the JSON that kubectl would send.</summary>
+    /// <param name="text">YAML or JSON that has been checked.</param>
+    public static JsonObject ToJson(string text) => (JsonObject)Parse(text, [])!;
+
     /// <summary>Text of a manifest file.</summary>
     /// <param name="file">A file.</param>
     /// <exception cref="UserErrorException">It is missing or cannot be read (66).</exception>

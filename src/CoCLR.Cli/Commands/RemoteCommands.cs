@@ -1,0 +1,232 @@
+// Why this exists: `coclr apply`, `get` and `watch`: the same words to a dashboard (--dashboard URL) and to a cluster (the current kubectl context).
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using CoCLR.Cli.Hosting;
+using CoCLR.Cli.Terminal;
+using CoCLR.Core;
+using CoCLR.Core.Manifests;
+using k8s;
+using k8s.Autorest;
+using k8s.Models;
+using Spectre.Console;
+
+namespace CoCLR.Cli.Commands;
+
+internal static class RemoteCommands
+{
+    private const string FieldManager = "coclr";
+    private static readonly TimeSpan PollInterval = TimeSpan.FromSeconds(2);
+
+    public static Command CreateApply()
+    {
+        Option<string> file = Options.Manifest();
+        Option<string?> dashboard = Options.Dashboard();
+        Option<string?> space = Namespace();
+        var command = new Command("apply", "Sends a manifest to a cluster, or starts it at a dashboard.\n\nExample:\n  coclr apply -f samples/minimal.yaml --namespace research\n  coclr apply -f samples/minimal.yaml --dashboard http://127.0.0.1:5080") { file, dashboard, space };
+        command.SetAction(async (parsed, stop) =>
+        {
+            string path = parsed.GetValue(file)!;
+            string text = ManifestReader.LoadText(path);
+            bool suite = ManifestReader.KindOf(text) == ApiNames.Benchmark;
+            string name = suite ? ManifestReader.LoadBenchmark(path).Metadata.Name : ManifestReader.LoadExperiment(path).Metadata.Name;
+            if (Options.Address(parsed.GetValue(dashboard)) is { } address)
+            {
+                if (suite)
+                {
+                    throw new UserErrorException($"{path}: a dashboard on one machine starts experiments; a CoCLRBenchmark needs a cluster.", ExitCodes.BadConfiguration);
+                }
+
+                using var client = new DashboardClient(address, null);
+                await client.StartAsync(text, stop).ConfigureAwait(false);
+                Say.Note($"{name}: started at {address}");
+                return ExitCodes.Done;
+            }
+
+            await InClusterAsync(parsed.GetValue(space), async (cluster, ns) =>
+            {
+                JsonObject body = ManifestReader.ToJson(text);
+                await cluster.CustomObjects.PatchNamespacedCustomObjectAsync(new V1Patch(body.ToJsonString(), V1Patch.PatchType.ApplyPatch), ApiNames.Group, ApiNames.Version, ns, suite ? "coclrbenchmarks" : "coclrexperiments", name, fieldManager: FieldManager, force: false, cancellationToken: stop).ConfigureAwait(false);
+                Say.Note($"{name}: applied in namespace {ns}");
+            }).ConfigureAwait(false);
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    public static Command CreateGet()
+    {
+        var name = new Argument<string?>("name") { Description = "One experiment.", Arity = ArgumentArity.ZeroOrOne, HelpName = "NAME" };
+        Option<string?> dashboard = Options.Dashboard();
+        Option<string?> space = Namespace();
+        Option<bool> json = Options.Json();
+        var command = new Command("get", "Lists experiments of a dashboard or a cluster.\n\nExample:\n  coclr get --dashboard http://127.0.0.1:5080") { name, dashboard, space, json };
+        command.SetAction(async (parsed, stop) =>
+        {
+            string? wanted = parsed.GetValue(name);
+            if (Options.Address(parsed.GetValue(dashboard)) is { } address)
+            {
+                using var client = new DashboardClient(address, null);
+                if (wanted != null)
+                {
+                    Console.WriteLine(await client.ReadAsync(wanted, stop).ConfigureAwait(false) ?? throw new UserErrorException($"{address} has no run '{wanted}'.", ExitCodes.MissingInput));
+                    return ExitCodes.Done;
+                }
+
+                Show(await client.ListAsync(stop).ConfigureAwait(false), parsed.GetValue(json));
+                return ExitCodes.Done;
+            }
+
+            await InClusterAsync(parsed.GetValue(space), async (cluster, ns) =>
+            {
+                if (wanted != null)
+                {
+                    Say.Json(await ReadAsync(cluster, ns, wanted, stop).ConfigureAwait(false));
+                    return;
+                }
+
+                object list = await cluster.CustomObjects.ListNamespacedCustomObjectAsync(ApiNames.Group, ApiNames.Version, ns, "coclrexperiments", cancellationToken: stop).ConfigureAwait(false);
+                Show([.. JsonSerializer.SerializeToNode(list)!["items"]!.AsArray().Select(i => Of(i!))], parsed.GetValue(json));
+            }).ConfigureAwait(false);
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    public static Command CreateWatch()
+    {
+        var name = new Argument<string?>("name") { Description = "One experiment; ends with it.", Arity = ArgumentArity.ZeroOrOne, HelpName = "NAME" };
+        Option<string?> dashboard = Options.Dashboard();
+        Option<string?> space = Namespace();
+        var command = new Command("watch", "Follows experiments of a dashboard or a cluster; a line for every change.\n\nExample:\n  coclr watch demo-coclr --dashboard http://127.0.0.1:5080") { name, dashboard, space };
+        command.SetAction(async (parsed, _) =>
+        {
+            using var signals = new StopSignals();
+            string? wanted = parsed.GetValue(name);
+            try
+            {
+                if (Options.Address(parsed.GetValue(dashboard)) is { } address)
+                {
+                    using var client = new DashboardClient(address, null);
+                    await foreach (IReadOnlyList<RemoteRun> rows in client.WatchAsync(signals.Token).ConfigureAwait(false))
+                    {
+                        foreach (RemoteRun run in rows.Where(r => wanted == null || r.Run == wanted || r.Experiment == wanted))
+                        {
+                            Tell(run);
+                            if (wanted != null && Ended(run) is { } code)
+                            {
+                                return code;
+                            }
+                        }
+                    }
+
+                    return ExitCodes.Done;
+                }
+
+                return await WatchClusterAsync(parsed.GetValue(space), wanted, signals.Token).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (signals.Token.IsCancellationRequested)
+            {
+                return ExitCodes.Terminated;
+            }
+        });
+        return command;
+    }
+
+    private static async Task<int> WatchClusterAsync(string? space, string? wanted, CancellationToken stop)
+    {
+        var last = new Dictionary<string, RemoteRun>();
+        int? code = null;
+        await InClusterAsync(space, async (cluster, ns) =>
+        {
+            while (code == null)
+            {
+                object list = await cluster.CustomObjects.ListNamespacedCustomObjectAsync(ApiNames.Group, ApiNames.Version, ns, "coclrexperiments", cancellationToken: stop).ConfigureAwait(false);
+                foreach (RemoteRun run in JsonSerializer.SerializeToNode(list)!["items"]!.AsArray().Select(i => Of(i!)).Where(r => wanted == null || r.Run == wanted))
+                {
+                    if (last.GetValueOrDefault(run.Run) != run)
+                    {
+                        last[run.Run] = run;
+                        Tell(run);
+                    }
+
+                    code = wanted == null ? null : Ended(run);
+                }
+
+                await Task.Delay(PollInterval, stop).ConfigureAwait(false);
+            }
+        }).ConfigureAwait(false);
+        return code ?? ExitCodes.Done;
+    }
+
+    private static int? Ended(RemoteRun run) => run.State.ToLowerInvariant() switch
+    {
+        "succeeded" => ExitCodes.Done,
+        "failed" => ExitCodes.Failed,
+        _ => null,
+    };
+
+    private static async Task<JsonNode> ReadAsync(Kubernetes cluster, string ns, string name, CancellationToken stop) =>
+        JsonSerializer.SerializeToNode(await cluster.CustomObjects.GetNamespacedCustomObjectAsync(ApiNames.Group, ApiNames.Version, ns, "coclrexperiments", name, stop).ConfigureAwait(false))!;
+
+    private static RemoteRun Of(JsonNode item)
+    {
+        JsonNode? status = item["status"];
+        string name = (string)item["metadata"]!["name"]!;
+        return new RemoteRun(name, name, (string?)status?["state"] ?? "Unknown", (string?)status?["stage"], ((double?)status?["progress"]?["percent"] ?? 0) / 100, null, null, null, null);
+    }
+
+    private static async Task InClusterAsync(string? space, Func<Kubernetes, string, Task> act)
+    {
+        KubernetesClientConfiguration configuration;
+        try
+        {
+            configuration = KubernetesClientConfiguration.BuildDefaultConfig();
+        }
+        catch (Exception e) when (e is k8s.Exceptions.KubeConfigException or IOException)
+        {
+            throw new UserErrorException($"No cluster is configured: {e.Message} Set KUBECONFIG, or give --dashboard URL.", ExitCodes.BadConfiguration, e);
+        }
+
+        using var cluster = new Kubernetes(configuration);
+        try
+        {
+            await act(cluster, space ?? configuration.Namespace ?? "default").ConfigureAwait(false);
+        }
+        catch (HttpOperationException e)
+        {
+            string message = JsonNode.Parse(e.Response.Content is { Length: > 0 } content ? content : "{}")?["message"]?.ToString() ?? e.Message;
+            throw new UserErrorException($"{configuration.Host} answers {(int)e.Response.StatusCode}: {message}", (int)e.Response.StatusCode < 500 ? ExitCodes.BadData : ExitCodes.Failed, e);
+        }
+        catch (HttpRequestException e)
+        {
+            throw new UserErrorException($"{configuration.Host} cannot be reached: {e.Message}. Mend KUBECONFIG, or give --dashboard URL.", ExitCodes.Failed, e);
+        }
+    }
+
+    private static void Tell(RemoteRun run) => Console.WriteLine(string.Create(
+        CultureInfo.InvariantCulture,
+        $"{run.Run} {run.State}{(run.Stage == null ? "" : " " + run.Stage)} {100 * run.Progress:0} %{(run.Loss is { } loss ? $" loss {loss:0.###}" : "")}{(run.BestProbe is { } probe ? $" probe {100 * probe:0.0}" : "")}"));
+
+    private static void Show(IReadOnlyList<RemoteRun> runs, bool json)
+    {
+        if (json)
+        {
+            Say.Json(runs);
+            return;
+        }
+
+        var table = new Table().Border(Say.Interactive ? TableBorder.Rounded : TableBorder.Ascii).AddColumns("run", "state", "stage", "progress", "probe", "R@1");
+        foreach (RemoteRun run in runs)
+        {
+            table.AddRow(Markup.Escape(run.Run), Markup.Escape(run.State), Markup.Escape(run.Stage ?? "-"), Percent(run.Progress), Percent(run.BestProbe), Percent(run.RecallAt1));
+        }
+
+        AnsiConsole.Write(table);
+    }
+
+    private static string Percent(double? fraction) => fraction is { } f ? (100 * f).ToString("0.0", CultureInfo.InvariantCulture) + " %" : "-";
+
+    private static Option<string?> Namespace() => new("--namespace", "-n") { Description = "Namespace of the cluster; that of the kubectl context when absent.", HelpName = "NAME" };
+}
