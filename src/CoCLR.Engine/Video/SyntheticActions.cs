@@ -24,6 +24,9 @@ public static class SyntheticActions
 {
     private const string MarkerName = "synthetic.json";
 
+    // Raised whenever equal options give other pixels.
+    private const int GeneratorVersion = 2;
+
     /// <summary>Class names by label.</summary>
     /// <param name="options">How many.</param>
     public static IReadOnlyList<string> Classes(SyntheticSource options) => [.. Motions(options).Select(motion => motion.ToString())];
@@ -78,7 +81,7 @@ public static class SyntheticActions
         using var alone = WriterLock.Wait(folder, cancellationToken);
         var marker = Path.Combine(folder, MarkerName);
         using var wanted = new MemoryStream();
-        System.Text.Json.JsonSerializer.Serialize(wanted, options, VideoJson.Indented);
+        System.Text.Json.JsonSerializer.Serialize(wanted, new { Generator = GeneratorVersion, Options = options }, VideoJson.Indented);
         if (!File.Exists(marker))
         {
             if (Directory.EnumerateFileSystemEntries(folder).Any(entry => !Path.GetFileName(entry).StartsWith('.')))

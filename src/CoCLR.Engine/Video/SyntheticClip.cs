@@ -7,9 +7,9 @@ namespace CoCLR.Engine.Video;
 /// <summary>Draws synthetic clips; the same bytes on every machine (only additions, multiplications and table look-ups).</summary>
 public static class SyntheticClip
 {
-    private const double AmplitudeOfSize = 0.16;
-    private const double BaseOfSize = 0.11;
-    private const double ZoomSwing = 0.36;
+    private const double AmplitudeOfSize = 0.2;
+    private const double BaseOfSize = 0.09;
+    private const double ZoomSwing = 0.3;
     private static readonly ulong LookPurpose = CounterRandom.Purpose("synthetic-look");
     private static readonly ulong ClipPurpose = CounterRandom.Purpose("synthetic-clip");
     private static readonly ulong MotionPurpose = CounterRandom.Purpose("synthetic-motion");
@@ -74,7 +74,7 @@ public static class SyntheticClip
         public Look(CounterRandom random, int size)
         {
             _size = size;
-            Scale = size * random.Uniform(0.2, 0.26);
+            Scale = size * random.Uniform(0.25, 0.31);
             (_edges, _discs) = Shape(ref random);
             var (dark, bright) = Colours(ref random, 130);
             _sprite = Texture(ref random, dark, bright, sharp: true);

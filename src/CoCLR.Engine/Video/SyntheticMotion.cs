@@ -26,14 +26,17 @@ public enum SyntheticMotion
     /// <summary>Up and down a slope.</summary>
     Diagonal,
 
+    /// <summary>A quick, short shake to the left and right.</summary>
+    Tremble,
+
+    /// <summary>A quick, short shake up and down.</summary>
+    Nod,
+
     /// <summary>Rocking: turning back and forth.</summary>
     Swing,
 
     /// <summary>A lying eight.</summary>
     Eight,
-
-    /// <summary>A standing eight.</summary>
-    TallEight,
 
     /// <summary>Rolling left and right.</summary>
     Roll,
@@ -52,9 +55,6 @@ public enum SyntheticMotion
 
     /// <summary>Up and down while turning.</summary>
     Drill,
-
-    /// <summary>Growing and shrinking while rocking.</summary>
-    Flutter,
 }
 
 /// <summary>Where the sprite is: offsets in units of the swing's amplitude, angle in turns, size as a swing from -1 to 1.</summary>
@@ -64,6 +64,10 @@ internal readonly record struct SyntheticPose(double X, double Y, double Turn, d
 internal sealed class SyntheticTrajectory
 {
     private const double SwingTurns = 0.14;
+    // Every place is the sum of a wide swing and a narrow one; a class moves one of them, the other, or neither.
+    private const double Wide = 0.75;
+    private const double Narrow = 0.25;
+    private const double NarrowCycles = 3;
     private readonly SyntheticMotion _motion;
     private readonly double _cyclesPerFrame;
     private readonly double _phase;
@@ -72,48 +76,88 @@ internal sealed class SyntheticTrajectory
     private readonly double _restX;
     private readonly double _restY;
     private readonly double _restZoom;
+    private readonly double _narrowX;
+    private readonly double _narrowY;
 
     public SyntheticTrajectory(SyntheticMotion motion, ref CounterRandom random)
     {
         _motion = motion;
         // An eight takes longer: it moves twice as fast in one direction.
-        _cyclesPerFrame = (motion is SyntheticMotion.Eight or SyntheticMotion.TallEight ? 2.0 / 3.0 : 1.0) / random.Uniform(13, 18);
+        _cyclesPerFrame = (motion == SyntheticMotion.Eight ? 2.0 / 3.0 : 1.0) / random.Uniform(13, 18);
         _phase = random.NextDouble();
         _sense = random.Bernoulli(0.5) ? 1 : -1;
         _turn = random.NextDouble();
-        _restX = Sine(random.NextDouble());
-        _restY = Sine(random.NextDouble());
+        _restX = Wide * Sine(random.NextDouble());
+        _restY = Wide * Sine(random.NextDouble());
         _restZoom = Sine(random.NextDouble());
+        _narrowX = Narrow * Sine(random.NextDouble());
+        _narrowY = Narrow * Sine(random.NextDouble());
     }
 
     public SyntheticPose At(int frame)
     {
         var cycle = _phase + (frame * _cyclesPerFrame);
         var sine = Sine(cycle);
-        var cosine = Sine(cycle + 0.25);
-        var twice = Sine(2 * cycle);
+        var wide = Wide * sine;
+        var across = Wide * Sine(cycle + 0.25);
+        var twice = Wide * Sine(2 * cycle);
+        var narrow = Narrow * Sine(NarrowCycles * cycle);
         var spin = _turn + (_sense * 0.7 * cycle);
-        var rest = new SyntheticPose(_restX, _restY, _turn, _restZoom);
-        return _motion switch
+        // What rests has the distribution of what moves: in a single frame nobody can tell them apart.
+        double x = _restX, y = _restY, turn = _turn, zoom = _restZoom, shakeX = _narrowX, shakeY = _narrowY;
+        switch (_motion)
         {
-            SyntheticMotion.Horizontal => rest with { X = sine },
-            SyntheticMotion.Vertical => rest with { Y = sine },
-            SyntheticMotion.Circle => rest with { X = cosine, Y = _sense * sine },
-            SyntheticMotion.Spin => rest with { Turn = spin },
-            SyntheticMotion.Pulse => rest with { Zoom = sine },
-            SyntheticMotion.Diagonal => rest with { X = sine, Y = _sense * sine },
-            SyntheticMotion.Swing => rest with { Turn = _turn + (SwingTurns * sine) },
-            SyntheticMotion.Eight => rest with { X = sine, Y = twice },
-            SyntheticMotion.TallEight => rest with { X = twice, Y = sine },
-            SyntheticMotion.Roll => rest with { X = sine, Turn = _turn + (SwingTurns * sine) },
-            SyntheticMotion.Bob => rest with { Y = sine, Zoom = _sense * sine },
-            SyntheticMotion.Approach => rest with { X = sine, Zoom = _sense * sine },
-            SyntheticMotion.Orbit => rest with { X = cosine, Y = _sense * sine, Turn = spin },
-            SyntheticMotion.Screw => rest with { Zoom = sine, Turn = spin },
-            SyntheticMotion.Drill => rest with { Y = sine, Turn = spin },
-            SyntheticMotion.Flutter => rest with { Zoom = sine, Turn = _turn + (SwingTurns * cosine) },
-            _ => throw new ArgumentOutOfRangeException(nameof(frame)),
-        };
+            case SyntheticMotion.Horizontal:
+                x = wide;
+                break;
+            case SyntheticMotion.Vertical:
+                y = wide;
+                break;
+            case SyntheticMotion.Circle:
+                (x, y) = (across, _sense * wide);
+                break;
+            case SyntheticMotion.Spin:
+                turn = spin;
+                break;
+            case SyntheticMotion.Pulse:
+                zoom = sine;
+                break;
+            case SyntheticMotion.Diagonal:
+                (x, y) = (wide, _sense * wide);
+                break;
+            case SyntheticMotion.Tremble:
+                shakeX = narrow;
+                break;
+            case SyntheticMotion.Nod:
+                shakeY = narrow;
+                break;
+            case SyntheticMotion.Swing:
+                turn = _turn + (SwingTurns * sine);
+                break;
+            case SyntheticMotion.Eight:
+                (x, y) = (wide, twice);
+                break;
+            case SyntheticMotion.Roll:
+                (x, turn) = (wide, _turn + (SwingTurns * sine));
+                break;
+            case SyntheticMotion.Bob:
+                (y, zoom) = (wide, _sense * sine);
+                break;
+            case SyntheticMotion.Approach:
+                (x, zoom) = (wide, _sense * sine);
+                break;
+            case SyntheticMotion.Orbit:
+                (x, y, turn) = (across, _sense * wide, spin);
+                break;
+            case SyntheticMotion.Screw:
+                (zoom, turn) = (sine, spin);
+                break;
+            default:
+                (y, turn) = (wide, spin);
+                break;
+        }
+
+        return new SyntheticPose(x + shakeX, y + shakeY, turn, zoom);
     }
 
     /// <summary>
