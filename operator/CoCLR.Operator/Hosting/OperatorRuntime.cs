@@ -195,5 +195,5 @@ public sealed class OperatorRuntime : IDisposable
     private static KubernetesClientConfiguration Configuration(OperatorOptions options)
         => options.Kubeconfig != null ? KubernetesClientConfiguration.BuildConfigFromConfigFile(options.Kubeconfig)
             : KubernetesClientConfiguration.IsInCluster() ? KubernetesClientConfiguration.InClusterConfig()
-            : KubernetesClientConfiguration.BuildConfigFromConfigFile();
+            : KubernetesClientConfiguration.BuildConfigFromConfigFile(Environment.GetEnvironmentVariable("KUBECONFIG") is { Length: > 0 } file ? file : null);
 }

@@ -104,13 +104,28 @@ public sealed class PodFolders(TestCluster cluster, JsonObject pod)
                 {
                     Downward(folder, d);
                 }
-                else if (source.Map("serviceAccountToken") is { } token)
+            }
+        }
+
+        WriteTokens();
+    }
+
+    /// <summary>Writes the projected tokens, at the start and from time to time again as they would expire.</summary>
+    public void WriteTokens()
+    {
+        foreach (var volume in pod.Items("spec", "volumes").OfType<JsonObject>())
+        {
+            foreach (var source in volume.Items("projected", "sources"))
+            {
+                if (source.Map("serviceAccountToken") is not { } token)
                 {
-                    var audience = token.Text("audience");
-                    var (text, _) = cluster.Tokens.Issue(_ns, pod.Text("spec", "serviceAccountName") ?? "default", audience is { Length: > 0 } ? [audience] : [],
-                        TimeSpan.FromSeconds(token.Number("expirationSeconds") ?? 3600), pod.Text("metadata", "name"), pod.Text("metadata", "uid"));
-                    Write(folder, token.Text("path") ?? "token", Encoding.UTF8.GetBytes(text));
+                    continue;
                 }
+
+                var audience = token.Text("audience");
+                var (text, _) = cluster.Tokens.Issue(_ns, pod.Text("spec", "serviceAccountName") ?? "default", audience is { Length: > 0 } ? [audience] : [],
+                    TimeSpan.FromSeconds(token.Number("expirationSeconds") ?? 3600), pod.Text("metadata", "name"), pod.Text("metadata", "uid"));
+                Write(VolumeFolder(volume), token.Text("path") ?? "token", Encoding.UTF8.GetBytes(text));
             }
         }
     }

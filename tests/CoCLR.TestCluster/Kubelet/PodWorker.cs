@@ -185,6 +185,7 @@ internal sealed partial class PodWorker
         var policy = _pod.Text("spec", "restartPolicy") ?? "Always";
         var start = Now;
         var deadline = _pod.Number("spec", "activeDeadlineSeconds");
+        var renew = Now.AddMinutes(5);
         while (true)
         {
             if (_gone)
@@ -227,6 +228,11 @@ internal sealed partial class PodWorker
             if (mounted)
             {
                 Step(policy, stop);
+                if (Now > renew)
+                {
+                    _folders.WriteTokens();
+                    renew = Now.AddMinutes(5);
+                }
             }
 
             var phase = Phase(policy);
@@ -415,10 +421,11 @@ internal sealed partial class PodWorker
         }
 
         // In-cluster configuration lies at a fixed path that cannot be mounted here; a kubeconfig says the same.
-        if (mounts.Find(m => m.Mount.TrimEnd('/') == "/var/run/secrets/kubernetes.io/serviceaccount") is { Folder: { } account })
+        if (mounts.Exists(m => m.Mount.TrimEnd('/') == "/var/run/secrets/kubernetes.io/serviceaccount"))
         {
             var file = Path.Combine(_folders.Root, "kubeconfig");
-            File.WriteAllText(file, _cluster.Kubeconfig("", _ns).Replace("    token: \n", $"    tokenFile: {Path.Combine(account, "token")}\n", StringComparison.Ordinal));
+            var (token, _) = _cluster.Tokens.Issue(_ns, _pod.Text("spec", "serviceAccountName") ?? "default", [], TimeSpan.FromDays(365), _name, _uid);
+            File.WriteAllText(file, _cluster.Kubeconfig(token, _ns));
             environment["KUBECONFIG"] = file;
         }
 
@@ -493,6 +500,11 @@ internal sealed partial class PodWorker
     /// <summary>Service names, and addresses that mean all of the pod's.</summary>
     private string Addresses(string text)
     {
+        if (text is "0.0.0.0" or "[::]" or "::")
+        {
+            return _address;
+        }
+
         text = text.Replace("://0.0.0.0:", $"://{_address}:", StringComparison.Ordinal).Replace("://*:", $"://{_address}:", StringComparison.Ordinal)
             .Replace("://+:", $"://{_address}:", StringComparison.Ordinal).Replace("://[::]:", $"://{_address}:", StringComparison.Ordinal);
         return ServiceAddress().Replace(text, m =>
@@ -709,7 +721,13 @@ internal sealed partial class PodWorker
             var port = PortOf(container, get);
             try
             {
-                using var answer = await client.GetAsync(new Uri($"{(get.Text("scheme") ?? "HTTP").ToLowerInvariant()}://{_address}:{port}{get.Text("path") ?? "/"}"), stop);
+                using var request = new HttpRequestMessage(HttpMethod.Get, new Uri($"{(get.Text("scheme") ?? "HTTP").ToLowerInvariant()}://{_address}:{port}{get.Text("path") ?? "/"}"));
+                foreach (var header in get.Items("httpHeaders"))
+                {
+                    request.Headers.TryAddWithoutValidation(header.Text("name") ?? "", header.Text("value"));
+                }
+
+                using var answer = await client.SendAsync(request, stop);
                 return (int)answer.StatusCode is >= 200 and < 400;
             }
             catch (Exception e) when (e is HttpRequestException or TaskCanceledException && !stop.IsCancellationRequested)
