@@ -253,6 +253,10 @@ public sealed record SyntheticSource
     [Bounds(1, 120)]
     public int FrameRate { get; init; } = 25;
 
+    /// <summary>Contrast of the background in percent; 0 is one plain colour. Appearance tells nothing about the class either way.</summary>
+    [Bounds(0, 100)]
+    public int Clutter { get; init; } = 100;
+
     /// <summary>Seed of the data; independent of the experiment's seed.</summary>
     [Bounds(0, 2147483647)]
     public int Seed { get; init; }

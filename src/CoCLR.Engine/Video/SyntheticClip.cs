@@ -23,7 +23,7 @@ public static class SyntheticClip
     public static byte[] Draw(SyntheticSource options, SyntheticMotion motion, int group, int clip)
     {
         var size = options.Size;
-        var look = new Look(new CounterRandom(options.Seed, LookPurpose, (long)motion, group), size);
+        var look = new Look(new CounterRandom(options.Seed, LookPurpose, (long)motion, group), size, options.Clutter / 100.0);
         var variation = new CounterRandom(options.Seed, ClipPurpose, (long)motion, group, clip);
         var motionRandom = new CounterRandom(options.Seed, MotionPurpose, (long)motion, group, clip);
         var trajectory = new SyntheticTrajectory(motion, ref motionRandom);
@@ -71,7 +71,7 @@ public static class SyntheticClip
         private readonly (double X, double Y, double Radius)[] _discs;
         private readonly double _texelsPerUnit;
 
-        public Look(CounterRandom random, int size)
+        public Look(CounterRandom random, int size, double clutter)
         {
             _size = size;
             Scale = size * random.Uniform(0.25, 0.31);
@@ -81,6 +81,12 @@ public static class SyntheticClip
             // One unit is the sprite's radius: some four to seven cells of its texture across.
             _texelsPerUnit = random.Uniform(20, 30);
             (dark, bright) = Colours(ref random, 50);
+            for (var c = 0; c < 3 && clutter < 1; c++)
+            {
+                var middle = (dark[c] + bright[c]) / 2;
+                (dark[c], bright[c]) = (middle + (clutter * (dark[c] - middle)), middle + (clutter * (bright[c] - middle)));
+            }
+
             _background = Texture(ref random, dark, bright, sharp: random.Bernoulli(0.5));
         }
 
