@@ -1,5 +1,4 @@
 // Why this exists: puts the dashboard together, for the process and for tests alike.
-using System.Globalization;
 using System.Text.Json.Serialization;
 using CoCLR.Core;
 using CoCLR.Dashboard.Api;
@@ -30,6 +29,8 @@ public static class DashboardApp
         ["--coclr"] = "Dashboard:CoclrCommand",
     };
 
+    private static readonly string[] NotPages = ["/api/v1", "/hubs", "/_blazor", "/openapi", "/healthz"];
+
     /// <summary>Builds the application.</summary>
     /// <param name="args">Command line: <c>--workdir DIR --urls URL --data DIR --rebuild</c>, and every setting as <c>--Dashboard:Name value</c>.</param>
     /// <param name="configure">Changes services; for tests.</param>
@@ -43,7 +44,7 @@ public static class DashboardApp
         builder.Configuration.AddCommandLine(plain);
         builder.WebHost.UseStaticWebAssets();
         builder.Logging.AddSimpleConsole(o => o.SingleLine = true);
-        builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("System", LogLevel.Warning).AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error).AddFilter("Microsoft.AspNetCore.Antiforgery", LogLevel.Error);
+        builder.Logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("System", LogLevel.Warning).AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error).AddFilter("Microsoft.AspNetCore.Antiforgery", LogLevel.Error).AddFilter("Microsoft.AspNetCore.SignalR.Internal.DefaultHubDispatcher", LogLevel.Critical);
 
         DashboardOptions options = builder.Configuration.GetSection(DashboardOptions.Section).Get<DashboardOptions>() ?? new DashboardOptions();
         string[] urls = (builder.Configuration["urls"] ?? "http://127.0.0.1:5180").Split(';', StringSplitOptions.RemoveEmptyEntries);
@@ -73,7 +74,7 @@ public static class DashboardApp
 
         app.UseMiddleware<SecurityHeaders>();
         app.UseExceptionHandler("/error", createScopeForErrors: true);
-        app.UseStatusCodePagesWithReExecute("/not-found", createScopeForStatusCodePages: true);
+        app.UseWhen(IsPage, pages => pages.UseStatusCodePagesWithReExecute("/not-found", createScopeForStatusCodePages: true));
         app.UseRouting();
         app.UseAuthentication();
         app.UseAuthorization();
@@ -198,17 +199,19 @@ public static class DashboardApp
         services.AddAuthorization(Policies.Add);
     }
 
+    /// <summary>Whether a person's browser asks for a page, and not a script for data.</summary>
+    private static bool IsPage(HttpContext context) => HttpMethods.IsGet(context.Request.Method) && !NotPages.Any(p => context.Request.Path.StartsWithSegments(p, StringComparison.OrdinalIgnoreCase));
+
     private static Task ToLogin(Microsoft.AspNetCore.Authentication.RedirectContext<Microsoft.AspNetCore.Authentication.Cookies.CookieAuthenticationOptions> context, int status)
     {
         // Pages lead to the sign-in; everything else gets its status.
-        PathString path = context.Request.Path;
-        if (path.StartsWithSegments("/api", StringComparison.Ordinal) || path.StartsWithSegments("/hubs", StringComparison.Ordinal) || path.StartsWithSegments("/_blazor", StringComparison.Ordinal) || path.StartsWithSegments("/openapi", StringComparison.Ordinal) || !HttpMethods.IsGet(context.Request.Method))
+        if (IsPage(context.HttpContext))
         {
-            context.Response.StatusCode = status;
+            context.Response.Redirect(context.RedirectUri);
         }
         else
         {
-            context.Response.Redirect(context.RedirectUri);
+            context.Response.StatusCode = status;
         }
 
         return Task.CompletedTask;
@@ -219,7 +222,7 @@ public static class DashboardApp
         foreach (string url in app.Urls)
         {
             string link = url.TrimEnd('/') + options.PathBase + (mode == AuthenticationMode.BrowserToken ? $"/login/link?t={app.Services.GetRequiredService<Tokens>().Browser}" : "/");
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"Dashboard: {link}"));
+            Console.WriteLine($"Dashboard: {link}");
         }
     }
 }

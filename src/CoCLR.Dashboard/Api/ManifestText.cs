@@ -26,7 +26,11 @@ internal static class ManifestText
 
         JsonObject defaults = JsonSerializer.SerializeToNode(new ExperimentSpec(), CoclrJson.Compact)!.AsObject();
         JsonObject spec = JsonSerializer.SerializeToNode(plan.Spec, CoclrJson.Compact)!.AsObject();
-        return Write(plan.Experiment, ApiNames.Experiment, Without(spec, defaults));
+        JsonObject rest = Without(spec, defaults);
+
+        // What a person looks for first is said even where it is the default.
+        (rest["training"] as JsonObject ?? (rest["training"] = new JsonObject()).AsObject())["method"] = spec["training"]!["method"]!.DeepClone();
+        return Write(plan.Experiment, ApiNames.Experiment, rest);
     }
 
     /// <summary>The plan of a run, or null.</summary>

@@ -32,13 +32,15 @@ internal sealed class SecurityHeaders(RequestDelegate next, IOptions<DashboardOp
         // Browsers send Origin on every cross-site write and on every WebSocket; machines with a token send none and cannot be tricked into it.
         bool socket = context.Request.Path.StartsWithSegments("/_blazor", StringComparison.OrdinalIgnoreCase) || context.Request.Path.StartsWithSegments("/hubs", StringComparison.OrdinalIgnoreCase);
         bool writes = !HttpMethods.IsGet(context.Request.Method) && !HttpMethods.IsHead(context.Request.Method);
-        if ((socket || writes) && !OriginAllowed(context.Request, needed: context.Request.Path.StartsWithSegments("/_blazor", StringComparison.OrdinalIgnoreCase) && context.WebSockets.IsWebSocketRequest))
+        if ((socket || writes) && !OriginAllowed(context.Request, needed: context.Request.Path.StartsWithSegments("/_blazor", StringComparison.OrdinalIgnoreCase) && IsSocket(context.Request)))
         {
             return Refuse(context, StatusCodes.Status403Forbidden, "Requests from other sites are refused.");
         }
 
         return next(context);
     }
+
+    private static bool IsSocket(HttpRequest request) => request.Headers.Upgrade.ToString().Equals("websocket", StringComparison.OrdinalIgnoreCase) || HttpMethods.IsConnect(request.Method);
 
     private static bool OriginAllowed(HttpRequest request, bool needed)
     {

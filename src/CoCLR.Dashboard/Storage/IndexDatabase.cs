@@ -100,7 +100,7 @@ internal sealed class IndexDatabase : IDisposable
                     opened.UserVersion = schema;
                     return new IndexDatabase(opened, fileLock, quarantine, backup);
                 }
-                catch (Exception e) when (IsDamage(e))
+                catch (Exception e) when (e is not (UserErrorException or UnauthorizedAccessException or OutOfMemoryException))
                 {
                     quarantine = PutAside(path, "damaged");
                 }
@@ -119,29 +119,17 @@ internal sealed class IndexDatabase : IDisposable
     }
 
     /// <summary>Whether an exception means that the file is damaged, rather than that the disk is full or the program wrong.</summary>
-    public static bool IsDamage(Exception e) => e is LiteException or InvalidDataException or InvalidCastException or IndexOutOfRangeException or ArgumentException or NullReferenceException or EndOfStreamException or System.Text.Json.JsonException or OverflowException or KeyNotFoundException
-        || (e is IOException and not (DirectoryNotFoundException or FileNotFoundException) && e.HResult == 0);
+    public static bool IsDamage(Exception e) => e is InvalidDataException or System.Text.Json.JsonException;
 
     /// <summary>Every run's document.</summary>
-    public IEnumerable<(string Run, string Json)> Runs()
-    {
-        foreach (BsonDocument document in _database.GetCollection(RunsName).FindAll())
-        {
-            yield return (document["_id"].AsString, document["json"].AsString);
-        }
-    }
+    public IReadOnlyList<(string Run, string Json)> Runs() => Reading(() => _database.GetCollection(RunsName).FindAll().Select(d => (d["_id"].AsString, d["json"].AsString)).ToList());
 
     /// <summary>A chunk, or null.</summary>
-    public byte[]? Chunk(string collection, long key) => _database.GetCollection(collection).FindById(new BsonValue(key))?["d"].AsBinary;
+    public byte[]? Chunk(string collection, long key) => Reading(() => _database.GetCollection(collection).FindById(new BsonValue(key))?["d"].AsBinary);
 
     /// <summary>Chunks whose keys lie in [from, to).</summary>
-    public IEnumerable<byte[]> ChunkRange(string collection, long from, long to)
-    {
-        foreach (BsonDocument document in _database.GetCollection(collection).Find(Query.Between("_id", new BsonValue(from), new BsonValue(to - 1))))
-        {
-            yield return document["d"].AsBinary;
-        }
-    }
+    public IReadOnlyList<byte[]> ChunkRange(string collection, long from, long to) =>
+        Reading(() => _database.GetCollection(collection).Find(Query.Between("_id", new BsonValue(from), new BsonValue(to - 1))).Select(d => d["d"].AsBinary).ToList());
 
     /// <summary>Writes a batch: all of it or nothing.</summary>
     public void Write(IndexBatch batch)
@@ -175,10 +163,27 @@ internal sealed class IndexDatabase : IDisposable
 
             _database.Commit();
         }
+        catch (Exception e) when (e is not (IOException or UnauthorizedAccessException))
+        {
+            // LiteDB meets a torn page with whatever exception comes first.
+            throw new InvalidDataException("The index is damaged.", e);
+        }
         catch
         {
             _database.Rollback();
             throw;
+        }
+    }
+
+    private static T Reading<T>(Func<T> read)
+    {
+        try
+        {
+            return read();
+        }
+        catch (Exception e) when (e is not (IOException or UnauthorizedAccessException or OutOfMemoryException) || e is InvalidDataException)
+        {
+            throw new InvalidDataException("The index is damaged.", e);
         }
     }
 
@@ -202,7 +207,7 @@ internal sealed class IndexDatabase : IDisposable
         {
             _database.Dispose();
         }
-        catch (Exception e) when (IsDamage(e) || e is IOException)
+        catch (Exception e) when (e is not OutOfMemoryException)
         {
             // A damaged or full file cannot be closed in order; it is put aside or continued at the next start.
         }

@@ -419,11 +419,7 @@ internal sealed partial class RunEntry
     public List<Point> LoadPoints(int series, int chunk)
     {
         var points = new List<Point>();
-        if (_load(IndexDatabase.Points, Keys.Of(Number, series, chunk)) is { } data)
-        {
-            PointCodec.Unpack(data, points);
-        }
-
+        PointCodec.Unpack(_load(IndexDatabase.Points, Keys.Of(Number, series, chunk)) ?? throw new InvalidDataException("A chunk of metric points is missing."), points);
         return points;
     }
 
@@ -642,7 +638,7 @@ internal sealed partial class RunEntry
         return log.Lines;
     }
 
-    private List<T> Load<T>(string collection, long key) => _load(collection, key) is { } data ? JsonSerializer.Deserialize<List<T>>(data, CoclrJson.Compact)! : [];
+    private List<T> Load<T>(string collection, long key) => JsonSerializer.Deserialize<List<T>>(_load(collection, key) ?? throw new InvalidDataException("A chunk is missing."), CoclrJson.Compact)!;
 
     [GeneratedRegex(@"^[A-Za-z0-9][A-Za-z0-9 ._/@+-]*$", RegexOptions.NonBacktracking)]
     private static partial Regex MetricName();

@@ -77,7 +77,7 @@ public sealed class RunStore : IDisposable
         }
         catch (Exception e) when (IndexDatabase.IsDamage(e))
         {
-            Rebuild(e);
+            Rebuild(e, _database);
         }
     }
 
@@ -123,16 +123,20 @@ public sealed class RunStore : IDisposable
     /// <returns>How many were new.</returns>
     public int Apply(string run, string stage, IReadOnlyList<RunEvent> events, long? offset = null)
     {
-        RunEntry entry = Entry(run);
-        int accepted;
-        lock (entry.Gate)
+        int accepted = Guarded(() =>
         {
-            accepted = entry.Apply(stage, events, _clock.GetUtcNow());
-            if (offset is { } bytes)
+            RunEntry entry = Entry(run);
+            lock (entry.Gate)
             {
-                entry.SetOffset(stage, bytes);
+                int fresh = entry.Apply(stage, events, _clock.GetUtcNow());
+                if (offset is { } bytes)
+                {
+                    entry.SetOffset(stage, bytes);
+                }
+
+                return fresh;
             }
-        }
+        }, 0);
 
         if (accepted > 0)
         {
@@ -239,7 +243,10 @@ public sealed class RunStore : IDisposable
     /// <param name="wanted">Which curves; all when null.</param>
     /// <param name="points">Points of each.</param>
     /// <param name="x">Horizontal axis for the thinning: step, epoch or time.</param>
-    public (long Cursor, IReadOnlyList<Curve> Curves) Curves(string run, Func<string, string, bool>? wanted = null, int points = 2000, string x = "step")
+    public (long Cursor, IReadOnlyList<Curve> Curves) Curves(string run, Func<string, string, bool>? wanted = null, int points = 2000, string x = "step") =>
+        Guarded(() => ReadCurves(run, wanted, points, x), (0L, (IReadOnlyList<Curve>)[]));
+
+    private (long Cursor, IReadOnlyList<Curve> Curves) ReadCurves(string run, Func<string, string, bool>? wanted, int points, string x)
     {
         if (!_runs.TryGetValue(run, out RunEntry? entry))
         {
@@ -278,7 +285,10 @@ public sealed class RunStore : IDisposable
     /// <param name="withPoints">Whether points are wanted.</param>
     /// <param name="withLogs">Whether lines of log are wanted.</param>
     /// <param name="stage">Only of this stage; all when null.</param>
-    public RunDelta? Since(string run, long cursor, bool withPoints = true, bool withLogs = true, string? stage = null)
+    public RunDelta? Since(string run, long cursor, bool withPoints = true, bool withLogs = true, string? stage = null) =>
+        Guarded(() => ReadSince(run, cursor, withPoints, withLogs, stage), Find(run) is { } now ? new RunDelta(now, cursor, cursor, [], []) : null);
+
+    private RunDelta? ReadSince(string run, long cursor, bool withPoints, bool withLogs, string? stage)
     {
         if (!_runs.TryGetValue(run, out RunEntry? entry))
         {
@@ -337,7 +347,10 @@ public sealed class RunStore : IDisposable
     /// <param name="take">Most lines.</param>
     /// <param name="contains">Only lines that contain this text.</param>
     /// <param name="level">Only lines of this level.</param>
-    public IReadOnlyList<LogLine> Logs(string run, string? stage, long? before, int take, string? contains = null, string? level = null)
+    public IReadOnlyList<LogLine> Logs(string run, string? stage, long? before, int take, string? contains = null, string? level = null) =>
+        Guarded(() => ReadLogs(run, stage, before, take, contains, level), []);
+
+    private List<LogLine> ReadLogs(string run, string? stage, long? before, int take, string? contains, string? level)
     {
         if (!_runs.TryGetValue(run, out RunEntry? entry))
         {
@@ -364,19 +377,22 @@ public sealed class RunStore : IDisposable
             own.AddRange(tail.Where(Wanted).Reverse());
             for (int chunk = to - 1; chunk >= from && own.Count < take; chunk--)
             {
-                own.AddRange(Guarded(() => entry.LoadLogs(number, chunk), []).Where(Wanted).Reverse());
+                own.AddRange(entry.LoadLogs(number, chunk).Where(Wanted).Reverse());
             }
 
             found.AddRange(own.Take(take));
         }
 
-        found.Sort((a, b) => a.Cursor.CompareTo(b.Cursor));
+        // Stages of a run that was read after the fact came one after another: people read logs by time.
+        found.Sort((a, b) => (a.Time, a.Cursor).CompareTo((b.Time, b.Cursor)));
         return found.Count <= take ? found : found[^take..];
     }
 
     /// <summary>Mining events of a run, oldest first.</summary>
     /// <param name="run">Id.</param>
-    public IReadOnlyList<MiningRecord> Mining(string run)
+    public IReadOnlyList<MiningRecord> Mining(string run) => Guarded(() => ReadMining(run), []);
+
+    private List<MiningRecord> ReadMining(string run)
     {
         if (!_runs.TryGetValue(run, out RunEntry? entry))
         {
@@ -392,7 +408,7 @@ public sealed class RunStore : IDisposable
         var all = new List<MiningRecord>();
         for (int chunk = read.From; chunk < read.To; chunk++)
         {
-            all.AddRange(Guarded(() => entry.LoadMining(chunk), []));
+            all.AddRange(entry.LoadMining(chunk));
         }
 
         all.AddRange(read.Tail);
@@ -410,7 +426,7 @@ public sealed class RunStore : IDisposable
 
         lock (entry.Gate)
         {
-            return entry.History;
+            return [.. entry.History.OrderBy(h => h.Time).ThenBy(h => h.Cursor)];
         }
     }
 
@@ -477,7 +493,7 @@ public sealed class RunStore : IDisposable
             catch (Exception e) when (IndexDatabase.IsDamage(e))
             {
                 GiveBack(batch, taken);
-                Rebuild(e);
+                Rebuild(e, _database);
                 return 0;
             }
         }
@@ -554,35 +570,43 @@ public sealed class RunStore : IDisposable
             return;
         }
 
-        Guarded(() =>
+        IReadOnlyList<byte[]> chunks = _database.ChunkRange(IndexDatabase.Points, Keys.Of(entry.Number, series.Number, from), Keys.Of(entry.Number, series.Number, to));
+        if (chunks.Count != to - from)
         {
-            foreach (byte[] chunk in _database.ChunkRange(IndexDatabase.Points, Keys.Of(entry.Number, series.Number, from), Keys.Of(entry.Number, series.Number, to)))
-            {
-                PointCodec.Unpack(chunk, into);
-            }
+            throw new InvalidDataException("Chunks of metric points are missing.");
+        }
 
-            return true;
-        }, false);
+        foreach (byte[] chunk in chunks)
+        {
+            PointCodec.Unpack(chunk, into);
+        }
     }
 
     /// <summary>A read that finds damage starts the rebuilding instead of failing the page.</summary>
     private T Guarded<T>(Func<T> read, T otherwise)
     {
+        IndexDatabase readFrom = _database;
         try
         {
             return read();
         }
         catch (Exception e) when (IndexDatabase.IsDamage(e))
         {
-            Rebuild(e);
+            Rebuild(e, readFrom);
             return otherwise;
         }
     }
 
-    private void Rebuild(Exception cause)
+    private void Rebuild(Exception cause, IndexDatabase damaged)
     {
         lock (_writing)
         {
+            if (!ReferenceEquals(damaged, _database))
+            {
+                // Another reader met the same damage; the new index is there already.
+                return;
+            }
+
             _logger.LogError(cause, "The index is damaged; it is put aside and built anew from the run folders");
             _database.Dispose();
             _runs.Clear();

@@ -1,0 +1,104 @@
+// Why this exists: run folders as they come: half-written lines, plans that arrive late, folders that go, files that are replaced.
+using CoCLR.Core.Manifests;
+using CoCLR.Dashboard.Configuration;
+using CoCLR.Dashboard.Ingest;
+using CoCLR.Dashboard.Storage;
+using CoCLR.Dashboard.Tests.Fixtures;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Options;
+
+namespace CoCLR.Dashboard.Tests.Ingest;
+
+public sealed class RunFoldersTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+    private readonly RunStore _store;
+    private readonly RunFolders _folders;
+
+    public RunFoldersTests()
+    {
+        _store = Make.Store(_folder.Path);
+        _folders = new RunFolders(_store, Options.Create(new DashboardOptions { WorkDir = _folder.Path }), NullLogger<RunFolders>.Instance);
+    }
+
+    public void Dispose()
+    {
+        _folders.Dispose();
+        _store.Dispose();
+        _folder.Dispose();
+    }
+
+    [Fact]
+    public void Scan_RunsMadeBefore_AreThereWithResults()
+    {
+        var samples = new SampleRuns(_folder["runs"]);
+        (string done, _, _) = samples.Write("done", Method.CoCLR, epochs: 4, previews: false);
+        (string failed, _, _) = samples.Write("failed", Method.CoCLR, SampleRuns.Until.Failed, epochs: 4);
+        (string planned, _, _) = samples.Write("planned", Method.Cmc, SampleRuns.Until.Planned);
+        _folders.Scan();
+
+        Assert.Equal((RunState.Succeeded, RunState.Failed, RunState.Pending), (_store.Find(done)!.State, _store.Find(failed)!.State, _store.Find(planned)!.State));
+        Assert.Equal(1, _store.Find(done)!.Progress);
+        Assert.True(_store.Find(done)!.BestProbe > 0.3);
+        Assert.Equal("CMC", _store.Find(planned)!.Method);
+        Assert.NotEmpty(_store.Mining(done));
+        Assert.Empty(_store.Find(done)!.Warnings);
+    }
+
+    [Fact]
+    public void Scan_LineIsHalfWritten_WaitsForItsEnd()
+    {
+        (string run, string folder, _) = new SampleRuns(_folder["runs"]).Write("torn", Method.InfoNCE, SampleRuns.Until.Planned);
+        string file = Path.Combine(folder, "stages", "pretrain-rgb", "events.jsonl");
+        Directory.CreateDirectory(Path.GetDirectoryName(file)!);
+        string line = System.Text.Json.JsonSerializer.Serialize<CoCLR.Core.Events.RunEvent>(Make.Metric(0, 7, 0.5, run: run), CoCLR.Core.CoclrJson.Compact) + "\n";
+        File.WriteAllText(file, line[..30]);
+        _folders.Scan();
+        Assert.Empty(_store.Curves(run).Curves);
+        File.AppendAllText(file, line[30..] + "garbage\n" + line.Replace("\"seq\":0", "\"seq\":1", StringComparison.Ordinal).Replace("\"step\":7", "\"step\":8", StringComparison.Ordinal));
+        _folders.Scan();
+
+        Assert.Equal([7, 8], _store.Curves(run).Curves.Single().Steps);
+        Assert.Contains("cannot be read", Assert.Single(_store.Find(run)!.Warnings), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void D15_Scan_FolderIsGone_RunIsGone()
+    {
+        (string run, string folder, _) = new SampleRuns(_folder["runs"]).Write("short-lived", Method.InfoNCE, epochs: 2, previews: false);
+        _folders.Scan();
+        Assert.NotNull(_store.Find(run));
+        Directory.Delete(folder, recursive: true);
+        _folders.Scan();
+        Assert.Null(_store.Find(run));
+    }
+
+    [Fact]
+    public void Scan_EventsOfAnotherRunOrLinks_AreNotTaken()
+    {
+        (string run, string folder, _) = new SampleRuns(_folder["runs"]).Write("honest", Method.InfoNCE, SampleRuns.Until.Planned);
+        string stage = Path.Combine(folder, "stages", "pretrain-rgb");
+        Directory.CreateDirectory(stage);
+        File.WriteAllText(Path.Combine(stage, "events.jsonl"), System.Text.Json.JsonSerializer.Serialize<CoCLR.Core.Events.RunEvent>(Make.Metric(0, 7, 0.5, run: "someone-else"), CoCLR.Core.CoclrJson.Compact) + "\n");
+        File.WriteAllText(_folder["outside.jsonl"], "{}\n");
+        Directory.CreateDirectory(Path.Combine(folder, "stages", "decode"));
+        File.CreateSymbolicLink(Path.Combine(folder, "stages", "decode", "events.jsonl"), _folder["outside.jsonl"]);
+        _folders.Scan();
+
+        Assert.Null(_store.Find("someone-else"));
+        Assert.Empty(_store.Curves(run).Curves);
+        Assert.Contains("link", Assert.Single(_store.Find(run)!.Warnings), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("{ not json")]
+    [InlineData("{}")]
+    [InlineData("")]
+    public void Scan_PlanCannotBeRead_IsSaidNotThrown(string plan)
+    {
+        Directory.CreateDirectory(_folder["runs", "odd", "stages"]);
+        File.WriteAllText(_folder["runs", "odd", "plan.json"], plan);
+        _folders.Scan();
+        Assert.NotEmpty(_store.Find("odd")!.Warnings);
+    }
+}

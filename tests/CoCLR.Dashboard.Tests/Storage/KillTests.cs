@@ -1,0 +1,80 @@
+// Why this exists: a process that is killed while it writes leaves an index that opens, and no event that it has acknowledged is lost (row D-01).
+using System.Diagnostics;
+using System.Net;
+using System.Net.Http.Headers;
+using CoCLR.Core.Events;
+using CoCLR.Dashboard.Storage;
+using CoCLR.Dashboard.Tests.Fixtures;
+
+namespace CoCLR.Dashboard.Tests.Storage;
+
+public sealed class KillTests
+{
+    private const string Key = "an-ingest-key-of-22-characters";
+
+    [Fact]
+    public async Task D01_KillDuringWrites_ManyTimes_LosesNothingAcknowledged()
+    {
+        using var folder = new TemporaryFolder();
+        long acknowledged = 0;
+        var random = new Random(5);
+        for (int round = 0; round < 5; round++)
+        {
+            using Process process = Start(folder.Path, out Task<Uri> link);
+            Uri address = await link.WaitAsync(TimeSpan.FromSeconds(60));
+            using var client = new HttpClient { BaseAddress = new Uri(address.GetLeftPart(UriPartial.Authority)) };
+            client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", IngestToken.Create(Key, "r1", DateTimeOffset.UtcNow.AddHours(1)));
+            Task killer = Task.Run(async () =>
+            {
+                await Task.Delay(random.Next(300, 1500));
+                process.Kill();
+            });
+            try
+            {
+                while (true)
+                {
+                    RunEvent[] batch = [.. Enumerable.Range((int)acknowledged, 100).Select(i => Make.Metric(i, i, i))];
+                    using HttpResponseMessage answer = await client.PostAsync("/api/v1/ingest", DashboardServer.Batch(batch));
+                    if (answer.StatusCode == HttpStatusCode.OK)
+                    {
+                        acknowledged += 100;
+                    }
+                }
+            }
+            catch (HttpRequestException)
+            {
+                // Killed.
+            }
+
+            await killer;
+            await process.WaitForExitAsync();
+        }
+
+        Assert.True(acknowledged > 500);
+        await using DashboardServer last = await DashboardServer.StartAsync(folder.Path);
+        await Ingest.IngestApiTests.Until(() => last.Store.Curves("r1").Curves is [{ } c] && c.Count >= acknowledged);
+        Curve curve = last.Store.Curves("r1", points: 100_000).Curves.Single();
+        Assert.Equal(Enumerable.Range(0, (int)acknowledged).Select(i => (double?)i), curve.Values.Take((int)acknowledged));
+        Assert.Equal(curve.Steps.Distinct().Count(), curve.Steps.Length);
+        Assert.Null(last.Store.Health.Rebuilt);
+    }
+
+    internal static Process Start(string folder, out Task<Uri> link, params string[] more)
+    {
+        var found = new TaskCompletionSource<Uri>(TaskCreationOptions.RunContinuationsAsynchronously);
+        var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "CoCLR.Dashboard.dll"), "--workdir", folder, "--urls", "http://127.0.0.1:0", "--Dashboard:Ingest:Key", Key, .. more]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        var process = new Process { StartInfo = start };
+        process.OutputDataReceived += (_, e) =>
+        {
+            if (e.Data?.StartsWith("Dashboard: ", StringComparison.Ordinal) == true)
+            {
+                found.TrySetResult(new Uri(e.Data["Dashboard: ".Length..]));
+            }
+        };
+        process.Start();
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+        link = found.Task;
+        return process;
+    }
+}
