@@ -1,11 +1,23 @@
 // Why this exists: the two building blocks of S3D, named so that a state dictionary has the reference's names.
+using CoCLR.Engine.Models.Fast;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Models;
 
+/// <summary>A part of S3D that can also run on channels-last activations on the processor.</summary>
+internal interface IFastLayer
+{
+    /// <summary>Runs the layer.</summary>
+    /// <param name="input">Activations [clips, T, H, W, channels]; not disposed.</param>
+    /// <param name="mode">How.</param>
+    /// <param name="inputGradient">False where the input wants no gradient.</param>
+    /// <returns>New activations, and the way back when learning.</returns>
+    (Tensor Output, IBackward? Back) Run(Tensor input, Mode mode, bool inputGradient);
+}
+
 /// <summary>Convolution without bias, batch norm (eps 1e-5, momentum 0.1), ReLU. [method.md 1a, BasicConv3d]</summary>
-internal sealed class BasicConv3d : NamedModule
+internal sealed class BasicConv3d : NamedModule, IFastLayer
 {
     private readonly Conv3d _conv;
     private readonly BatchNorm3d _bn;
@@ -20,14 +32,26 @@ internal sealed class BasicConv3d : NamedModule
         register_module("bn", _bn);
     }
 
+    /// <summary>The convolution.</summary>
+    public Conv3d Convolution => _conv;
+
+    /// <summary>Its batch norm.</summary>
+    public BatchNorm3d Norm => _bn;
+
     public override Tensor forward(Tensor input) => Layers.ConvNormRelu(input, _conv, _bn);
+
+    public (Tensor Output, IBackward? Back) Run(Tensor input, Mode mode, bool inputGradient)
+    {
+        var (output, back) = ConvNormReluStep.Run(input, _conv, _bn, mode, inputGradient: inputGradient);
+        return (output!, back);
+    }
 }
 
 /// <summary>
 /// A k x k x k convolution taken apart: (1,k,k) over space, then (k,1,1) over time, each with batch norm and ReLU. The stride applies
 /// to space and time. [method.md 1a, STConv3d]
 /// </summary>
-internal sealed class STConv3d : NamedModule
+internal sealed class STConv3d : NamedModule, IFastLayer
 {
     private readonly Conv3d _conv1;
     private readonly Conv3d _conv2;
@@ -38,6 +62,7 @@ internal sealed class STConv3d : NamedModule
         : base(nameof(STConv3d))
     {
         var pad = kernel / 2;
+        OutputChannels = output;
         _conv1 = nn.Conv3d(input, output, (1, kernel, kernel), (1, stride, stride), (0, pad, pad), bias: false);
         _conv2 = nn.Conv3d(output, output, (kernel, 1, 1), (stride, 1, 1), (pad, 0, 0), bias: false);
         _bn1 = nn.BatchNorm3d(output);
@@ -50,15 +75,35 @@ internal sealed class STConv3d : NamedModule
         register_module("bn2", _bn2);
     }
 
+    /// <summary>Channels of the result.</summary>
+    public int OutputChannels { get; }
+
     public override Tensor forward(Tensor input)
     {
         using var space = Layers.ConvNormRelu(input, _conv1, _bn1);
         return Layers.ConvNormRelu(space, _conv2, _bn2);
     }
+
+    public (Tensor Output, IBackward? Back) Run(Tensor input, Mode mode, bool inputGradient)
+    {
+        var (output, back) = Run(input, mode, null, inputGradient);
+        return (output!, back);
+    }
+
+    /// <summary>As <see cref="Run(Tensor, Mode, bool)"/>, but writes the result into rows, if given.</summary>
+    public (Tensor? Output, SpaceTimeStep? Back) Run(Tensor input, Mode mode, Rows? into, bool inputGradient)
+    {
+        var (space, spaceBack) = ConvNormReluStep.Run(input, _conv1, _bn1, mode, inputGradient: inputGradient);
+        using (space)
+        {
+            var (output, timeBack) = ConvNormReluStep.Run(space!, _conv2, _bn2, mode, into);
+            return (output, spaceBack is null ? null : new SpaceTimeStep(spaceBack, timeBack!));
+        }
+    }
 }
 
 /// <summary>3-D max pooling that remembers only its shape; it has no state.</summary>
-internal sealed class MaxPool : NamedModule
+internal sealed class MaxPool : NamedModule, IFastLayer
 {
     private readonly (int T, int H, int W) _kernel;
     private readonly (int T, int H, int W) _stride;
@@ -73,6 +118,32 @@ internal sealed class MaxPool : NamedModule
     }
 
     public override Tensor forward(Tensor input) => Layers.MaxPool3d(input, _kernel, _stride, _pad);
+
+    public (Tensor Output, IBackward? Back) Run(Tensor input, Mode mode, bool inputGradient)
+        => MaxPoolStep.Run(input, _kernel, _stride, _pad, mode == Mode.Learn);
+}
+
+/// <summary>The way back through a convolution over space and the one over time after it.</summary>
+internal sealed class SpaceTimeStep(ConvNormReluStep space, ConvNormReluStep time) : IBackward
+{
+    public Tensor? Backward(Tensor gradient) => Continue(time.Backward(gradient)!);
+
+    /// <summary>As <see cref="Backward(Tensor)"/>, from a slice of joined gradients.</summary>
+    public Tensor? Backward(Rows gradient) => Continue(time.Backward(gradient)!);
+
+    public void Dispose()
+    {
+        space.Dispose();
+        time.Dispose();
+    }
+
+    private Tensor? Continue(Tensor gradient)
+    {
+        using (gradient)
+        {
+            return space.Backward(gradient);
+        }
+    }
 }
 
 /// <summary>Scales each channel by sigmoid(W·mean + b) of the map's mean over time and space. [S3D-G; method.md 1a]</summary>

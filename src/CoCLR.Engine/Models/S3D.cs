@@ -1,4 +1,7 @@
 // Why this exists: S3D is the network of the paper.
+using CoCLR.Engine.Models.Fast;
+using CoCLR.Engine.Training.Optimization;
+using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
@@ -66,6 +69,11 @@ public sealed class S3D : Backbone
     /// <param name="input">Normalised clips; T at least 8, H and W at least 32.</param>
     public override Tensor forward(Tensor input)
     {
+        if (CanRunFast(input, out var mode))
+        {
+            return S3DFunction.Run(this, input, mode);
+        }
+
         var map = input;
         foreach (var stage in _stages)
         {
@@ -79,6 +87,39 @@ public sealed class S3D : Backbone
         }
 
         return map;
+    }
+
+    /// <summary>The layers in order, for the channels-last path.</summary>
+    internal IEnumerable<IFastLayer> FastLayers => _stages.Cast<IFastLayer>();
+
+    /// <summary>For comparing the two paths: false takes libtorch's operations everywhere.</summary>
+    internal bool AllowFast { get; set; } = true;
+
+    /// <summary>
+    /// The channels-last path is for single precision on the processor, without gating, and for gradients of all parameters in training
+    /// mode or of none.
+    /// </summary>
+    private bool CanRunFast(Tensor input, out Mode mode)
+    {
+        mode = training ? Mode.Observe : Mode.Evaluate;
+        if (!AllowFast || Architecture == "S3DG" || input.device_type != DeviceType.CPU || input.dtype != ScalarType.Float32)
+        {
+            return false;
+        }
+
+        Parameter[] all = [.. parameters()];
+        if (!all.All(ParameterKernels.IsPlain))
+        {
+            return false;
+        }
+
+        if (!is_grad_enabled() || (!input.requires_grad && all.All(p => !p.requires_grad)))
+        {
+            return true;
+        }
+
+        mode = Mode.Learn;
+        return training && all.All(p => p.requires_grad);
     }
 
     /// <summary>The outputs of the reference's five blocks, for comparing numbers.</summary>
@@ -97,10 +138,11 @@ public sealed class S3D : Backbone
 }
 
 /// <summary>Four parallel branches, joined on channels. [method.md 1a, SepInception]</summary>
-internal sealed class SepInception : NamedModule
+internal sealed class SepInception : NamedModule, IFastLayer
 {
     private readonly Sequential[] _branches;
     private readonly SelfGating[] _gates;
+    private readonly int[] _channels;
 
     public SepInception(Generator generator, int input, int b0, int b1a, int b1b, int b2a, int b2b, int b3, bool gating)
         : base(nameof(SepInception))
@@ -112,9 +154,9 @@ internal sealed class SepInception : NamedModule
             nn.Sequential(new BasicConv3d(generator, input, b2a), new STConv3d(generator, b2a, b2b, kernel: 3)),
             nn.Sequential(new MaxPool((3, 3, 3), (1, 1, 1), (1, 1, 1)), new BasicConv3d(generator, input, b3)),
         ];
-        int[] channels = [b0, b1b, b2b, b3];
-        OutputChannels = channels.Sum();
-        _gates = gating ? [.. channels.Select(c => new SelfGating(generator, c))] : [];
+        _channels = [b0, b1b, b2b, b3];
+        OutputChannels = _channels.Sum();
+        _gates = gating ? [.. _channels.Select(c => new SelfGating(generator, c))] : [];
         for (var i = 0; i < _branches.Length; i++)
         {
             register_module($"branch{i}", _branches[i]);
@@ -140,5 +182,95 @@ internal sealed class SepInception : NamedModule
         }
 
         return cat(outputs, 1).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>
+    /// All branches on channels-last activations: the three 1x1x1 convolutions of the input are one matrix product, and each branch's
+    /// last step writes its channels of the joined result.
+    /// </summary>
+    public (Tensor Output, IBackward? Back) Run(Tensor input, Mode mode, bool inputGradient)
+    {
+        var learn = mode == Mode.Learn;
+        BasicConv3d[] entry = [.. _branches.Take(3).Select(branch => (BasicConv3d)branch[0])];
+        var (n, t, h, w) = (input.shape[0], input.shape[1], input.shape[2], input.shape[3]);
+        var output = ChannelsLast.Empty(n, t, h, w, OutputChannels);
+        var joined = ChannelsLast.Rows(output);
+
+        var product = ConvolutionStep.RunPointwise(input, [.. entry.Select(layer => layer.Convolution)], learn);
+        var rows = ChannelsLast.Rows(product.Output);
+        var norms = new NormReluStep[3];
+        var hidden = new Tensor?[3];
+        for (int i = 0, first = 0; i < 3; i++)
+        {
+            var channels = (int)entry[i].Norm.num_features;
+            hidden[i] = i == 0 ? null : ChannelsLast.Empty(n, t, h, w, channels);
+            norms[i] = NormReluStep.Run(rows.Slice(first, channels), i == 0 ? joined.Slice(0, channels) : ChannelsLast.Rows(hidden[i]!), entry[i].Norm, mode);
+            first += channels;
+        }
+
+        if (!learn)
+        {
+            product.Output.Dispose();
+        }
+
+        var backs = new SpaceTimeStep?[3];
+        var place = (int)entry[0].Norm.num_features;
+        for (var i = 1; i < 3; i++)
+        {
+            var layer = (STConv3d)_branches[i][1];
+            using (hidden[i])
+            {
+                (_, backs[i]) = layer.Run(hidden[i]!, mode, joined.Slice(place, layer.OutputChannels), inputGradient: true);
+            }
+
+            place += layer.OutputChannels;
+        }
+
+        var (pooled, poolBack) = ((MaxPool)_branches[3][0]).Run(input, mode, inputGradient: true);
+        var last = (BasicConv3d)_branches[3][1];
+        ConvNormReluStep? lastBack;
+        using (pooled)
+        {
+            (_, lastBack) = ConvNormReluStep.Run(pooled, last.Convolution, last.Norm, mode, joined.Slice(place, (int)last.Norm.num_features));
+        }
+
+        return (output, learn ? new Step(product, norms, backs[1]!, backs[2]!, (MaxPoolStep)poolBack!, lastBack!, [.. _branches.Select((_, i) => _channels[i])]) : null);
+    }
+
+    /// <summary>The way back through the four branches.</summary>
+    private sealed class Step(ConvolutionStep product, NormReluStep[] norms, SpaceTimeStep first, SpaceTimeStep second, MaxPoolStep pool, ConvNormReluStep last, int[] channels) : IBackward
+    {
+        public Tensor? Backward(Tensor gradient)
+        {
+            var joined = ChannelsLast.Rows(gradient);
+            using var hidden1 = first.Backward(joined.Slice(channels[0], channels[1]))!;
+            using var hidden2 = second.Backward(joined.Slice(channels[0] + channels[1], channels[2]))!;
+            using var pooled = last.Backward(joined.Slice(channels[0] + channels[1] + channels[2], channels[3]))!;
+
+            var x = ChannelsLast.Rows(product.Output);
+            var shape = product.Output.shape;
+            using var dy = ChannelsLast.Empty(shape[0], shape[1], shape[2], shape[3], shape[4]);
+            var dx = ChannelsLast.Rows(dy);
+            Rows[] gradients = [joined.Slice(0, channels[0]), ChannelsLast.Rows(hidden1), ChannelsLast.Rows(hidden2)];
+            for (int i = 0, start = 0; i < 3; i++)
+            {
+                var width = gradients[i].Channels;
+                norms[i].Backward(x.Slice(start, width), gradients[i], dx.Slice(start, width));
+                start += width;
+            }
+
+            var result = product.Backward(dy)!;
+            pool.AddTo(result, pooled);
+            return result;
+        }
+
+        public void Dispose()
+        {
+            product.Dispose();
+            first.Dispose();
+            second.Dispose();
+            pool.Dispose();
+            last.Dispose();
+        }
     }
 }

@@ -8,17 +8,20 @@ namespace CoCLR.Engine.Tests.Models;
 
 public sealed class S3DGoldenTests
 {
-    [Fact]
-    public void S3DGolden_EvaluationMode_FeaturesMatch()
+    /// <summary>The fast path sums in another order than the reference: it may differ by twice the tolerance on these weights, whose noise grows a hundredfold.</summary>
+    [Theory]
+    [InlineData(false, 1e-4)]
+    [InlineData(true, 2e-4)]
+    public void S3DGolden_EvaluationMode_FeaturesMatch(bool fast, double tolerance)
     {
         using var scope = NewDisposeScope();
         var golden = new GoldenCase(GoldenFolder.Require("s3d"));
-        using var network = Load();
+        using var network = Load(fast);
         network.eval();
         using var frozen = no_grad();
         var map = network.forward(golden.Tensor("input_2x3x16x64x64"));
-        Assert.InRange(Close.RelativeError(map, golden.Tensor("eval_feature_map")), 0, 1e-4);
-        Assert.InRange(Close.RelativeError(map.mean([2, 3, 4]), golden.Tensor("eval_pooled")), 0, 1e-4);
+        Assert.InRange(Close.RelativeError(map, golden.Tensor("eval_feature_map")), 0, tolerance);
+        Assert.InRange(Close.RelativeError(map.mean([2, 3, 4]), golden.Tensor("eval_pooled")), 0, tolerance);
     }
 
     /// <summary>
@@ -81,7 +84,7 @@ public sealed class S3DGoldenTests
     {
         using var scope = NewDisposeScope();
         var golden = new GoldenCase(GoldenFolder.Require("s3d"));
-        using var network = (S3D)Load();
+        using var network = Load();
         network.train(mode == "train");
         using var frozen = no_grad();
         var number = 0;
@@ -118,6 +121,7 @@ public sealed class S3DGoldenTests
         using var network = Load();
         using var encoder = VideoEncoder.Create("S3D");
         encoder.Backbone.load_state_dict(network.state_dict());
+        ((S3D)encoder.Backbone).AllowFast = false;
         encoder.eval();
         using (no_grad())
         {
@@ -149,12 +153,13 @@ public sealed class S3DGoldenTests
         Assert.Equal(expected.GetProperty("n_params_s3dg").GetInt64(), gated.parameters().Sum(p => p.numel()));
     }
 
-    private static Backbone Load()
+    private static S3D Load(bool fast = false)
     {
         var path = GoldenFolder.Require("s3d_weights.json");
         using var document = JsonDocument.Parse(File.ReadAllText(path));
         var bytes = File.ReadAllBytes(Path.Combine(Path.GetDirectoryName(path)!, document.RootElement.GetProperty("file").GetString()!));
-        var network = BackboneFactory.Create("S3D");
+        var network = (S3D)BackboneFactory.Create("S3D");
+        network.AllowFast = fast;
         var state = network.state_dict();
         var left = state.Keys.Where(name => !name.EndsWith("num_batches_tracked", StringComparison.Ordinal)).ToHashSet();
         using var frozen = no_grad();
