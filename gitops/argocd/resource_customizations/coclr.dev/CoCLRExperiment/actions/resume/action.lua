@@ -1,0 +1,3 @@
+-- Training goes on from the checkpoint.
+obj.spec.suspend = false
+return obj
