@@ -1,11 +1,12 @@
 // Why this exists: files of a run appear whole or not at all; a kill, a full disk or a second reader never meets half of one.
+using System.Runtime.InteropServices;
 using System.Text;
 using CoCLR.Core;
 
 namespace CoCLR.Engine;
 
 /// <summary>Writes a file under a temporary name beside it, flushes it to the disk, then renames it.</summary>
-public static class WholeFile
+public static partial class WholeFile
 {
     /// <summary>Writes a file; the folder is made where it is missing, an older file is replaced.</summary>
     /// <param name="path">The file.</param>
@@ -74,6 +75,22 @@ public static class WholeFile
     /// <exception cref="UserErrorException">The disk is full or the folder cannot be written (1).</exception>
     public static void WriteText(string path, string text) => Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(text)));
 
+    /// <summary>Gives a file a second name; file systems without hard links get a copy.</summary>
+    /// <param name="existing">The file.</param>
+    /// <param name="added">The second name; must not exist.</param>
+    /// <exception cref="UserErrorException">The folder cannot be written (1).</exception>
+    public static void Link(string existing, string added)
+    {
+        if (OperatingSystem.IsWindows() || HardLink(existing, added) != 0)
+        {
+            Write(added, stream =>
+            {
+                using var source = File.OpenRead(existing);
+                source.CopyTo(stream);
+            });
+        }
+    }
+
     private static string TemporaryName(string path) => $"{path}.{Environment.ProcessId:x}-{Guid.NewGuid().ToString("N")[..8]}.tmp";
 
     private static FileStream Open(string path, string temporary)
@@ -96,4 +113,7 @@ public static class WholeFile
             // The first error is the one to tell; a stray temporary file harms nobody.
         }
     }
+
+    [LibraryImport("libc", EntryPoint = "link", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int HardLink(string existing, string added);
 }

@@ -103,7 +103,24 @@ internal static class MeasuringStages
             stores["flow"] = flow;
         }
 
+        // Runs on the same data show the same clips: encoded once, then only linked.
+        string shared = Path.Combine(context.Cache, "previews", Path.GetFileName(frames.Folder));
+        LinkMissing(shared, context.Folder.Previews);
         PreviewSet.Make(context.Folder.Root, folder, stores, EvaluationArtifacts.VideosOf(table), progress: ImmediateProgress.To<PassProgress>(p => context.Events.Progress("previews", p.Done, p.Total, "clips")), cancellationToken: context.Stop);
+        LinkMissing(context.Folder.Previews, shared);
+    }
+
+    private static void LinkMissing(string from, string to)
+    {
+        Directory.CreateDirectory(to);
+        foreach (string file in Directory.Exists(from) ? Directory.GetFiles(from).Where(f => Path.GetExtension(f) is ".mp4" or ".jpg") : [])
+        {
+            string target = Path.Combine(to, Path.GetFileName(file));
+            if (!File.Exists(target))
+            {
+                WholeFile.Link(file, target);
+            }
+        }
     }
 
     private static void TellArtifacts(StageContext context)

@@ -1,7 +1,6 @@
 // Why this exists: training must survive a kill at any byte and go on exactly where it stood.
 using System.Globalization;
 using System.IO.Hashing;
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Serialization;
@@ -88,7 +87,7 @@ public sealed record Checkpoint(CheckpointInfo Info, IReadOnlyDictionary<string,
 /// for people and tools. Each appears by a rename, the description last, and older data files go only after that: at any moment
 /// <c>checkpoint.json</c> names a whole data file.
 /// </summary>
-public sealed partial class CheckpointStore
+public sealed class CheckpointStore
 {
     /// <summary>Second name of the newest data file.</summary>
     public const string DataName = "checkpoint.safetensors";
@@ -274,20 +273,7 @@ public sealed partial class CheckpointStore
         var target = Path.Combine(_folder, name);
         var temporary = $"{target}.{Environment.ProcessId:x}.tmp";
         File.Delete(temporary);
-        if (OperatingSystem.IsWindows() || HardLink(path, temporary) != 0)
-        {
-            // File systems without hard links get a copy.
-            WholeFile.Write(target, stream =>
-            {
-                using var source = File.OpenRead(path);
-                source.CopyTo(stream);
-            });
-            return;
-        }
-
+        WholeFile.Link(path, temporary);
         File.Move(temporary, target, overwrite: true);
     }
-
-    [LibraryImport("libc", EntryPoint = "link", StringMarshalling = StringMarshalling.Utf8)]
-    private static partial int HardLink(string existing, string added);
 }
