@@ -24,6 +24,7 @@ public sealed partial class MainLayout : IAsyncDisposable
     private Subscription? _changes;
     private StoreHealth? _shown;
     private bool _helpOpen;
+    private IDialogReference? _help;
 
     [Inject]
     private IJSRuntime Script { get; set; } = null!;
@@ -76,6 +77,9 @@ public sealed partial class MainLayout : IAsyncDisposable
         {
             case "help":
                 return OpenHelp();
+            case "escape":
+                _help?.Close();
+                break;
             case "search":
                 return OpenSearch();
             case "theme":
@@ -161,8 +165,9 @@ public sealed partial class MainLayout : IAsyncDisposable
         }
 
         _helpOpen = true;
-        IDialogReference dialog = await Dialogs.ShowAsync<HelpDialog>("Keyboard shortcuts");
-        await dialog.Result;
+        _help = await Dialogs.ShowAsync<HelpDialog>("Keyboard shortcuts");
+        await _help.Result;
+        _help = null;
         _helpOpen = false;
     }
 

@@ -42,6 +42,7 @@ document.addEventListener('keydown', event => {
   leader = 0;
   switch (event.key) {
     case '?': say('help'); break;
+    case 'Escape': layout?.invokeMethodAsync('Shortcut', 'escape').catch(() => {}); break;
     case '/': say('search'); break;
     case 't': say('theme'); break;
     case 'g': leader = Date.now(); break;
