@@ -1,0 +1,120 @@
+// Why this exists: a cluster whose pods really train, an operator that pods can reach, and real kubectl.
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using CoCLR.Operator.Hosting;
+using CoCLR.Operator.Runtime;
+using CoCLR.Operator.Tests;
+using CoCLR.Operator.Tests.Harness;
+using CoCLR.Testing.Cluster;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.Logging;
+
+namespace CoCLR.EndToEnd.Tests.Cluster;
+
+internal static class Training
+{
+    /// <summary>A cluster whose stage image is the command line of this repository.</summary>
+    public static Task<Arena> StartAsync()
+    {
+        // Pods write through the paths of their claims, so the cluster keeps them where there is room.
+        string configuration = AppContext.BaseDirectory.Contains("/Release/", StringComparison.Ordinal) ? "Release" : "Debug";
+        string coclr = Path.Combine(Repository.Root, "src", "CoCLR.Cli", "bin", configuration, "net10.0", "coclr.dll");
+        Assert.True(File.Exists(coclr), $"{coclr} is missing: build the solution");
+        return Arena.StartAsync(new TestClusterOptions
+        {
+            Images = [ImageProgram.For("coclr-engine:*", ["dotnet", coclr])],
+            BookmarkInterval = TimeSpan.FromSeconds(1),
+        });
+    }
+
+    public static async Task<string> KubectlAsync(Arena arena, params string[] arguments)
+    {
+        string program = Environment.GetEnvironmentVariable("COCLR_KUBECTL") ?? Path.Combine(Repository.Root, ".coclr", "tools", "kubectl");
+        program = File.Exists(program) ? program : "kubectl";
+        var start = new ProcessStartInfo(program) { RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach (string argument in arguments)
+        {
+            start.ArgumentList.Add(argument);
+        }
+
+        start.Environment["KUBECONFIG"] = arena.Kubeconfig;
+        try
+        {
+            using Process process = Process.Start(start)!;
+            Task<string> output = process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken), errors = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+            await process.WaitForExitAsync(TestContext.Current.CancellationToken);
+            Assert.True(process.ExitCode == 0, $"kubectl {string.Join(' ', arguments)}: {await errors}");
+            return await output;
+        }
+        catch (System.ComponentModel.Win32Exception)
+        {
+            Assert.Skip("kubectl is not there; `./coclr test` fetches it");
+            throw;
+        }
+    }
+}
+
+/// <summary>An operator with its web server, so that pods can push progress to it.</summary>
+internal sealed class ReachableOperator : IAsyncDisposable
+{
+    private readonly WebApplication _app;
+    private readonly OperatorRuntime _runtime;
+
+    private ReachableOperator(WebApplication app, OperatorRuntime runtime, int port)
+    {
+        _app = app;
+        _runtime = runtime;
+        Port = port;
+    }
+
+    public int Port { get; }
+
+    public OperatorRuntime Runtime => _runtime;
+
+    /// <summary>Starts one.</summary>
+    /// <param name="arena">The cluster.</param>
+    /// <param name="port">Port that pods know; 0 takes a free one.</param>
+    /// <param name="beforeWrite">Called before every write.</param>
+    public static async Task<ReachableOperator> StartAsync(Arena arena, int port = 0, Func<string, Task>? beforeWrite = null)
+    {
+        port = port == 0 ? FreePort() : port;
+        var options = new OperatorOptions
+        {
+            Kubeconfig = arena.Kubeconfig,
+            LeaderElect = false,
+            Namespaces = arena.Namespace,
+            Listen = "127.0.0.1",
+            Port = port,
+            ProgressUrl = $"http://127.0.0.1:{port}",
+            DashboardUrl = "https://dashboard.example",
+            GracePeriodSeconds = 30,
+            JsonLogs = false,
+            LogLevel = LogLevel.Warning,
+        };
+        OperatorRuntime? runtime = null;
+        WebApplication app = OperatorHost.Build(options, loggers => runtime = new OperatorRuntime(options, loggers, informers: new InformerOptions { MaximumBackoff = TimeSpan.FromSeconds(1) }, beforeWrite: beforeWrite));
+        await app.StartAsync(TestContext.Current.CancellationToken);
+        return new ReachableOperator(app, runtime!, port);
+    }
+
+    /// <summary>As SIGKILL: nothing is written any more from this moment.</summary>
+    public async Task KillAsync()
+    {
+        _runtime.Abandon();
+        await DisposeAsync();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _app.StopAsync(CancellationToken.None);
+        await _app.DisposeAsync();
+    }
+
+    private static int FreePort()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+}
