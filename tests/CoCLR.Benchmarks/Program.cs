@@ -1,6 +1,7 @@
 // Why this exists: the entry point of the benchmarks that `coclr bench` starts: `NAME [options]`, one line of JSON each.
 using CoCLR.Benchmarks.Augmentation;
 using CoCLR.Benchmarks.Flow;
+using CoCLR.Benchmarks.Operator;
 using CoCLR.Benchmarks.Retrieval;
 using CoCLR.Benchmarks.Step;
 
@@ -12,6 +13,9 @@ switch (args)
     case ["flow", .. var options]:
         FlowBench.Run(options);
         return 0;
+    case ["operator", .. var options]:
+        OperatorBench.Run(options);
+        return 0;
     case ["retrieval", .. var options]:
         RetrievalBench.Run(options);
         return 0;
@@ -19,6 +23,6 @@ switch (args)
         StepBench.Run(options);
         return 0;
     default:
-        Console.Error.WriteLine("usage: bench augment|flow|retrieval|step [options]");
+        Console.Error.WriteLine("usage: bench augment|flow|operator|retrieval|step [options]");
         return 64;
 }

@@ -162,7 +162,7 @@ public class TrainingClusterTests
           storage: {size: 1Gi}
         """);
 
-    private static JsonObject Long(Arena arena, string name) => Short(arena, name, epochs: 40);
+    private static JsonObject Long(Arena arena, string name) => Short(arena, name, epochs: 20);
 
     private static async Task<JsonObject> FinishAsync(Arena arena, string name)
     {
