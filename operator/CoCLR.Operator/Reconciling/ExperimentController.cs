@@ -238,9 +238,15 @@ public sealed class ExperimentController
                     ["metadata"] = new JsonObject { ["uid"] = change.Job.Meta.Uid },
                     ["spec"] = new JsonObject { ["suspend"] = change.Suspend, ["parallelism"] = 1 },
                 };
-                using (JsonDocument changed = await _writer.PatchAsync(ResourceKind.Job, change.Job.Meta.Key, patch, cancellation).ConfigureAwait(false))
+                try
                 {
+                    using JsonDocument changed = await _writer.PatchAsync(ResourceKind.Job, change.Job.Meta.Key, patch, cancellation).ConfigureAwait(false);
                     TakeOver(ResourceKind.Job, changed.RootElement);
+                }
+                catch (ApiException error) when (error.Code == HttpStatusCode.NotFound)
+                {
+                    // Gone meanwhile; the watch says so and the next reconcile decides anew.
+                    return;
                 }
 
                 _logger.LogInformation("{Object}: {Change}", change.Job.Meta.Key, change.Suspend ? "suspended" : "resumed");

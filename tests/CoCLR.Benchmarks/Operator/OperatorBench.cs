@@ -309,7 +309,7 @@ public static class OperatorBench
 
             int port = FreePort();
             var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true };
-            foreach (string argument in new[] { typeof(ExperimentReconciler).Assembly.Location, "--Kubeconfig", kubeconfig, "--LeaderElect", "false", "--Listen", "127.0.0.1", "--Port", port.ToString(CultureInfo.InvariantCulture), "--LogLevel", "Warning" })
+            foreach (string argument in new[] { typeof(ExperimentReconciler).Assembly.Location, "--Kubeconfig", kubeconfig, "--LeaderElect", "false", "--Listen", "127.0.0.1", "--Port", port.ToString(CultureInfo.InvariantCulture), "--LogLevel", "Error" })
             {
                 start.ArgumentList.Add(argument);
             }

@@ -758,7 +758,7 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
         if (!string.IsNullOrEmpty(token))
         {
             (revision, after) = ReadToken(token);
-            objects = Store.Pages(revision) ?? throw ApiException.Expired("The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.");
+            objects = Store.Pages(key, revision) ?? throw ApiException.Expired("The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.");
         }
         else
         {
@@ -778,7 +778,7 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
 
                 if (match == "Exact" && wanted != revision)
                 {
-                    objects = Store.Pages(wanted) ?? throw ApiException.Expired($"The resourceVersion for the provided list is too old.");
+                    objects = Store.Pages(key, wanted) ?? throw ApiException.Expired($"The resourceVersion for the provided list is too old.");
                     revision = wanted;
                 }
             }
@@ -818,7 +818,7 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
         var metadata = new JsonObject { ["resourceVersion"] = revision.ToString(System.Globalization.CultureInfo.InvariantCulture) };
         if (more > 0)
         {
-            Store.KeepPages(revision, objects);
+            Store.KeepPages(key, revision, objects);
             metadata["continue"] = WriteToken(revision, last!);
             if (selector.IsEmpty)
             {

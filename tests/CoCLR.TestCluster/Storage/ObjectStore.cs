@@ -54,8 +54,8 @@ public sealed class ObjectStore
 {
     private readonly Lock _gate = new();
     private readonly Dictionary<ResourceKey, Table> _tables = [];
-    private readonly Dictionary<long, ImmutableSortedDictionary<string, StoredObject>> _pages = [];
-    private readonly Queue<long> _pageOrder = new();
+    private readonly Dictionary<(ResourceKey, long), ImmutableSortedDictionary<string, StoredObject>> _pages = [];
+    private readonly Queue<(ResourceKey, long)> _pageOrder = new();
     private long _revision;
 
     /// <summary>How many writes of one kind stay available to watches.</summary>
@@ -180,13 +180,13 @@ public sealed class ObjectStore
     }
 
     /// <summary>Keeps a snapshot for the next pages of a list.</summary>
-    public void KeepPages(long revision, ImmutableSortedDictionary<string, StoredObject> objects)
+    public void KeepPages(ResourceKey key, long revision, ImmutableSortedDictionary<string, StoredObject> objects)
     {
         lock (_gate)
         {
-            if (_pages.TryAdd(revision, objects))
+            if (_pages.TryAdd((key, revision), objects))
             {
-                _pageOrder.Enqueue(revision);
+                _pageOrder.Enqueue((key, revision));
                 if (_pageOrder.Count > 64)
                 {
                     _pages.Remove(_pageOrder.Dequeue());
@@ -196,11 +196,11 @@ public sealed class ObjectStore
     }
 
     /// <summary>The snapshot of a list begun at that revision, or null when it was compacted.</summary>
-    public ImmutableSortedDictionary<string, StoredObject>? Pages(long revision)
+    public ImmutableSortedDictionary<string, StoredObject>? Pages(ResourceKey key, long revision)
     {
         lock (_gate)
         {
-            return _pages.GetValueOrDefault(revision);
+            return _pages.GetValueOrDefault((key, revision));
         }
     }
 
