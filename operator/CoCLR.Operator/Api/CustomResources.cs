@@ -25,6 +25,9 @@ public sealed record CustomResource<TSpec, TStatus> : ICachedObject
     /// <summary>State in one word, for gauges.</summary>
     public string? State { get; init; }
 
+    /// <summary>Whether it has ended.</summary>
+    public bool Finished => State is nameof(CoCLR.Core.Manifests.Status.ExperimentState.Succeeded) or nameof(CoCLR.Core.Manifests.Status.ExperimentState.Failed);
+
     /// <summary>Value of spec.managedBy.</summary>
     public string? ManagedBy { get; init; }
 

@@ -47,18 +47,21 @@ public sealed class OperatorRuntime : IDisposable
 
         _writer = new ApiWriter(_client, () => !_abandoned && Leads, new WriterOptions { WritesPerSecond = options.WritesPerSecond, Burst = options.WriteBurst }, _time) { BeforeWrite = beforeWrite };
         string[] namespaces = OperatorOptions.Split(options.Namespaces);
-        Informer<T> Cache<T>(ResourceKind kind, Func<System.Text.Json.JsonElement, T> read, string? selector = null, bool optional = false)
+        Informer<T> Cache<T>(ResourceKind kind, Func<System.Text.Json.JsonElement, T> read, string? selector = null, bool optional = false, Func<T, bool>? relevant = null)
             where T : class, ICachedObject
-            => new(_client, kind, read, loggers.CreateLogger("CoCLR.Operator.Cache"), _time, namespaces, informers, selector, optional);
+            => new(_client, kind, read, loggers.CreateLogger("CoCLR.Operator.Cache"), _time, namespaces, informers, selector, optional, relevant);
 
         string ours = "labelSelector=" + Uri.EscapeDataString(Labels.ExperimentUid);
+        var experiments = Cache(ResourceKind.Experiment, CustomResource.Read<ExperimentSpec, ExperimentStatus>);
+        bool UnderWay(ObjectMeta child) => child.Label(Labels.ExperimentUid) is not { } uid || child.Label(Labels.Experiment) is not { } name
+            || experiments.Get(new ObjectKey(child.Key.Namespace, name)) is not { } experiment || experiment.Meta.Uid != uid || !experiment.Finished;
         Caches = new Caches
         {
-            Experiments = Cache(ResourceKind.Experiment, CustomResource.Read<ExperimentSpec, ExperimentStatus>),
+            Experiments = experiments,
             Benchmarks = Cache(ResourceKind.Benchmark, CustomResource.Read<BenchmarkSpec, BenchmarkStatus>),
-            Jobs = Cache(ResourceKind.Job, JobView.Read, ours),
-            Pods = Cache(ResourceKind.Pod, PodView.Read, ours),
-            Plans = Cache(ResourceKind.ConfigMap, PlanView.Read, ours),
+            Jobs = Cache(ResourceKind.Job, JobView.Read, ours, relevant: j => !j.Finished || UnderWay(j.Meta)),
+            Pods = Cache(ResourceKind.Pod, PodView.Read, ours, relevant: p => !p.Over || UnderWay(p.Meta)),
+            Plans = Cache(ResourceKind.ConfigMap, PlanView.Read, ours, relevant: p => UnderWay(p.Meta)),
             Claims = Cache(ResourceKind.Claim, ClaimView.Read),
             PodFailures = Cache(ResourceKind.Event, PodFailureView.Read, "fieldSelector=" + Uri.EscapeDataString("involvedObject.kind=Job,reason=FailedCreate")),
             Workloads = Cache(ResourceKind.Workload, WorkloadView.Read, null, optional: true),
@@ -114,7 +117,7 @@ public sealed class OperatorRuntime : IDisposable
     public async Task RunAsync(CancellationToken cancellation)
     {
         using var caching = new CancellationTokenSource();
-        Task caches = Task.WhenAll(Caches.All.Select(c => c.RunAsync(caching.Token)));
+        Task caches = CacheAsync(caching.Token);
         try
         {
             if (_elector == null)
@@ -131,6 +134,18 @@ public sealed class OperatorRuntime : IDisposable
             await caching.CancelAsync().ConfigureAwait(false);
             await caches.ConfigureAwait(false);
         }
+    }
+
+    // Experiments first: which children are worth keeping is known from them.
+    private async Task CacheAsync(CancellationToken cancellation)
+    {
+        Task first = Caches.Experiments.RunAsync(cancellation);
+        while (!Caches.Experiments.Synced && !cancellation.IsCancellationRequested)
+        {
+            await Task.WhenAny(first, Task.Delay(TimeSpan.FromMilliseconds(20), CancellationToken.None)).ConfigureAwait(false);
+        }
+
+        await Task.WhenAll(Caches.All.Where(c => c != Caches.Experiments).Select(c => c.RunAsync(cancellation)).Append(first)).ConfigureAwait(false);
     }
 
     /// <summary>Stops writing at once and for ever, as if the process had been killed.</summary>

@@ -92,6 +92,13 @@ public sealed class ExperimentController
             {
                 _progress.Forget(change.Old!.Meta.Uid);
             }
+            else if (change.New.Finished)
+            {
+                caches.Jobs.Prune(_jobsOf(change.Key).Select(j => j.Meta.Key));
+                caches.Pods.Prune(_podsOf(change.Key).Select(p => p.Meta.Key));
+                caches.Plans.Prune(_plansOf(change.Key).Select(p => p.Meta.Key));
+                _progress.Forget(change.New.Meta.Uid);
+            }
 
             queue.Add(change.Key);
         });
@@ -204,11 +211,11 @@ public sealed class ExperimentController
                 // Somebody took its labels away, so the caches do not see it.
                 var patch = new JsonObject { ["metadata"] = new JsonObject { ["uid"] = meta.Uid, ["labels"] = create.Object["metadata"]!["labels"]!.DeepClone() } };
                 using JsonDocument labelledAgain = await _writer.PatchAsync(create.Kind, meta.Key, patch, cancellation).ConfigureAwait(false);
-                TakeOver(create.Kind, labelledAgain.RootElement);
+                TakeOver(create.Kind, labelledAgain.RootElement, justRead: true);
                 return true;
             }
 
-            TakeOver(create.Kind, found.RootElement);
+            TakeOver(create.Kind, found.RootElement, justRead: true);
             return true;
         }
         catch (ApiException error) when (error.Code == HttpStatusCode.NotFound)
@@ -258,19 +265,19 @@ public sealed class ExperimentController
         }
     }
 
-    private void TakeOver(ResourceKind kind, JsonElement item)
+    private void TakeOver(ResourceKind kind, JsonElement item, bool justRead = false)
     {
         if (kind == ResourceKind.Job)
         {
-            _caches.Jobs.Observe(item);
+            _caches.Jobs.Observe(item, justRead);
         }
         else if (kind == ResourceKind.ConfigMap)
         {
-            _caches.Plans.Observe(item);
+            _caches.Plans.Observe(item, justRead);
         }
         else if (kind == ResourceKind.Claim)
         {
-            _caches.Claims.Observe(item);
+            _caches.Claims.Observe(item, justRead);
         }
     }
 
@@ -366,7 +373,7 @@ public sealed class ExperimentController
 
         foreach (CustomResource<ExperimentSpec, ExperimentStatus> experiment in _caches.Experiments.All())
         {
-            if (experiment.Meta.Key.Namespace == change.Key.Namespace && experiment.State is not (nameof(ExperimentState.Succeeded) or nameof(ExperimentState.Failed)))
+            if (experiment.Meta.Key.Namespace == change.Key.Namespace && !experiment.Finished)
             {
                 _queue.Add(experiment.Meta.Key);
             }

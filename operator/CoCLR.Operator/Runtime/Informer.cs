@@ -66,6 +66,7 @@ public sealed class Informer<T> : IInformer
     private readonly ILogger _logger;
     private readonly string _selector;
     private readonly bool _optional;
+    private readonly Func<T, bool>? _relevant;
     private readonly Scope[] _scopes;
     private readonly Lock _gate = new();
     private readonly Dictionary<ObjectKey, T> _objects = [];
@@ -82,6 +83,7 @@ public sealed class Informer<T> : IInformer
     /// <param name="options">Behaviour.</param>
     /// <param name="selector">Query such as <c>labelSelector=a%3Db</c>.</param>
     /// <param name="optional">The kind may not exist (a CRD of another project): an absent kind is an empty cache.</param>
+    /// <param name="relevant">Objects that nobody will ask for again are not kept: children of finished experiments are most of a cluster's objects.</param>
     public Informer(
         ApiClient client,
         ResourceKind kind,
@@ -91,7 +93,8 @@ public sealed class Informer<T> : IInformer
         IReadOnlyList<string>? namespaces = null,
         InformerOptions? options = null,
         string? selector = null,
-        bool optional = false)
+        bool optional = false,
+        Func<T, bool>? relevant = null)
     {
         _client = client;
         _kind = kind;
@@ -101,6 +104,7 @@ public sealed class Informer<T> : IInformer
         _options = options ?? new InformerOptions();
         _selector = selector == null ? "" : "&" + selector;
         _optional = optional;
+        _relevant = relevant;
         _scopes = namespaces is { Count: > 0 } ? [.. namespaces.Select(n => new Scope(n))] : [new Scope(null)];
     }
 
@@ -189,7 +193,8 @@ public sealed class Informer<T> : IInformer
 
     /// <summary>Takes over what a write returned, so that the next reconcile sees it before the watch tells.</summary>
     /// <param name="item">The object as the server returned it.</param>
-    public void Observe(JsonElement item)
+    /// <param name="justRead">It was read a moment ago, so it exists even if the cache is ahead of it.</param>
+    public void Observe(JsonElement item, bool justRead = false)
     {
         T value = _read(item);
         Scope? scope = _scopes.FirstOrDefault(s => s.Namespace == null || s.Namespace == value.Meta.Key.Namespace);
@@ -199,7 +204,28 @@ public sealed class Informer<T> : IInformer
         }
 
         // Behind the watch it would bring back an object that has been deleted since.
-        Change(value.Meta.Key, value, () => version > scope.Seen);
+        Change(value.Meta.Key, value, () => justRead || version > scope.Seen);
+    }
+
+    /// <summary>Forgets objects that have become irrelevant; nobody is told.</summary>
+    /// <param name="keys">Their names.</param>
+    public void Prune(IEnumerable<ObjectKey> keys)
+    {
+        lock (_gate)
+        {
+            foreach (ObjectKey key in keys)
+            {
+                if (_objects.TryGetValue(key, out T? value) && _relevant?.Invoke(value) == false)
+                {
+                    foreach (Index index in _indexes)
+                    {
+                        index.Move(key, value, null);
+                    }
+
+                    _objects.Remove(key);
+                }
+            }
+        }
     }
 
     /// <inheritdoc/>
@@ -306,7 +332,7 @@ public sealed class Informer<T> : IInformer
             {
                 foreach (JsonElement item in page.RootElement.Items("items"))
                 {
-                    if (TryRead(item, out T? value))
+                    if (TryRead(item, out T? value) && _relevant?.Invoke(value) != false)
                     {
                         found[value.Meta.Key] = value;
                     }
@@ -416,7 +442,7 @@ public sealed class Informer<T> : IInformer
                     }
 
                     scope.See(seen);
-                    Change(value.Meta.Key, type == "DELETED" ? null : value);
+                    Change(value.Meta.Key, type == "DELETED" || _relevant?.Invoke(value) == false ? null : value);
                     break;
                 default:
                     return (version, "unreadable");

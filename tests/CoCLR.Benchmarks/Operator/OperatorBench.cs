@@ -85,6 +85,7 @@ public static class OperatorBench
             ["applyToFirstJobWorstSeconds"] = Math.Round(seconds[^1], 3),
             ["writesPerExperiment"] = Math.Round((double)writes.Length / count, 2),
             ["writesPerExperimentWorst"] = each[^1],
+            ["operatorCpuSeconds"] = Math.Round(operatr.CpuSeconds, 2),
             ["writesAtRest"] = cluster.Log.Writes.Count(w => w.User == "operator"),
         };
     }
@@ -127,6 +128,7 @@ public static class OperatorBench
             ["jobsAndPods"] = count * done.Jobs.Count * 2,
             ["startToSyncedSeconds"] = Math.Round(synced, 2),
             ["restartToSyncedSeconds"] = Math.Round(Stopwatch.GetElapsedTime(again).TotalSeconds, 2),
+            ["restartCpuSeconds"] = Math.Round(second.CpuSeconds, 2),
             ["residentMegabytes"] = Math.Round(settled),
             ["residentMegabytesHighest"] = Math.Round(highest),
         };
@@ -334,6 +336,15 @@ public static class OperatorBench
                 }
 
                 await Task.Delay(20);
+            }
+        }
+
+        public double CpuSeconds
+        {
+            get
+            {
+                _process.Refresh();
+                return _process.TotalProcessorTime.TotalSeconds;
             }
         }
 
