@@ -150,6 +150,7 @@ public class HostClusterTests
         public async Task<HttpStatusCode> PushAsync(string experiment, string? authorization, string body)
         {
             using var request = new HttpRequestMessage(HttpMethod.Post, CoCLR.Operator.Progress.ProgressEndpoint.UrlOf("", new ObjectKey(Arena.Namespace, experiment)));
+            request.Headers.ExpectContinue = true; // a refusal comes before the body: no race between the answer and a body that nobody reads
             request.Content = new StringContent(body, Encoding.UTF8, new MediaTypeHeaderValue("application/json"));
             if (authorization != null)
             {
