@@ -194,7 +194,24 @@ public sealed class TestCluster : IAsyncDisposable
         _stopping.Dispose();
         if (_ownsFolder && Directory.Exists(Folder))
         {
-            Directory.Delete(Folder, true);
+            await DeleteFolderAsync();
+        }
+    }
+
+    /// <summary>A container that was killed a moment ago may still be writing its last file.</summary>
+    private async Task DeleteFolderAsync()
+    {
+        for (int attempt = 1; ; attempt++)
+        {
+            try
+            {
+                Directory.Delete(Folder, true);
+                return;
+            }
+            catch (IOException) when (attempt < 20)
+            {
+                await Task.Delay(100);
+            }
         }
     }
 }

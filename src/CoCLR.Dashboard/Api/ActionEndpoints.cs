@@ -1,10 +1,13 @@
 // Why this exists: what the buttons of the pages do, for scripts.
 using System.Security.Claims;
 using CoCLR.Core;
+using CoCLR.Core.Manifests;
+using CoCLR.Core.Planning;
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Hosting;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Antiforgery;
+using Microsoft.AspNetCore.Mvc;
 
 namespace CoCLR.Dashboard.Api;
 
@@ -14,6 +17,27 @@ internal static class ActionEndpoints
     public static void MapActions(this IEndpointRouteBuilder app)
     {
         RouteGroupBuilder edit = app.MapGroup("/api/v1").RequireAuthorization(Policies.Edit).RequireRateLimiting(RateLimits.Api).WithTags("Actions").AddEndpointFilter<CookieNeedsAntiforgery>();
+        edit.MapPost("/runs", async (HttpContext context, LocalHost host) =>
+        {
+            using var reader = new StreamReader(context.Request.Body);
+            string text = await reader.ReadToEndAsync(context.RequestAborted);
+            ManifestReading<ExperimentSpec> reading = ManifestReader.ReadExperiment(text);
+            if (reading.Manifest is not { } manifest)
+            {
+                return Results.Problem(string.Join("\n", reading.Problems), statusCode: StatusCodes.Status400BadRequest, title: "The manifest is not valid");
+            }
+
+            try
+            {
+                string run = Planner.Plan(manifest.Metadata.Name, manifest.Spec).Run;
+                host.Start(run, text);
+                return Results.Created($"/api/v1/runs/{run}", new { run });
+            }
+            catch (UserErrorException e)
+            {
+                return Results.Problem(e.Message, statusCode: StatusCodes.Status409Conflict);
+            }
+        }).Accepts<string>("application/yaml").WithMetadata(new RequestSizeLimitAttribute(1 << 20)).WithSummary("Starts an experiment from its manifest (YAML or JSON)");
         edit.MapPost("/runs/{run}/stop", (RunStore store, LocalHost host, ClaimsPrincipal user, string run) => On(store, user, run, _ => host.Stop(run)))
             .WithSummary("Stops a run after a checkpoint");
         edit.MapPost("/runs/{run}/suspend", (RunStore store, LocalHost host, ClaimsPrincipal user, string run) => On(store, user, run, _ => host.Stop(run)))

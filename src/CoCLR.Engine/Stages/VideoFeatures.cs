@@ -17,6 +17,9 @@ internal sealed class VideoFeatures : IDisposable
     private const string Train = "train";
     private const string Test = "test";
     private const int ClipsPerBatch = 32;
+
+    // With a momentum of 0.1 nothing is left of the initial statistics after so many passes.
+    private const int SettlingPasses = 50;
     private readonly StageContext _context;
     private readonly ClipStore _store;
 
@@ -40,6 +43,11 @@ internal sealed class VideoFeatures : IDisposable
         }
 
         using Backbone backbone = LoadBackbone(_context, checkpoint);
+        if (checkpoint == null)
+        {
+            SettleNorms(backbone);
+        }
+
         string folder = Folder(_context, _context.View, checkpoint);
         FeatureSet Extract(VideoSplit split, string name, bool oneClip)
         {
@@ -99,6 +107,32 @@ internal sealed class VideoFeatures : IDisposable
         }
 
         return encoder.Backbone;
+    }
+
+    /// <summary>
+    /// An untrained network's batch norms know nothing of its activations, which then vanish layer by layer: a floor must be the network's, not that of
+    /// its unset statistics. Forward passes over training clips set them, as training would; no weight changes.
+    /// </summary>
+    private void SettleNorms(Backbone backbone)
+    {
+        using var frozen = TorchSharp.torch.no_grad();
+        ClipItem[] items = [.. ClipItem.FromStores([_store], VideoSplit.Train)];
+        using StoreClips clips = StoreClips.ForTraining(_store, items, Augmentations.Of(_context.Spec), Augmentations.Loading(_context, Math.Min(ClipsPerBatch, items.Length)));
+        backbone.train();
+        for (int epoch = 1, passes = 0; passes < SettlingPasses; epoch++)
+        {
+            foreach (VideoClips batch in clips.Pass(epoch, _context.Stop))
+            {
+                using (batch)
+                {
+                    using TorchSharp.DisposeScope scope = TorchSharp.torch.NewDisposeScope();
+                    backbone.Features(batch.Clips);
+                    passes++;
+                }
+            }
+        }
+
+        backbone.eval();
     }
 
     public void Dispose() => _store.Dispose();

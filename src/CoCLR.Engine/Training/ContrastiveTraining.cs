@@ -32,6 +32,7 @@ public static class ContrastiveTraining
             : training.Optimizer;
         double maxNorm = Decimals.Parse(optimizerSpec.ClipGradientNorm);
         TorchRuntime.Initialize();
+        SetPrecision(training.Precision);
 
         using var data = TrainingData.Open(context);
         using Learner learner = Learner.Create(context, data);
@@ -182,6 +183,18 @@ public static class ContrastiveTraining
                     ExitCodes.Failed);
             }
         }
+    }
+
+    /// <summary>TF32 concerns CUDA alone; a processor computes in 32 bits either way.</summary>
+    private static void SetPrecision(Precision precision)
+    {
+        if (precision == Precision.Bf16)
+        {
+            throw new UserErrorException("training.precision: bf16 is not available in this version; use tf32 on a GPU, or fp32.", ExitCodes.BadConfiguration);
+        }
+
+        backends.cuda.matmul.allow_tf32 = precision == Precision.Tf32;
+        backends.cudnn.allow_tf32 = precision == Precision.Tf32;
     }
 
     /// <summary>Means over an epoch, kept exactly over a resume.</summary>

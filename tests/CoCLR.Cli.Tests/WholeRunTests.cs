@@ -1,0 +1,83 @@
+// Why this exists: the main job from end to end, as a person does it: a manifest in, a table out, then the learned network put to use.
+using System.Text.Json;
+using CoCLR.Core;
+using CoCLR.Core.Results;
+
+namespace CoCLR.Cli.Tests;
+
+public sealed class WholeRunTests(TinyExperiment tiny) : IClassFixture<TinyExperiment>
+{
+    [Fact]
+    public async Task Run_AllStagesOfCoCLR_ThenEmbedSearchAndExport()
+    {
+        string runs = Path.Combine(tiny.Folder, "runs");
+        Environment.SetEnvironmentVariable("COCLR_CACHE_DIR", tiny.Cache);
+        Finished run = (await Coclr.RunAsync("run", "-f", tiny.ManifestFile, "-w", runs, "--json")).Expect(0);
+        RunReport report = ResultJson.Read<RunReport>(run.Output, "the output");
+        Assert.Equal(["rgb", "flow", "two-stream"], report.Rows.Where(r => r.Kind == ReportRowKind.Learned).Select(r => r.View));
+        Assert.All(report.Rows.Where(r => r.Kind == ReportRowKind.Learned), r =>
+        {
+            Assert.InRange(r.LinearProbe!.Value, 0, 1);
+            Assert.Contains(r.Recalls, recall => recall.K == 1);
+        });
+        Assert.Contains(report.Rows, r => r.Kind == ReportRowKind.Random);
+        string folder = Assert.Single(Directory.GetDirectories(runs, "tiny-*"));
+        Assert.True(File.Exists(Path.Combine(folder, "report.md")));
+
+        // A finished run costs nothing more.
+        Finished again = (await Coclr.RunAsync("run", "-f", tiny.ManifestFile, "-w", runs)).Expect(0);
+        Assert.DoesNotContain("starting", again.Errors, StringComparison.Ordinal);
+
+        string videos = Assert.Single(Directory.GetDirectories(tiny.Cache, "synthetic-*"));
+        string collection = Path.Combine(tiny.Folder, "collection");
+        string checkpoint = Path.Combine(folder, "stages", "cycle-1-rgb");
+        (await Coclr.RunAsync("embed", videos, "-c", checkpoint, "-o", collection, "--format", "csv", "--cache", tiny.Cache)).Expect(0);
+        Assert.True(File.Exists(Path.Combine(collection, "features.csv")));
+        string query = Directory.EnumerateFiles(videos, "*.mp4", SearchOption.AllDirectories).Order(StringComparer.Ordinal).First();
+        Finished search = (await Coclr.RunAsync("search", collection, query, "-k", "3", "--json")).Expect(0);
+        JsonElement hits = JsonDocument.Parse(search.Output).RootElement;
+        Assert.Equal(3, hits.GetArrayLength());
+        Assert.Equal(Path.GetFileName(query), Path.GetFileName(hits[0].GetProperty("id").GetString()));
+        Assert.InRange(hits[0].GetProperty("distance").GetDouble(), 0, hits[1].GetProperty("distance").GetDouble());
+
+        string exported = Path.Combine(tiny.Folder, "s3d.safetensors");
+        (await Coclr.RunAsync("export", checkpoint, exported, "--what", "encoder")).Expect(0);
+        (await Coclr.RunAsync("import", exported, Path.Combine(tiny.Folder, "imported"), "--backbone", "S3DMini", "--width", "0.0625")).Expect(0);
+        Finished other = await Coclr.RunAsync("import", exported, Path.Combine(tiny.Folder, "refused"), "--backbone", "S3D");
+        Assert.Contains("does not fit this network", other.Expect(ExitCodes.BadConfiguration).Errors, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("UberNCE", "")]
+    [InlineData("CMC", "")]
+    [InlineData("CoCLR", "cotrain.order=simultaneous")]
+    [InlineData("InfoNCE", "training.compatibility=reference")]
+    public async Task Run_EveryMethod_EndsInAReport(string method, string set)
+    {
+        Environment.SetEnvironmentVariable("COCLR_CACHE_DIR", tiny.Cache);
+        string[] more = set.Length == 0 ? [] : ["--set", set];
+        Finished run = (await Coclr.RunAsync(["run", "-f", tiny.ManifestFile, "-w", Path.Combine(tiny.Folder, "runs-" + method), "--json", "--set", $"training.method={method}", "--set", "training.epochs=1", "--set", "cotrain.epochsPerTurn=1", .. more])).Expect(0);
+        Assert.Contains(ResultJson.Read<RunReport>(run.Output, "the output").Rows, r => r.Method == method && r.View == "two-stream");
+    }
+
+    [Fact]
+    public async Task Run_RealVideos_TrainsAndEvaluatesEveryStage()
+    {
+        string data = Environment.GetEnvironmentVariable("COCLR_TEST_DATA_DIR") ?? Path.Combine(Environment.GetEnvironmentVariable("COCLR_ROOT") ?? Path.Combine(AppContext.BaseDirectory, "../../../../.."), "..", "shared", "data");
+        string videos = Path.GetFullPath(Path.Combine(data, "weizmann"));
+        if (!Directory.Exists(videos))
+        {
+            Assert.Skip($"{videos} is not there");
+        }
+
+        string file = Path.Combine(tiny.Folder, "real.yaml");
+        await File.WriteAllTextAsync(
+            file,
+            TinyExperiment.Manifest.Replace("synthetic: {classes: 2, trainGroups: 3, testGroups: 2, groupSize: 2, frames: 12, size: 36}", $"path: {videos}", StringComparison.Ordinal).Replace("name: tiny", "name: real", StringComparison.Ordinal),
+            TestContext.Current.CancellationToken);
+        Finished run = (await Coclr.RunAsync("run", "-f", file, "-w", Path.Combine(tiny.Folder, "real"), "--json", "--set", "training.epochs=4", "--set", "cotrain.epochsPerTurn=1", "--set", "evaluation.linearProbe.epochs=100")).Expect(0);
+        RunReport report = ResultJson.Read<RunReport>(run.Output, "the output");
+        Assert.Equal((10, 30), (report.Classes, report.TestVideos));
+        Assert.Contains(report.Rows, r => r.View == "two-stream" && r.LinearProbe > 0.1);
+    }
+}
