@@ -293,8 +293,7 @@ public sealed class JobController(TestCluster cluster, OwnerIndex owners) : Cont
             status["uncountedTerminatedPods"] = new JsonObject();
         }
 
-        var left2 = PodsOf(stored.Uid);
-        var stillThere = left2.Any(p => !IsDone(p));
+        var stillThere = PodsOf(stored.Uid).Any(p => !IsDone(p));
         if (failure is { } end && !stillThere)
         {
             SetCondition(status, "Failed", "True", end.Reason, end.Message);
@@ -317,7 +316,8 @@ public sealed class JobController(TestCluster cluster, OwnerIndex owners) : Cont
 
         if (failure is null && !complete && !suspended)
         {
-            Fill(item, stored, left2, completions, succeeded, onlyFailed);
+            // From the pods that were counted above: one that ended since would be replaced before its success is known.
+            Fill(item, stored, pods, completions, succeeded, onlyFailed);
         }
     }
 
