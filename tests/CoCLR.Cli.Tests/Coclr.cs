@@ -25,11 +25,18 @@ internal static class Coclr
 
     public static string Path => System.IO.Path.Combine(AppContext.BaseDirectory, "coclr");
 
-    public static Process Start(params string[] arguments)
+    public static Process Start(params string[] arguments) => StartWith([], arguments);
+
+    public static Process StartWith(Dictionary<string, string> environment, params string[] arguments)
     {
         var start = new ProcessStartInfo(Path, arguments) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
         start.Environment["OMP_NUM_THREADS"] = "1";
         start.Environment.Remove("COCLR_DASHBOARD_URL");
+        foreach ((string name, string value) in environment)
+        {
+            start.Environment[name] = value;
+        }
+
         Process process = Process.Start(start)!;
         process.StandardInput.Close();
         return process;

@@ -78,9 +78,14 @@ internal static class DataStages
             return folder;
         }
 
-        // In a pod the claim or the downloaded bucket is mounted where COCLR_DATA_DIR says.
-        string? mounted = Environment.GetEnvironmentVariable("COCLR_DATA_DIR");
-        return source.Path ?? (mounted is { Length: > 0 } ? mounted : throw new UserErrorException("spec.dataset.source: volumeClaim and s3 are mounted by the operator, which sets COCLR_DATA_DIR; on one machine give path or synthetic.", ExitCodes.BadConfiguration));
+        if (source.S3 is { } s3)
+        {
+            return BucketCopy.RunAsync(s3, context.Cache, ImmediateProgress.To<CopyProgress>(p => context.Events.Progress("copy", p.Done, p.Total, "objects")), text => context.Events.Log(text, "warning"), context.Stop).GetAwaiter().GetResult();
+        }
+
+        // In a pod the claim is mounted where COCLR_DATASET_DIR says.
+        string? mounted = Environment.GetEnvironmentVariable("COCLR_DATASET_DIR");
+        return source.Path ?? (mounted is { Length: > 0 } ? mounted : throw new UserErrorException("spec.dataset.source.volumeClaim is mounted by the operator, which sets COCLR_DATASET_DIR; on one machine give path or synthetic.", ExitCodes.BadConfiguration));
     }
 
     private static StageResult Result(StageContext context, ClipStore store)
