@@ -5,6 +5,7 @@ using System.Reflection;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using CoCLR.Core;
+using CoCLR.Core.Manifests;
 using TorchSharp;
 
 namespace CoCLR.Engine;
@@ -110,6 +111,20 @@ public static partial class TorchRuntime
         return new torch.Device(DeviceType.CUDA, index);
     }
 
+    /// <summary>Sets what products and convolutions of 32-bit tensors compute with on a GPU, for the whole process.</summary>
+    /// <param name="precision">TF32 allows ten mantissa bits; with the others they are computed in full.</param>
+    public static void SetPrecision(Precision precision)
+    {
+        Initialize();
+        Allow(precision);
+    }
+
+    private static void Allow(Precision precision)
+    {
+        torch.backends.cuda.matmul.allow_tf32 = precision == Precision.Tf32;
+        torch.backends.cudnn.allow_tf32 = precision == Precision.Tf32;
+    }
+
     /// <summary>Says what this process computes with.</summary>
     public static TorchDescription Describe()
     {
@@ -141,6 +156,8 @@ public static partial class TorchRuntime
         // The runtime's processor count already honours affinity and cgroup cpu.max.
         SetEnvironment("OMP_NUM_THREADS", Environment.ProcessorCount.ToString(CultureInfo.InvariantCulture), overwrite: 0);
         SetEnvironment("OMP_WAIT_POLICY", "PASSIVE", overwrite: 0);
+        // CUDA and the driver's management library must number the GPUs alike.
+        SetEnvironment("CUDA_DEVICE_ORDER", "PCI_BUS_ID", overwrite: 0);
         // Reproducible cuBLAS needs this before the first handle.
         SetEnvironment("CUBLAS_WORKSPACE_CONFIG", ":4096:8", overwrite: 0);
     }

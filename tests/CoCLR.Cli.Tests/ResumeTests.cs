@@ -4,6 +4,7 @@ using System.Runtime.InteropServices;
 using System.Text.Json;
 using CoCLR.Core;
 using CoCLR.Core.Events;
+using CoCLR.Core.Manifests;
 using CoCLR.Core.Results;
 
 namespace CoCLR.Cli.Tests;
@@ -89,6 +90,35 @@ public sealed partial class ResumeTests(TinyExperiment tiny) : IClassFixture<Tin
         (await tiny.RunStageAsync(plan, "pretrain-rgb")).Expect(0);
         Assert.Contains(ReadEvents(run, "pretrain-rgb").OfType<LogEvent>(), e => e.Level == "warning" && e.Message.Contains("damaged", StringComparison.Ordinal));
         Assert.Equal(DataHash(whole, "pretrain-rgb"), DataHash(run, "pretrain-rgb"));
+    }
+
+    [Theory]
+    [InlineData(Precision.Bf16)]
+    [InlineData(Precision.Tf32)]
+    public async Task OtherPrecision_KeepsWeightsIn32Bits_ResumesExactly_AndSaysWhatAProcessorMakesOfIt(Precision precision)
+    {
+        (string plan, string run) = tiny.NewRun($"precision-{precision}", spec => spec with { Training = spec.Training with { Precision = precision } });
+        string folder = Path.Combine(run, "stages", "pretrain-rgb");
+        (await tiny.RunStageAsync(plan, "pretrain-rgb")).Expect(0);
+        (string? hash, double loss) = (DataHash(run, "pretrain-rgb"), LossOf(run, "pretrain-rgb"));
+        using (var stream = new BinaryReader(File.OpenRead(Path.Combine(folder, "checkpoint.safetensors"))))
+        {
+            string header = System.Text.Encoding.UTF8.GetString(stream.ReadBytes((int)stream.ReadInt64()));
+            Assert.Contains("\"F32\"", header, StringComparison.Ordinal);
+            Assert.DoesNotContain("\"BF16\"", header, StringComparison.Ordinal);
+        }
+
+        Assert.Single(ReadEvents(run, "pretrain-rgb").OfType<LogEvent>(), e => e.Message.StartsWith("training.precision:", StringComparison.Ordinal));
+
+        // Back to the checkpoint before the last, as after a kill.
+        foreach (string file in new[] { "result.json", "checkpoint.json", "checkpoint.safetensors", Path.GetFileName(Directory.EnumerateFiles(folder, "checkpoint-0*.safetensors").Order(StringComparer.Ordinal).Last()) })
+        {
+            File.Delete(Path.Combine(folder, file));
+        }
+
+        (await tiny.RunStageAsync(plan, "pretrain-rgb")).Expect(0);
+        Assert.NotNull(ReadEvents(run, "pretrain-rgb").OfType<StartedEvent>().Last().ResumedAtStep);
+        Assert.Equal((hash, loss), (DataHash(run, "pretrain-rgb"), LossOf(run, "pretrain-rgb")));
     }
 
     [Fact]

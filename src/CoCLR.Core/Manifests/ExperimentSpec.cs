@@ -266,7 +266,7 @@ public sealed record SyntheticSource
 public sealed record ModelSpec
 {
     /// <summary>S3D, S3DG (self-gating), S3DMini (S3D at a fraction of its width, for CPUs) or R2Plus1D18.</summary>
-    public Backbone Backbone { get; init; } = Backbone.S3D;
+    public BackboneName Backbone { get; init; } = BackboneName.S3D;
 
     /// <summary>Width of S3DMini as a fraction of S3D.</summary>
     [DecimalString(0.0625, 1)]
@@ -278,7 +278,7 @@ public sealed record ModelSpec
 }
 
 /// <summary>The families of networks.</summary>
-public enum Backbone
+public enum BackboneName
 {
     /// <summary>Separable 3-D Inception without gating.</summary>
     S3D,
@@ -363,7 +363,7 @@ public sealed record TrainingSpec
     /// <summary>Optimizer and schedule.</summary>
     public OptimizerSpec Optimizer { get; init; } = new();
 
-    /// <summary>Arithmetic of the training steps.</summary>
+    /// <summary>Arithmetic of training and fine-tuning; weights, norms and losses stay in 32 bits, and features are always extracted in 32 bits.</summary>
     public Precision Precision { get; init; } = Precision.Fp32;
 
     /// <summary>reference follows the published code in every detail where this platform does better (docs/method.md).</summary>
@@ -400,10 +400,10 @@ public enum Precision
     /// <summary>32-bit floating point.</summary>
     [JsonStringEnumMemberName("fp32")] Fp32,
 
-    /// <summary>Tensor cores with 10 mantissa bits on inputs of convolutions and products.</summary>
+    /// <summary>Tensor cores of an NVIDIA GPU with 10 mantissa bits on inputs of convolutions and products; on a processor the same as fp32, which the log says.</summary>
     [JsonStringEnumMemberName("tf32")] Tf32,
 
-    /// <summary>bfloat16 activations; weights stay in 32 bits.</summary>
+    /// <summary>Convolutions on bfloat16 casts of activations and weights; weights and checkpoints stay in 32 bits. Meant for GPUs; works on a processor, slower than fp32.</summary>
     [JsonStringEnumMemberName("bf16")] Bf16,
 }
 

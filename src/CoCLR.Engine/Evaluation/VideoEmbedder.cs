@@ -8,7 +8,6 @@ using CoCLR.Engine.Video;
 using CoCLR.Engine.Video.Augmentation;
 using CoCLR.Engine.Video.Loading;
 using TorchSharp;
-using Backbone = CoCLR.Engine.Models.Backbone;
 
 namespace CoCLR.Engine.Evaluation;
 

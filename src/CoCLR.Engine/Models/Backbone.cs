@@ -1,4 +1,6 @@
 // Why this exists: stages, the classifier and the interop code treat every network family alike.
+using CoCLR.Core.Manifests;
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Models;
@@ -38,11 +40,30 @@ public abstract class Backbone : NamedModule
     /// <summary>Channels of the feature map, and length of the pooled feature.</summary>
     public int FeatureSize { get; }
 
+    /// <summary>
+    /// bf16 runs convolutions on bfloat16 casts of activations and weights; batch norm keeps 32-bit weights and statistics, and the parameters
+    /// and their gradients stay in 32 bits. The others do nothing here: TF32 is a switch of the whole process.
+    /// </summary>
+    public Precision Precision { get; set; }
+
     /// <summary>The feature of a clip: the feature map's mean over time and space. [B,3,T,H,W] to [B,F].</summary>
-    /// <param name="clips">Normalised clips.</param>
+    /// <param name="clips">Normalised clips, 32-bit.</param>
     public Tensor Features(Tensor clips)
     {
-        using var map = forward(clips);
-        return map.mean([2, 3, 4]);
+        if (Precision != Precision.Bf16)
+        {
+            using var map = forward(clips);
+            return map.mean([2, 3, 4]);
+        }
+
+        using var scope = NewDisposeScope();
+        var half = clips.to(ScalarType.BFloat16);
+        if (half.device_type == DeviceType.CUDA)
+        {
+            // The memory order that tensor cores want; convolutions, norms and poolings keep it.
+            half = half.permute(0, 2, 3, 4, 1).contiguous().permute(0, 4, 1, 2, 3);
+        }
+
+        return forward(half).mean([2, 3, 4], type: ScalarType.Float32).MoveToOuterDisposeScope();
     }
 }

@@ -162,7 +162,7 @@ internal sealed class SelfGating : NamedModule
     public override Tensor forward(Tensor input)
     {
         using var scope = NewDisposeScope();
-        var gate = _fc.forward(input.mean([2, 3, 4])).sigmoid();
+        var gate = _fc.forward(input.mean([2, 3, 4], type: _fc.weight!.dtype)).sigmoid().to(input.dtype);
         return (gate.unsqueeze(-1).unsqueeze(-1).unsqueeze(-1) * input).MoveToOuterDisposeScope();
     }
 }

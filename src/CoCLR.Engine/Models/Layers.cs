@@ -1,4 +1,5 @@
 // Why this exists: the few operations that every network here is made of, in one place where they can be made fast.
+using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
@@ -11,14 +12,38 @@ internal static class Layers
     public static Tensor ConvNormRelu(Tensor input, Conv3d conv, BatchNorm3d norm)
     {
         using var scope = NewDisposeScope();
-        return nn.functional.relu(norm.forward(conv.forward(input)), inplace: true).MoveToOuterDisposeScope();
+        return nn.functional.relu(norm.forward(Convolve(input, conv)), inplace: true).MoveToOuterDisposeScope();
     }
 
     /// <summary>Batch norm of a convolution's result without ReLU, as before a residual sum.</summary>
     public static Tensor ConvNorm(Tensor input, Conv3d conv, BatchNorm3d norm)
     {
         using var scope = NewDisposeScope();
-        return norm.forward(conv.forward(input)).MoveToOuterDisposeScope();
+        return norm.forward(Convolve(input, conv)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>
+    /// Convolution without bias in the precision of its input: bf16 activations meet a bf16 cast of the weights, through which the gradient
+    /// goes back to the 32-bit weights.
+    /// </summary>
+    public static Tensor Convolve(Tensor input, Conv3d conv)
+    {
+        if (input.dtype == conv.weight!.dtype)
+        {
+            return conv.forward(input);
+        }
+
+        using var scope = NewDisposeScope();
+        var weight = conv.weight.to(input.dtype);
+        if (input.device_type == DeviceType.CPU)
+        {
+            // oneDNN's bf16 convolutions leave weight gradients unset that meet only padding (libtorch 2.10): the same products in 32 bits.
+            return Apply(input.to(ScalarType.Float32), weight.to(ScalarType.Float32)).to(input.dtype).MoveToOuterDisposeScope();
+        }
+
+        return Apply(input, weight).MoveToOuterDisposeScope();
+
+        Tensor Apply(Tensor x, Tensor w) => nn.functional.conv3d(x, w, null, conv.stride, conv.padding, conv.dilation, conv.groups);
     }
 
     /// <summary>Max pooling over time, height and width; padding never wins.</summary>

@@ -121,7 +121,7 @@ public sealed class R2Plus1D18 : Backbone
         public override Tensor forward(Tensor input)
         {
             using var space = Space(input);
-            return Time.forward(space);
+            return Layers.Convolve(space, Time);
         }
     }
 }

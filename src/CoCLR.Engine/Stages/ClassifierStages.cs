@@ -47,6 +47,7 @@ internal static class ClassifierStages
     {
         FinetuneSpec spec = context.Spec.Evaluation.Finetune;
         context.Events.Started(context.DeviceName, spec.Epochs);
+        context.UsePrecision();
         if (features.Store.Videos.All(v => v.Label < 0))
         {
             return context.Result(new SkippedResult("the videos have no labels"));
@@ -79,6 +80,7 @@ internal static class ClassifierStages
         using StoreClips test = features.Clips(VideoSplit.Test);
         using var classifier = new VideoClassifier(VideoFeatures.LoadBackbone(context, context.Stage.Evaluates), features.Store.Classes.Count, probe, dropout, context.Spec.Seed);
         classifier.to(context.Device);
+        classifier.Backbone.Precision = probe ? Precision.Fp32 : context.Spec.Training.Precision;
         using var training = new ClassifierTraining(classifier, options);
         var checkpoints = new CheckpointStore(folder, context.Spec.Training.KeepCheckpoints, message => context.Events.Log(message, "warning"));
         Resume();

@@ -41,6 +41,18 @@ public sealed class StageContext
     /// <summary>Name of the device, for people.</summary>
     public string DeviceName => Device.type == DeviceType.CPU ? $"CPU, {TorchRuntime.Threads} threads" : $"GPU {Device.index}";
 
+    /// <summary>Sets this process's arithmetic to the manifest's, and says in the log what one made for GPUs means on a processor.</summary>
+    public void UsePrecision()
+    {
+        TorchRuntime.SetPrecision(Spec.Training.Precision);
+        if (Device.type == DeviceType.CPU && Spec.Training.Precision != Precision.Fp32)
+        {
+            Events.Log(Spec.Training.Precision == Precision.Tf32
+                ? "training.precision: tf32 concerns NVIDIA GPUs; this processor computes in fp32."
+                : "training.precision: bf16 is meant for GPUs; on a processor it computes the same numbers, slower than fp32.");
+        }
+    }
+
     /// <summary>Wraps what was measured into the form of result.json.</summary>
     /// <param name="outcome">What was measured.</param>
     /// <param name="view">rgb, flow or two-stream; the stage's own when null.</param>

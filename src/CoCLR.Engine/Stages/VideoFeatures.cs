@@ -7,7 +7,6 @@ using CoCLR.Engine.Training;
 using CoCLR.Engine.Video;
 using CoCLR.Engine.Video.Augmentation;
 using CoCLR.Engine.Video.Loading;
-using Backbone = CoCLR.Engine.Models.Backbone;
 
 namespace CoCLR.Engine.Stages;
 

@@ -32,7 +32,6 @@ public static class ContrastiveTraining
             : training.Optimizer;
         double maxNorm = Decimals.Parse(optimizerSpec.ClipGradientNorm);
         TorchRuntime.Initialize();
-        SetPrecision(training.Precision);
 
         using var data = TrainingData.Open(context);
         using Learner learner = Learner.Create(context, data);
@@ -45,12 +44,13 @@ public static class ContrastiveTraining
         bool resumed = Resume();
         long step = ((long)epoch * data.StepsPerEpoch) + stepInEpoch;
         context.Events.Started(context.DeviceName, epochs, data.StepsPerEpoch, resumed ? step : null);
+        context.UsePrecision();
         if (!resumed && epochs > 0 && training.Compatibility == Compatibility.Platform)
         {
             learner.FillQueue(data, (done, total) => context.Events.Progress("fill queue", done, total, "keys"), context.Stop);
         }
 
-        var speed = new SpeedMeter(data);
+        using var speed = new SpeedMeter(data, context.Device);
         int metricEvery = Math.Max(1, data.StepsPerEpoch / MetricsPerEpoch);
         while (epoch < epochs)
         {
@@ -185,18 +185,6 @@ public static class ContrastiveTraining
         }
     }
 
-    /// <summary>TF32 concerns CUDA alone; a processor computes in 32 bits either way.</summary>
-    private static void SetPrecision(Precision precision)
-    {
-        if (precision == Precision.Bf16)
-        {
-            throw new UserErrorException("training.precision: bf16 is not available in this version; use tf32 on a GPU, or fp32.", ExitCodes.BadConfiguration);
-        }
-
-        backends.cuda.matmul.allow_tf32 = precision == Precision.Tf32;
-        backends.cudnn.allow_tf32 = precision == Precision.Tf32;
-    }
-
     /// <summary>Means over an epoch, kept exactly over a resume.</summary>
     private sealed class RunningMeans
     {
@@ -287,8 +275,9 @@ public static class ContrastiveTraining
     }
 
     /// <summary>Clips a second, the share of time that steps waited for data, and what the process uses.</summary>
-    private sealed class SpeedMeter(TrainingData data)
+    private sealed class SpeedMeter(TrainingData data, Device device) : IDisposable
     {
+        private readonly GpuMeter? _gpu = GpuMeter.Open(device);
         private readonly Stopwatch _clock = Stopwatch.StartNew();
         private readonly Process _process = Process.GetCurrentProcess();
         private long _clips;
@@ -302,6 +291,12 @@ public static class ContrastiveTraining
         public double ClipsPerSecond => _clock.Elapsed.TotalSeconds > 0 ? _clips / _clock.Elapsed.TotalSeconds : 0;
 
         public double WaitShare => _clock.Elapsed.TotalSeconds > 0 ? (data.Waited - _waitedAtStart) / _clock.Elapsed : 0;
+
+        public void Dispose()
+        {
+            _gpu?.Dispose();
+            _process.Dispose();
+        }
 
         public void Count(int clips)
         {
@@ -325,6 +320,11 @@ public static class ContrastiveTraining
             values[MetricNames.WaitShare] = (data.Waited - _waitedBefore) / passed;
             values[MetricNames.Memory] = _process.WorkingSet64;
             values[MetricNames.CpuCores] = (cpu - _cpuBefore) / passed;
+            if (_gpu?.Read() is { } gpu)
+            {
+                (values[MetricNames.GpuUse], values[MetricNames.GpuMemory]) = (gpu.Use, gpu.MemoryBytes);
+            }
+
             (_reported, _clipsBefore, _steps, _cpuBefore, _waitedBefore) = (now, _clips, 0, cpu, data.Waited);
         }
     }

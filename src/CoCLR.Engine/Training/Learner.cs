@@ -91,7 +91,7 @@ internal abstract class Learner : IDisposable
     public CheckpointInfo Describe(CheckpointInfo info) => info with
     {
         Architecture = Context.Spec.Model.Backbone.ToString(),
-        Width = Context.Spec.Model.Backbone == Core.Manifests.Backbone.S3DMini ? Decimals.Parse(Context.Spec.Model.Width) : 1,
+        Width = Context.Spec.Model.Backbone == BackboneName.S3DMini ? Decimals.Parse(Context.Spec.Model.Width) : 1,
         ProjectionSize = Context.Spec.Model.ProjectionSize,
     };
 
@@ -103,6 +103,7 @@ internal abstract class Learner : IDisposable
     protected VideoEncoder Encoder(string? fromStage, View view)
     {
         VideoEncoder encoder = EncoderFactory.Create(Context.Spec, view, Context.Device);
+        encoder.Backbone.Precision = Training.Precision;
         if (fromStage != null)
         {
             using DisposeScope scope = NewDisposeScope();

@@ -46,7 +46,7 @@ public sealed class SampleRuns(string folder, int seed = 7)
         var spec = new ExperimentSpec
         {
             Dataset = new DatasetSpec { Source = new DatasetSource { Synthetic = new SyntheticSource() } },
-            Model = new ModelSpec { Backbone = Backbone.S3DMini },
+            Model = new ModelSpec { Backbone = BackboneName.S3DMini },
             Clip = new ClipSpec { Frames = 16, Size = 64 },
             Training = new TrainingSpec { Method = method, Epochs = epochs, QueueSize = 256, BatchSize = 16 },
             Cotrain = new CotrainSpec { Cycles = 1, EpochsPerTurn = epochs },
