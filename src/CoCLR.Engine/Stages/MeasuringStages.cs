@@ -1,4 +1,7 @@
 // Why this exists: the stages that measure a representation, and the report that puts them into one table: extraction here, measuring in Evaluation.
+using System.Text.Json;
+using CoCLR.Core;
+using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
@@ -10,6 +13,8 @@ namespace CoCLR.Engine.Stages;
 /// <summary>Probe, fine-tuning, retrieval, fusion, report.</summary>
 internal static class MeasuringStages
 {
+    private const int MostMined = 400;
+
     /// <summary>Linear probe and kNN probe of a frozen representation (method.md 1e).</summary>
     public static StageResult Probe(StageContext context)
     {
@@ -106,8 +111,25 @@ internal static class MeasuringStages
         // Runs on the same data show the same clips: encoded once, then only linked.
         string shared = Path.Combine(context.Cache, "previews", Path.GetFileName(frames.Folder));
         LinkMissing(shared, context.Folder.Previews);
-        PreviewSet.Make(context.Folder.Root, folder, stores, EvaluationArtifacts.VideosOf(table), progress: ImmediateProgress.To<PassProgress>(p => context.Events.Progress("previews", p.Done, p.Total, "clips")), cancellationToken: context.Stop);
+        PreviewSet.Make(context.Folder.Root, folder, stores, [.. EvaluationArtifacts.VideosOf(table), .. Mined(context)], progress: ImmediateProgress.To<PassProgress>(p => context.Events.Progress("previews", p.Done, p.Total, "clips")), cancellationToken: context.Stop);
         LinkMissing(context.Folder.Previews, shared);
+    }
+
+    /// <summary>Anchors and positives of the newest mining events: people look at what was mined as well as at what was found.</summary>
+    private static IEnumerable<string> Mined(StageContext context) =>
+        context.Plan.Stages.Where(s => s.Kind == StageKind.Cotrain).Select(s => context.Folder.EventsFile(s.Name)).Where(File.Exists)
+            .SelectMany(file => File.ReadLines(file).Reverse().Where(l => l.Contains("\"mining\"", StringComparison.Ordinal)).SelectMany(MinedVideos).Distinct(StringComparer.Ordinal).Take(MostMined));
+
+    private static IEnumerable<string> MinedVideos(string line)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize<RunEvent>(line, CoclrJson.Compact) is MiningEvent mining ? mining.Anchors.SelectMany(a => a.Positives.Select(p => p.Video).Prepend(a.Video)) : [];
+        }
+        catch (JsonException)
+        {
+            return []; // a line that a kill tore
+        }
     }
 
     private static void LinkMissing(string from, string to)

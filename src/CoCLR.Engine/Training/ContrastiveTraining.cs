@@ -1,5 +1,6 @@
 // Why this exists: the training loop of the paper, for every method: what is in it reads top to bottom, what differs is in the learners.
 using System.Diagnostics;
+using System.Globalization;
 using CoCLR.Core;
 using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
@@ -111,6 +112,7 @@ public static class ContrastiveTraining
             stepInEpoch = 0;
             means.EndEpoch(epoch);
             double score = means.LastEpoch(MetricNames.Top1);
+            context.Events.Log(string.Create(CultureInfo.InvariantCulture, $"epoch {epoch} of {epochs}: loss {means.LastEpoch(MetricNames.Loss):0.000}, pretext top-1 {100 * score:0.0} %, {speed.ClipsPerSecond:0} clips/s"));
             bool isBest = score > best;
             best = Math.Max(best, score);
             Save(isBest);

@@ -47,7 +47,7 @@ public sealed partial class ComparePage
     /// <inheritdoc/>
     protected override TimeSpan Interval => TimeSpan.FromSeconds(1);
 
-    private double Weight => double.TryParse(Smooth, CultureInfo.InvariantCulture, out double weight) ? Math.Clamp(weight, 0, 0.99) : 0;
+    private double Weight => double.TryParse(Smooth, CultureInfo.InvariantCulture, out double weight) ? Math.Clamp(weight, 0, 0.99) : CurvesTab.DefaultSmoothing;
 
     /// <inheritdoc/>
     protected override void Refresh()

@@ -4,6 +4,15 @@ import { watch } from './live.js';
 
 const charts = new Map();
 const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 14;
+const two = n => String(n).padStart(2, '0');
+// 24 hours everywhere; the date where the axis spans days.
+function clock(splits) {
+  const span = splits[splits.length - 1] - splits[0];
+  return splits.map((s, i) => { const d = new Date(s * 1000), day = `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())}`; return span > 86400 ? day.slice(5) + ' ' + two(d.getHours()) + ':' + two(d.getMinutes()) : two(d.getHours()) + ':' + two(d.getMinutes()) + (span < 600 ? ':' + two(d.getSeconds()) : ''); });
+}
+function seconds(s) { return s < 120 ? +s.toPrecision(3) + ' s' : s < 7200 ? +(s / 60).toPrecision(3) + ' min' : +(s / 3600).toPrecision(3) + ' h'; }
+function bytes(v) { const unit = Math.abs(v) < 2 ** 30 ? [2 ** 20, ' MiB'] : [2 ** 30, ' GiB']; return +(v / unit[0]).toPrecision(3) + unit[1]; }
 const format = value => value == null ? '–' : Math.abs(value) >= 1e5 || (value !== 0 && Math.abs(value) < 1e-3) ? value.toExponential(2) : +value.toPrecision(4) + '';
 
 // Attempts of one curve become one line: from the step where a later attempt begins, it replaces what an earlier one had there.
@@ -138,25 +147,26 @@ class Chart {
       return;
     }
     this.plot?.destroy();
-    const text = css('--mud-palette-text-secondary'), grid = css('--grid-line'), font = '11px Inter, system-ui, sans-serif';
-    const series = [{ label: this.config.x, value: (u, v) => v == null ? '–' : this.config.x === 'time' ? new Date(v * 1000).toLocaleTimeString() : format(v) }];
+    const text = css('--mud-palette-text-secondary'), grid = css('--grid-line'), size = rem(), font = `${11 * size}px Inter, system-ui, sans-serif`;
+    const series = [{ label: this.config.x, value: (u, v) => v == null ? '–' : this.config.x === 'time' ? clock([v, v])[0] : this.config.x === 'relative' ? seconds(v) : this.config.x === 'epoch' ? v.toFixed(2) : format(v) }];
+    const read = (u, v) => v == null ? '–' : this.config.percent ? (v * 100).toFixed(1) + ' %' : this.config.bytes ? bytes(v) : format(v);
     this.config.series.forEach((s, i) => {
       const colour = css(s.color?.startsWith('var(') ? s.color.slice(4, -1) : `--series-${(i % 10) + 1}`) || s.color;
       const gap = { spanGaps: true, points: { show: (u, si) => u.data[si].filter(v => v != null).length === 1, size: 5 } };
       if (this.config.smoothing > 0) {
-        series.push({ label: s.label + ' (raw)', stroke: colour + '40', width: 1, ...gap, points: { show: false }, value: (u, v) => format(v) });
-        series.push({ label: s.label, stroke: colour, width: 1.75, ...gap, value: (u, v) => format(v) });
-      } else series.push({ label: s.label, stroke: colour, width: 1.5, dash: s.dash ? [6, 4] : undefined, ...gap, value: (u, v) => format(v) });
+        series.push({ label: s.label + ' (raw)', class: 'raw', stroke: colour + '38', width: 1, ...gap, points: { show: false }, value: read });
+        series.push({ label: s.label, stroke: colour, width: 1.75, ...gap, value: read });
+      } else series.push({ label: s.label, stroke: colour, width: 1.5, dash: s.dash ? [6, 4] : undefined, ...gap, value: read });
     });
     const self = this;
     this.plot = new uPlot({
-      width: Math.max(120, this.box.clientWidth), height: this.config.height,
-      scales: { x: { time: this.config.x === 'time' }, y: { distr: this.config.log ? 3 : 1 } },
+      width: Math.max(120, this.box.clientWidth), height: this.config.height * size,
+      scales: { x: { time: this.config.x === 'time' }, y: { distr: this.config.log ? 3 : 1, ...(this.config.level == null || this.config.log ? {} : { range: (u, min, max) => uPlot.rangeNum(Math.min(min ?? 0, this.config.level), Math.max(max ?? 1, this.config.level), .1, true) }) } },
       cursor: { sync: { key: this.config.sync, scales: ['x', null] }, drag: { x: true, y: false }, points: { size: 6 } },
       legend: { show: true, live: true },
       axes: [
-        { stroke: text, font, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1, size: 4 }, size: 30 },
-        { stroke: text, font, grid: { stroke: grid, width: 1 }, ticks: { show: false }, size: 52, values: (u, splits) => splits.map(v => v == null ? '' : this.config.percent ? +(v * 100).toPrecision(4) + ' %' : this.config.bytes ? +(v / 2 ** 30).toPrecision(3) + ' GiB' : format(v)) },
+        { stroke: text, font, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1, size: 4 }, size: 30 * size, space: 60 * size, values: this.config.x === 'time' ? (u, splits) => clock(splits) : this.config.x === 'relative' ? (u, splits) => splits.map(seconds) : undefined },
+        { stroke: text, font, grid: { stroke: grid, width: 1 }, ticks: { show: false }, size: (u, values) => Math.max(36, 14 + 6.4 * Math.max(0, ...(values ?? []).map(v => v.length))) * size, values: (u, splits) => splits.map(v => v == null ? '' : this.config.percent ? +(v * 100).toPrecision(4) + ' %' : this.config.bytes ? bytes(v) : format(v)) },
       ],
       series,
       hooks: {
@@ -164,6 +174,11 @@ class Chart {
         drawAxes: [u => {
           u.ctx.save(); u.ctx.strokeStyle = text; u.ctx.setLineDash([3, 4]); u.ctx.globalAlpha = .5;
           for (const mark of self.marks) { const at = u.valToPos(mark, 'x', true); if (at > u.bbox.left && at < u.bbox.left + u.bbox.width) { u.ctx.beginPath(); u.ctx.moveTo(at, u.bbox.top); u.ctx.lineTo(at, u.bbox.top + u.bbox.height); u.ctx.stroke(); } }
+          if (self.config.level != null) {
+            const y = u.valToPos(self.config.level, 'y', true);
+            u.ctx.globalAlpha = .75; u.ctx.setLineDash([2, 4]); u.ctx.beginPath(); u.ctx.moveTo(u.bbox.left, y); u.ctx.lineTo(u.bbox.left + u.bbox.width, y); u.ctx.stroke();
+            u.ctx.fillStyle = text; u.ctx.font = `${10.5 * size * devicePixelRatio}px Inter, system-ui, sans-serif`; u.ctx.textAlign = 'right'; u.ctx.fillText(self.config.levelName, u.bbox.left + u.bbox.width - 4, y - 4 * devicePixelRatio);
+          }
           u.ctx.restore();
         }],
       },
@@ -171,7 +186,7 @@ class Chart {
     this.zoomed = false;
   }
 
-  size() { if (this.plot && Math.abs(this.plot.width - this.box.clientWidth) > 1 && this.box.clientWidth > 60) this.plot.setSize({ width: this.box.clientWidth, height: this.config.height }); }
+  size() { if (this.plot && Math.abs(this.plot.width - this.box.clientWidth) > 1 && this.box.clientWidth > 60) this.plot.setSize({ width: this.box.clientWidth, height: this.config.height * rem() }); }
 
   async update(config) {
     const reload = JSON.stringify([config.series, config.points, config.x === 'time' || config.x === 'relative']) !== JSON.stringify([this.config.series, this.config.points, this.config.x === 'time' || this.config.x === 'relative']);

@@ -4,7 +4,7 @@ let mode = 'hover';
 const near = new IntersectionObserver(entries => {
   for (const { target, isIntersecting } of entries) {
     if (isIntersecting) {
-      if (!target.src && target.dataset.src) { target.src = target.dataset.src; if (target.dataset.poster) target.poster = target.dataset.poster; }
+      if (!target.src && target.dataset.src) show(target);
       target.dataset.near = '1';
       if (mode === 'all') play(target);
     } else {
@@ -13,6 +13,14 @@ const near = new IntersectionObserver(entries => {
     }
   }
 }, { rootMargin: '200px' });
+
+// The poster is asked for first: a film that was never made is told from one that only rests.
+function show(video) {
+  const poster = new Image();
+  poster.onload = () => { video.poster = poster.src; video.src = video.dataset.src; if (mode === 'all' && video.dataset.near) play(video); };
+  poster.onerror = () => { video.preload = 'metadata'; video.src = video.dataset.src; };
+  poster.src = video.dataset.poster;
+}
 
 const still = matchMedia('(prefers-reduced-motion: reduce)');
 function play(video) {
