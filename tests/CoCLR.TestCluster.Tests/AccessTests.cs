@@ -6,19 +6,21 @@ namespace CoCLR.Testing.Cluster.Tests;
 public sealed class AccessTests : IAsyncLifetime
 {
     private const string Rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
-    private TestCluster _cluster = null!;
+    private Server _server = null!;
     private Api _api = null!;
 
     public async ValueTask InitializeAsync()
     {
-        _cluster = await TestCluster.StartAsync(new TestClusterOptions { RunPods = false }, TestContext.Current.CancellationToken);
-        _api = new Api(_cluster);
+        _server = await Server.StartAsync(new TestClusterOptions { RunPods = false }, needsControllers: true);
+        _api = _server.Api;
     }
 
     public async ValueTask DisposeAsync()
     {
-        _api.Dispose();
-        await _cluster.DisposeAsync();
+        if (_server is not null)
+        {
+            await _server.DisposeAsync();
+        }
     }
 
     private async Task<Api> Account(string rules)
@@ -29,7 +31,8 @@ public sealed class AccessTests : IAsyncLifetime
             {"apiVersion":"rbac.authorization.k8s.io/v1","kind":"RoleBinding","metadata":{"name":"b"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"r"},
              "subjects":[{"kind":"ServiceAccount","name":"bob","namespace":"default"}]}
             """)));
-        return new Api(_cluster, _cluster.Tokens.Issue("default", "bob", [], TimeSpan.FromHours(1)).Token);
+        var issued = await _api.Ok(_api.Post("/api/v1/namespaces/default/serviceaccounts/bob/token", Objects.Parse("""{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{"expirationSeconds":3600}}""")));
+        return _server.As(issued.Text("status", "token")!);
     }
 
     [Fact]
@@ -64,7 +67,7 @@ public sealed class AccessTests : IAsyncLifetime
         var request = Objects.Parse("""{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{"audiences":["coclr-ingest"],"expirationSeconds":600}}""");
         var issued = await _api.Ok(_api.Post("/api/v1/namespaces/default/serviceaccounts/bob/token", request));
         var token = issued.Text("status", "token")!;
-        using var outsider = new Api(_cluster, token);
+        using var outsider = _server.As(token);
         Assert.Equal(401, (await outsider.Get(Objects.ConfigMaps)).Code);
         async Task<JsonNode> Review(string audience) => await _api.Ok(_api.Post("/apis/authentication.k8s.io/v1/tokenreviews",
             Objects.Parse($$$$"""{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","spec":{"token":"{{{{token}}}}","audiences":["{{{{audience}}}}"]}}""")));

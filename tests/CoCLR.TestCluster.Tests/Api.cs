@@ -10,8 +10,10 @@ namespace CoCLR.Testing.Cluster.Tests;
 /// <summary>A client of one user.</summary>
 internal sealed class Api : IDisposable
 {
-    private readonly X509Certificate2 _authority;
+    private readonly X509Certificate2? _authority;
     private readonly HttpClient _http;
+    private readonly Func<string, string> _out = text => text;
+    private readonly Func<string, string> _in = text => text;
 
     public Api(TestCluster cluster, string? token = null)
     {
@@ -26,6 +28,15 @@ internal sealed class Api : IDisposable
         _http.DefaultRequestHeaders.UserAgent.ParseAdd("tests/1.0");
     }
 
+    /// <summary>A client of a real server, which says "default" and "example.com" and means a namespace and a group of its own.</summary>
+    public Api(HttpClient http, string ns, string group)
+    {
+        _http = http;
+        _http.DefaultRequestHeaders.UserAgent.ParseAdd("tests/1.0");
+        _out = text => text.Replace("namespaces/default", "namespaces/" + ns, StringComparison.Ordinal).Replace("\"default\"", $"\"{ns}\"", StringComparison.Ordinal).Replace("example.com", group, StringComparison.Ordinal);
+        _in = text => text.Replace(ns, "default", StringComparison.Ordinal).Replace(group, "example.com", StringComparison.Ordinal);
+    }
+
     public sealed record Answer(int Code, JsonNode? Body, HttpResponseHeaders Headers)
     {
         public string Message => Body.Text("message") ?? "";
@@ -35,15 +46,15 @@ internal sealed class Api : IDisposable
 
     public async Task<Answer> SendAsync(HttpMethod method, string path, JsonNode? body = null, string type = "application/json")
     {
-        using var request = new HttpRequestMessage(method, new Uri(path, UriKind.Relative));
+        using var request = new HttpRequestMessage(method, new Uri(_out(path), UriKind.Relative));
         if (body is not null)
         {
-            request.Content = new StringContent(body.ToJsonString(), Encoding.UTF8);
+            request.Content = new StringContent(_out(body.ToJsonString()), Encoding.UTF8);
             request.Content.Headers.ContentType = new MediaTypeHeaderValue(type);
         }
 
         using var response = await _http.SendAsync(request, TestContext.Current.CancellationToken);
-        var text = await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
+        var text = _in(await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken));
         return new Answer((int)response.StatusCode, text.StartsWith('{') ? JsonNode.Parse(text) : text.Length > 0 ? JsonValue.Create(text) : null, response.Headers);
     }
 
@@ -78,7 +89,7 @@ internal sealed class Api : IDisposable
     /// <summary>The lines of a watch, as they come.</summary>
     public async IAsyncEnumerable<JsonNode> Watch(string path, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken stop = default)
     {
-        using var response = await _http.GetAsync(new Uri(path, UriKind.Relative), HttpCompletionOption.ResponseHeadersRead, stop);
+        using var response = await _http.GetAsync(new Uri(_out(path), UriKind.Relative), HttpCompletionOption.ResponseHeadersRead, stop);
         if (response.StatusCode != HttpStatusCode.OK)
         {
             yield return new JsonObject { ["type"] = "HTTP", ["code"] = (int)response.StatusCode };
@@ -88,14 +99,86 @@ internal sealed class Api : IDisposable
         using var reader = new StreamReader(await response.Content.ReadAsStreamAsync(stop));
         while (await reader.ReadLineAsync(stop) is { } line)
         {
-            yield return JsonNode.Parse(line)!;
+            yield return JsonNode.Parse(_in(line))!;
         }
     }
 
     public void Dispose()
     {
         _http.Dispose();
-        _authority.Dispose();
+        _authority?.Dispose();
+    }
+}
+
+/// <summary>The in-process cluster, or a real server where the environment names one: what the tests say of the one must be true of the other.</summary>
+internal sealed class Server : IAsyncDisposable
+{
+    private readonly TestCluster? _cluster;
+    private readonly RealServer? _real;
+    private readonly string _id = Guid.NewGuid().ToString("N")[..8];
+
+    private Server(TestCluster? cluster, RealServer? real)
+    {
+        _cluster = cluster;
+        _real = real;
+        Api = As(null);
+    }
+
+    public Api Api { get; }
+
+    /// <summary>What only the in-process cluster can do; the test is skipped against a real server.</summary>
+    public TestCluster Cluster
+    {
+        get
+        {
+            Assert.SkipWhen(_cluster == null, "reaches into the in-process API server");
+            return _cluster!;
+        }
+    }
+
+    /// <summary>A client with a token; the administrator's without one.</summary>
+    public Api As(string? token)
+    {
+        if (_cluster != null)
+        {
+            return new Api(_cluster, token);
+        }
+
+        HttpClient http = _real!.Client();
+        if (token != null)
+        {
+            http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", token);
+        }
+
+        return new Api(http, "conformance-" + _id, $"g{_id}.example.org");
+    }
+
+    public static async Task<Server> StartAsync(TestClusterOptions options, bool needsControllers = false)
+    {
+        if (await RealServer.FindAsync() is not { } real)
+        {
+            return new Server(await TestCluster.StartAsync(options, TestContext.Current.CancellationToken), null);
+        }
+
+        Assert.SkipWhen(needsControllers && !real.HasControllers, "needs the controllers of Kubernetes");
+        var server = new Server(null, real);
+        await server.Api.Ok(server.Api.Post("/api/v1/namespaces", Objects.Parse("""{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"default"}}""")));
+        return server;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_real != null)
+        {
+            await Api.Delete("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.com");
+            await Api.Delete("/api/v1/namespaces/default");
+        }
+
+        Api.Dispose();
+        if (_cluster != null)
+        {
+            await _cluster.DisposeAsync();
+        }
     }
 }
 

@@ -6,19 +6,21 @@ namespace CoCLR.Testing.Cluster.Tests;
 public sealed class ServerSideApplyTests : IAsyncLifetime
 {
     private const string Deployments = "/apis/apps/v1/namespaces/default/deployments";
-    private TestCluster _cluster = null!;
+    private Server _server = null!;
     private Api _api = null!;
 
     public async ValueTask InitializeAsync()
     {
-        _cluster = await TestCluster.StartAsync(new TestClusterOptions { RunPods = false, RunControllers = false }, TestContext.Current.CancellationToken);
-        _api = new Api(_cluster);
+        _server = await Server.StartAsync(new TestClusterOptions { RunPods = false, RunControllers = false });
+        _api = _server.Api;
     }
 
     public async ValueTask DisposeAsync()
     {
-        _api.Dispose();
-        await _cluster.DisposeAsync();
+        if (_server is not null)
+        {
+            await _server.DisposeAsync();
+        }
     }
 
     private static JsonObject Deployment(string image, string? replicas, string env)

@@ -5,19 +5,21 @@ namespace CoCLR.Testing.Cluster.Tests;
 
 public sealed class StorageAndWatchTests : IAsyncLifetime
 {
-    private TestCluster _cluster = null!;
+    private Server _server = null!;
     private Api _api = null!;
 
     public async ValueTask InitializeAsync()
     {
-        _cluster = await TestCluster.StartAsync(new TestClusterOptions { RunPods = false, BookmarkInterval = TimeSpan.FromSeconds(0.3) }, TestContext.Current.CancellationToken);
-        _api = new Api(_cluster);
+        _server = await Server.StartAsync(new TestClusterOptions { RunPods = false, BookmarkInterval = TimeSpan.FromSeconds(0.3) });
+        _api = _server.Api;
     }
 
     public async ValueTask DisposeAsync()
     {
-        _api.Dispose();
-        await _cluster.DisposeAsync();
+        if (_server is not null)
+        {
+            await _server.DisposeAsync();
+        }
     }
 
     [Fact]
@@ -83,7 +85,7 @@ public sealed class StorageAndWatchTests : IAsyncLifetime
         }
 
         var page = await _api.Ok(_api.Get(Objects.ConfigMaps + "?limit=1"));
-        _cluster.Store.Compact();
+        _server.Cluster.Store.Compact();
         var answer = await _api.Get($"{Objects.ConfigMaps}?limit=1&continue={Uri.EscapeDataString(page.Text("metadata", "continue")!)}");
         Assert.Equal((410, "Expired"), (answer.Code, answer.Reason));
     }
@@ -162,7 +164,7 @@ public sealed class StorageAndWatchTests : IAsyncLifetime
     public async Task Watch_FromACompactedVersion_IsGoneAsAnErrorEvent()
     {
         await _api.Ok(_api.Post(Objects.ConfigMaps, Objects.ConfigMap("a")));
-        _cluster.Store.Compact();
+        _server.Cluster.Store.Compact();
         await foreach (var e in _api.Watch(Objects.ConfigMaps + "?watch=1&resourceVersion=1", TestContext.Current.CancellationToken))
         {
             Assert.Equal(("ERROR", 410L, "Expired"), (e.Text("type"), e.Number("object", "code"), e.Text("object", "reason")));
@@ -194,7 +196,7 @@ public sealed class StorageAndWatchTests : IAsyncLifetime
     [Fact]
     public async Task KubernetesClient_ListsAndWatches()
     {
-        var config = k8s.KubernetesClientConfiguration.BuildConfigFromConfigFile(_cluster.KubeconfigPath);
+        var config = k8s.KubernetesClientConfiguration.BuildConfigFromConfigFile(_server.Cluster.KubeconfigPath);
         using var client = new k8s.Kubernetes(config);
         var stop = TestContext.Current.CancellationToken;
         var created = await k8s.CoreV1OperationsExtensions.CreateNamespacedConfigMapAsync(

@@ -14,21 +14,28 @@ namespace CoCLR.EndToEnd.Tests.Cluster;
 
 internal static class Training
 {
-    /// <summary>A cluster whose stage image is the command line of this repository.</summary>
-    public static Task<Arena> StartAsync()
+    /// <summary>The command of this repository.</summary>
+    public static string Coclr
     {
-        // Pods write through the paths of their claims, so the cluster keeps them where there is room.
-        string configuration = AppContext.BaseDirectory.Contains("/Release/", StringComparison.Ordinal) ? "Release" : "Debug";
-        string coclr = Path.Combine(Repository.Root, "src", "CoCLR.Cli", "bin", configuration, "net10.0", "coclr.dll");
-        Assert.True(File.Exists(coclr), $"{coclr} is missing: build the solution");
-        return Arena.StartAsync(new TestClusterOptions
+        get
         {
-            Images = [ImageProgram.For("coclr-engine:*", ["dotnet", coclr])],
-            BookmarkInterval = TimeSpan.FromSeconds(1),
-        });
+            string configuration = AppContext.BaseDirectory.Contains("/Release/", StringComparison.Ordinal) ? "Release" : "Debug";
+            string coclr = Path.Combine(Repository.Root, "src", "CoCLR.Cli", "bin", configuration, "net10.0", "coclr");
+            Assert.True(File.Exists(coclr), $"{coclr} is missing: build the solution");
+            return coclr;
+        }
     }
 
-    public static async Task<string> KubectlAsync(Arena arena, params string[] arguments)
+    /// <summary>A cluster whose stage image is the command line of this repository.</summary>
+    public static Task<Arena> StartAsync() => Arena.StartAsync(new TestClusterOptions
+    {
+        Images = [ImageProgram.For("coclr-engine:*", [Coclr])],
+        BookmarkInterval = TimeSpan.FromSeconds(1),
+    });
+
+    public static Task<string> KubectlAsync(Arena arena, params string[] arguments) => KubectlAsync(arena.Kubeconfig, arguments);
+
+    public static async Task<string> KubectlAsync(string kubeconfig, params string[] arguments)
     {
         string program = Environment.GetEnvironmentVariable("COCLR_KUBECTL") ?? Path.Combine(Repository.Root, ".coclr", "tools", "kubectl");
         program = File.Exists(program) ? program : "kubectl";
@@ -38,7 +45,7 @@ internal static class Training
             start.ArgumentList.Add(argument);
         }
 
-        start.Environment["KUBECONFIG"] = arena.Kubeconfig;
+        start.Environment["KUBECONFIG"] = kubeconfig;
         try
         {
             using Process process = Process.Start(start)!;

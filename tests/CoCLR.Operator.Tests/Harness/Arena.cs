@@ -19,17 +19,23 @@ internal sealed class Arena : IAsyncDisposable
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
     private readonly List<TestOperator> _operators = [];
     private readonly TestCluster? _cluster;
+    private readonly RealServer? _real;
 
-    private Arena(TestCluster? cluster, string kubeconfig, string ns)
+    private Arena(TestCluster? cluster, RealServer? real, string ns)
     {
         _cluster = cluster;
-        Kubeconfig = kubeconfig;
+        _real = real;
+        Kubeconfig = real?.KubeconfigPath ?? cluster!.KubeconfigPath;
         Namespace = ns;
-        Client = new ApiClient(KubernetesClientConfiguration.BuildConfigFromConfigFile(kubeconfig));
+        Client = new ApiClient(KubernetesClientConfiguration.BuildConfigFromConfigFile(Kubeconfig));
         Play = new Player(this);
     }
 
-    public static string? ExternalKubeconfig => Environment.GetEnvironmentVariable("COCLR_TEST_KUBECONFIG");
+    /// <summary>Whether the API server is a real one.</summary>
+    public bool IsReal => _real != null;
+
+    /// <summary>Whether Kubernetes' own controllers run, so that nobody has to play them.</summary>
+    public bool HasControllers => _real?.HasControllers == true;
 
     public string Kubeconfig { get; }
 
@@ -52,15 +58,16 @@ internal sealed class Arena : IAsyncDisposable
 
     public static async Task<Arena> StartAsync(TestClusterOptions? options = null, bool crds = true)
     {
-        if (ExternalKubeconfig is { Length: > 0 } external && options == null)
+        if (options == null && await RealServer.FindAsync() is { } server)
         {
-            var real = new Arena(null, external, "coclr-test-" + Guid.NewGuid().ToString("N")[..8]);
+            Assert.SkipUnless(crds, "other tests have installed the CRDs on this server");
+            var real = new Arena(null, server, "coclr-test-" + Guid.NewGuid().ToString("N")[..8]);
             await real.PrepareAsync(crds);
             return real;
         }
 
         TestCluster cluster = await TestCluster.StartAsync(options ?? new TestClusterOptions { RunControllers = false, RunPods = false, BookmarkInterval = TimeSpan.FromSeconds(1) }, TestContext.Current.CancellationToken);
-        var arena = new Arena(cluster, cluster.KubeconfigPath, "train");
+        var arena = new Arena(cluster, null, "train");
         await arena.PrepareAsync(crds);
         return arena;
     }
@@ -73,6 +80,14 @@ internal sealed class Arena : IAsyncDisposable
         }
 
         await ApplyAsync(new JsonObject { ["apiVersion"] = "v1", ["kind"] = "Namespace", ["metadata"] = new JsonObject { ["name"] = Namespace } });
+        if (IsReal && !HasControllers)
+        {
+            await ApplyAsync(new JsonObject { ["apiVersion"] = "v1", ["kind"] = "ServiceAccount", ["metadata"] = new JsonObject { ["name"] = "default", ["namespace"] = Namespace } });
+        }
+        else if (IsReal)
+        {
+            await UntilAsync("the namespace is ready", async () => await GetAsync(new ResourceKind("", "v1", "serviceaccounts", "ServiceAccount"), "default") != null);
+        }
     }
 
     public async Task InstallCrdsAsync()
@@ -114,6 +129,12 @@ internal sealed class Arena : IAsyncDisposable
               training: {method: InfoNCE, epochs: 2, batchSize: 4, queueSize: 16, batchNormGroups: 1}
               storage: {size: 1Gi}
             """);
+        if (IsReal)
+        {
+            // No scheduler takes these pods, so that no kubelet interferes with what the test plays.
+            value["spec"]!["scheduling"] = new JsonObject { ["schedulerName"] = "played-by-a-test" };
+        }
+
         foreach ((string path, JsonNode? field) in fields)
         {
             JsonObject at = value["spec"]!.AsObject();
@@ -163,6 +184,7 @@ internal sealed class Arena : IAsyncDisposable
             options["gracePeriodSeconds"] = graceSeconds;
         }
 
+        string? uid = IsReal && !HasControllers ? (await GetAsync(kind, name))?["metadata"]!["uid"]!.ToString() : null;
         try
         {
             using JsonDocument answer = await Client.SendAsync(HttpMethod.Delete, kind.Path(new ObjectKey(Namespace, name)), Encoding.UTF8.GetBytes(options.ToJsonString()), null, TestContext.Current.CancellationToken);
@@ -170,6 +192,15 @@ internal sealed class Arena : IAsyncDisposable
         catch (ApiException error) when (error.Code == HttpStatusCode.NotFound)
         {
             // The garbage collector was quicker.
+        }
+
+        // Without one, what it owned is collected by hand.
+        foreach (ResourceKind owned in uid == null ? [] : new[] { ResourceKind.Job, ResourceKind.Pod, ResourceKind.ConfigMap, ResourceKind.Claim })
+        {
+            foreach (JsonObject child in (await ListAsync(owned)).Where(o => o["metadata"]!["ownerReferences"]?.AsArray().Any(r => r!["uid"]!.ToString() == uid) == true))
+            {
+                await DeleteAsync(owned, child["metadata"]!["name"]!.ToString(), graceSeconds);
+            }
         }
     }
 
