@@ -1,4 +1,4 @@
-// Why this exists: runs a plan on this machine, one child process a stage, in the order that the planner decides: what the operator does with Jobs.
+// Why this exists: runs a plan on this machine, one child process a stage, in the order that the planner decides, side by side where it allows: what the operator does with Jobs.
 using System.Diagnostics;
 using CoCLR.Core;
 using CoCLR.Core.Events;
@@ -30,18 +30,26 @@ internal sealed class LocalHost(StagePlan plan, RunFolder folder, string cache, 
 {
     private static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(150);
     private static readonly TimeSpan GracePeriod = TimeSpan.FromSeconds(25);
+    private readonly int _processors = Environment.ProcessorCount;
+    private readonly IReadOnlyDictionary<string, int> _shares = UsesGpu(plan.Spec.Device)
+        ? plan.Stages.ToDictionary(s => s.Name, _ => Environment.ProcessorCount)
+        : ProcessorShares.Of(plan, Environment.ProcessorCount);
+    private readonly Lock _telling = new();
 
     /// <summary>Runs what is left of the plan.</summary>
-    /// <param name="stop">Asks the running stage to write a checkpoint and end.</param>
+    /// <param name="stop">Asks the running stages to write a checkpoint and end.</param>
     /// <returns>Exit code and, unless it is 0, why.</returns>
     public async Task<(int ExitCode, string? Message)> RunAsync(CancellationToken stop)
     {
         folder.Adopt(plan);
         using IDisposable hold = folder.Lock();
+        using var ends = CancellationTokenSource.CreateLinkedTokenSource(stop);
         var observed = plan.Stages.Where(s => folder.HasSucceeded(s.Name)).ToDictionary(s => s.Name, _ => new StageObservation(StagePhase.Succeeded));
+        var running = new Dictionary<string, Task<(int ExitCode, string? Message)>>(StringComparer.Ordinal);
+        int lastFailure = ExitCodes.Failed;
         while (true)
         {
-            NextActions next = NextActions.Decide(plan, new PlanObservation(observed, Suspended: stop.IsCancellationRequested, MaxParallel: 1));
+            NextActions next = NextActions.Decide(plan, new PlanObservation(observed, Suspended: stop.IsCancellationRequested));
             if (next.Outcome == RunOutcome.Succeeded)
             {
                 return (ExitCodes.Done, null);
@@ -49,34 +57,64 @@ internal sealed class LocalHost(StagePlan plan, RunFolder folder, string cache, 
 
             if (next.Outcome == RunOutcome.Failed)
             {
-                return (LastExitCode, next.Message);
+                return (lastFailure, next.Message);
             }
 
-            if (next.Start.Count == 0)
+            if (next.Stop.Count > 0)
+            {
+                await ends.CancelAsync().ConfigureAwait(false);
+            }
+
+            foreach (string name in next.Start)
+            {
+                if (running.Keys.Sum(n => _shares[n]) + _shares[name] <= _processors)
+                {
+                    observed[name] = (observed.GetValueOrDefault(name) ?? new StageObservation(StagePhase.Pending)) with { Phase = StagePhase.Running };
+                    Tell(o => o.StageStarting(plan[name]));
+                    running[name] = RunStageAsync(plan[name], ends.Token);
+                }
+            }
+
+            if (running.Count == 0)
             {
                 return (ExitCodes.Terminated, "stopped; run the same command again to go on");
             }
 
-            Stage stage = plan[next.Start[0]];
-            StageObservation before = observed.GetValueOrDefault(stage.Name) ?? new StageObservation(StagePhase.Pending);
-            observer.StageStarting(stage);
-            (int code, string? message) = await RunStageAsync(stage, stop).ConfigureAwait(false);
-            LastExitCode = code;
-            observed[stage.Name] = code switch
+            await Task.WhenAny(running.Values).ConfigureAwait(false);
+            foreach ((string name, Task<(int, string?)> task) in running.Where(r => r.Value.IsCompleted).ToList())
             {
-                ExitCodes.Done => new StageObservation(StagePhase.Succeeded),
-                ExitCodes.Terminated => before with { Phase = StagePhase.Stopped },
-                _ => new StageObservation(StagePhase.Failed, before.CountedFailures + 1, ExitCodes.IsPermanent(code), message),
-            };
-            observer.StageEnded(stage, code, again: code != ExitCodes.Done && !ExitCodes.IsPermanent(code) && !stop.IsCancellationRequested && before.CountedFailures < plan.Spec.Retries);
-            if (code == ExitCodes.Terminated && !stop.IsCancellationRequested)
-            {
-                return (ExitCodes.Terminated, $"{stage.Name} was stopped by a signal; run the same command again to go on");
+                running.Remove(name);
+                (int code, string? message) = await task.ConfigureAwait(false);
+                StageObservation before = observed[name];
+                observed[name] = code switch
+                {
+                    ExitCodes.Done => new StageObservation(StagePhase.Succeeded),
+                    ExitCodes.Terminated => before with { Phase = StagePhase.Stopped },
+                    _ => new StageObservation(StagePhase.Failed, before.CountedFailures + 1, ExitCodes.IsPermanent(code), message),
+                };
+                lastFailure = code is ExitCodes.Done or ExitCodes.Terminated ? lastFailure : code;
+                bool again = code != ExitCodes.Done && !ExitCodes.IsPermanent(code) && !ends.IsCancellationRequested && before.CountedFailures < plan.Spec.Retries;
+                Tell(o => o.StageEnded(plan[name], code, again));
+                if (code == ExitCodes.Terminated && !ends.IsCancellationRequested)
+                {
+                    await ends.CancelAsync().ConfigureAwait(false);
+                    await Task.WhenAll(running.Values).ConfigureAwait(false);
+                    return (ExitCodes.Terminated, $"{name} was stopped by a signal; run the same command again to go on");
+                }
             }
         }
     }
 
-    private int LastExitCode { get; set; } = ExitCodes.Failed;
+    private static bool UsesGpu(string device) => device != "cpu" && (device != "auto" || File.Exists("/dev/nvidiactl"));
+
+    // Stages that run at once tell one after the other.
+    private void Tell(Action<IRunObserver> news)
+    {
+        lock (_telling)
+        {
+            news(observer);
+        }
+    }
 
     private async Task<(int ExitCode, string? Message)> RunStageAsync(Stage stage, CancellationToken stop)
     {
@@ -88,6 +126,7 @@ internal sealed class LocalHost(StagePlan plan, RunFolder folder, string cache, 
             start.ArgumentList.Add(argument);
         }
 
+        start.Environment["DOTNET_PROCESSOR_COUNT"] = _shares[stage.Name].ToString(System.Globalization.CultureInfo.InvariantCulture);
         start.Environment["COCLR_PARENT"] = Environment.ProcessId.ToString(System.Globalization.CultureInfo.InvariantCulture);
         if (dashboard != null)
         {
@@ -105,7 +144,7 @@ internal sealed class LocalHost(StagePlan plan, RunFolder folder, string cache, 
             foreach (RunEvent e in tail.Read())
             {
                 message = e is FinishedEvent { Message: not null } finished ? finished.Message : message;
-                observer.StageTold(stage, e);
+                Tell(o => o.StageTold(stage, e));
             }
 
             if (exited)

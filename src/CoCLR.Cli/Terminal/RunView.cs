@@ -39,34 +39,37 @@ internal static class RunView
     {
         private static readonly TimeSpan Interval = TimeSpan.FromSeconds(10);
         private readonly Stopwatch _clock = Stopwatch.StartNew();
-        private TimeSpan _stageBegan;
-        private TimeSpan _last;
-        private string? _measured;
+        private readonly Dictionary<string, (TimeSpan Began, TimeSpan Last, string Measured)> _stages = new(StringComparer.Ordinal);
 
         public void StageStarting(Stage stage)
         {
-            _stageBegan = _last = _clock.Elapsed;
-            _measured = null;
+            _stages[stage.Name] = (_clock.Elapsed, _clock.Elapsed, "");
             Say.Note($"{plan.Experiment} {stage.Name}: starting");
         }
 
         public void StageTold(Stage stage, RunEvent e)
         {
-            _measured = Measured(e) ?? _measured;
+            (TimeSpan began, TimeSpan last, string measured) = _stages[stage.Name];
+            measured = Measured(e) is { } news ? ", " + news : measured;
             if (e is LogEvent { Level: "warning" or "error" } log)
             {
                 Say.Note($"{plan.Experiment} {stage.Name}: {log.Level}: {log.Message}");
             }
-            else if (e is ProgressEvent progress && _clock.Elapsed - _last > Interval)
+            else if (e is ProgressEvent progress && _clock.Elapsed - last > Interval)
             {
-                _last = _clock.Elapsed;
+                last = _clock.Elapsed;
                 string eta = progress.EtaSeconds is { } seconds ? $", {TimeSpan.FromSeconds(Math.Ceiling(seconds)):g} left" : "";
-                Say.Note($"{plan.Experiment} {stage.Name}: {progress.Phase} {progress.Done}/{progress.Total} {progress.Unit}{eta}{(_measured == null ? "" : ", " + _measured)}");
+                Say.Note($"{plan.Experiment} {stage.Name}: {progress.Phase} {progress.Done}/{progress.Total} {progress.Unit}{eta}{measured}");
             }
+
+            _stages[stage.Name] = (began, last, measured);
         }
 
-        public void StageEnded(Stage stage, int exitCode, bool again) =>
-            Say.Note($"{plan.Experiment} {stage.Name}: {(exitCode == ExitCodes.Done ? "done" : again ? $"failed (exit {exitCode}), trying again" : $"ended with exit {exitCode}")} after {(_clock.Elapsed - _stageBegan).TotalSeconds:0.0} s{(_measured == null ? "" : ", " + _measured)}");
+        public void StageEnded(Stage stage, int exitCode, bool again)
+        {
+            string how = exitCode == ExitCodes.Done ? "done" : again ? $"failed (exit {exitCode}), trying again" : $"ended with exit {exitCode}";
+            Say.Note($"{plan.Experiment} {stage.Name}: {how} after {(_clock.Elapsed - _stages[stage.Name].Began).TotalSeconds:0.0} s{_stages[stage.Name].Measured}");
+        }
     }
 
     /// <summary>A bar a stage.</summary>

@@ -19,7 +19,7 @@ public static class PreviewSet
     /// <param name="stageFolder">`RUN/stages/NAME`.</param>
     /// <param name="stores">The stores of the views, by view name (`rgb`, `flow`).</param>
     /// <param name="ids">The videos, for example <see cref="EvaluationArtifacts.VideosOf"/>; those that a store lacks are left out.</param>
-    /// <param name="workers">Encoders at a time; half the processors where null.</param>
+    /// <param name="workers">Encoders at a time; as many as processors where null.</param>
     /// <param name="progress">Told after each preview.</param>
     /// <param name="cancellationToken">Stops between previews.</param>
     /// <returns>What was written; a video that cannot be encoded is listed with the reason and does not fail the stage.</returns>
@@ -43,7 +43,7 @@ public static class PreviewSet
         var done = 0;
         try
         {
-            Parallel.For(0, wanted.Length, new ParallelOptions { MaxDegreeOfParallelism = workers ?? Math.Max(1, Environment.ProcessorCount / 2), CancellationToken = cancellationToken }, i =>
+            Parallel.For(0, wanted.Length, new ParallelOptions { MaxDegreeOfParallelism = workers ?? Environment.ProcessorCount, CancellationToken = cancellationToken }, i =>
             {
                 var (id, view, store, index) = wanted[i];
                 var frames = store.Videos[index].Frames;

@@ -96,14 +96,18 @@ public static class FlowStoreBuilder
         if (!ClipStore.Exists(folder, key))
         {
             var header = new ClipStoreHeader { Channels = 2, ContentKey = poolKey, Settings = settings };
-            using var writer = ClipStoreWriter.OpenOrCreate(pool, header);
-            new Run(source, writer, options, batch, progress).Execute(
-                batch is not null ? 1 : threads > 0 ? threads : Environment.ProcessorCount, cancellationToken);
-            var rejected = writer.Rejected.ToDictionary(video => video.Id, StringComparer.Ordinal);
-            writer.CompleteView(
-                folder,
-                header with { ContentKey = key, Rejected = [.. source.Videos.Where(video => video.Frames < 2).Select(video => rejected[video.Id])] },
-                source.Videos.Where(video => video.Frames >= 2));
+            // Runs that share the cache wait for the one that is at it, and find its work done.
+            using var writer = ClipStoreWriter.OpenWhenFree(pool, header, cancellationToken);
+            if (!ClipStore.Exists(folder, key))
+            {
+                new Run(source, writer, options, batch, progress).Execute(
+                    batch is not null ? 1 : threads > 0 ? threads : Environment.ProcessorCount, cancellationToken);
+                var rejected = writer.Rejected.ToDictionary(video => video.Id, StringComparer.Ordinal);
+                writer.CompleteView(
+                    folder,
+                    header with { ContentKey = key, Rejected = [.. source.Videos.Where(video => video.Frames < 2).Select(video => rejected[video.Id])] },
+                    source.Videos.Where(video => video.Frames >= 2));
+            }
         }
 
         return ClipStore.Open(folder);

@@ -60,6 +60,18 @@ public sealed class FlowStoreBuilderTests : IDisposable
     }
 
     [Fact]
+    public void Prepare_TwiceAtOnce_ComputesOnce()
+    {
+        using var source = MakeSource([.. Enumerable.Repeat((4, 24, 20), 6)]);
+        var (alone, together) = (new Reports(), new Reports());
+        FlowStoreBuilder.Prepare(
+            source, Quick, Path.Combine(_folder.Path, "alone"), threads: 1, progress: alone, cancellationToken: TestContext.Current.CancellationToken).Dispose();
+        Parallel.For(0, 3, _ => FlowStoreBuilder.Prepare(
+            source, Quick, Cache, threads: 1, progress: together, cancellationToken: TestContext.Current.CancellationToken).Dispose());
+        Assert.Equal(alone.Seen.Count(progress => progress.Pairs > 0), together.Seen.Count(progress => progress.Pairs > 0));
+    }
+
+    [Fact]
     public void Prepare_AfterACancelledOne_DoesTheRestAndEndsTheSame()
     {
         var sizes = Enumerable.Repeat((4, 24, 20), 6).Prepend((2 * FlowSequence.PairsPerPart, 24, 20)).ToArray();
