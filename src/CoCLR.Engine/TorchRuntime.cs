@@ -12,7 +12,7 @@ namespace CoCLR.Engine;
 
 /// <summary>What this process computes with; `coclr doctor` prints it.</summary>
 /// <param name="LibraryDirectory">Folder the native libtorch was loaded from.</param>
-/// <param name="LibraryVersion">Version of TorchSharp's native interface.</param>
+/// <param name="LibraryVersion">Version of libtorch, where it says so; else the one that TorchSharp was made for.</param>
 /// <param name="Foreign">True when <c>COCLR_LIBTORCH</c> chose an installed PyTorch instead of the packaged libraries.</param>
 /// <param name="Processors">Processors this process may use (affinity and container limit counted).</param>
 /// <param name="Threads">Threads of one operation.</param>
@@ -32,16 +32,21 @@ public sealed record TorchDescription(
 /// <summary>Loads libtorch once, with settings that make this process a good neighbour, and picks devices.</summary>
 public static partial class TorchRuntime
 {
+    /// <summary>Where the build puts the packaged libtorch, below the program's folder.</summary>
+    private const string PackagedFolder = "libtorch";
+    private const string Rebuild = "Build or unpack this program again; see docs/native-library.md.";
+    private const int RtldLazy = 1;
     private const int RtldNow = 2;
     private const int RtldGlobal = 0x100;
 
-    /// <summary>Load order of an installed PyTorch's libraries; those marked false exist only in some builds.</summary>
-    private static readonly (string File, bool Required)[] s_foreignLibraries =
+    /// <summary>libtorch in the order of loading; those marked false exist only in some builds of it.</summary>
+    private static readonly (string File, bool Required)[] s_libraries =
     [
         ("libtorch_global_deps.so", false), ("libc10.so", true), ("libtorch_cpu.so", true),
         ("libc10_cuda.so", false), ("libtorch_cuda.so", false), ("libtorch.so", true),
     ];
 
+    private static readonly Lazy<string> s_natives = new(LoadNatives);
     private static readonly Lazy<string> s_libraryDirectory = new(Load);
 
     /// <summary>Threads of one tensor operation; also used by this project's own kernels. Fixed for the life of the process.</summary>
@@ -131,7 +136,7 @@ public static partial class TorchRuntime
         Initialize();
         return new TorchDescription(
             s_libraryDirectory.Value,
-            torch.__version__,
+            Environment.GetEnvironmentVariable("COCLR_LIBTORCH") is { Length: > 0 } ? ForeignVersion(s_natives.Value) ?? torch.__version__ : torch.__version__,
             Environment.GetEnvironmentVariable("COCLR_LIBTORCH") is { Length: > 0 },
             Environment.ProcessorCount,
             torch.get_num_threads(),
@@ -153,6 +158,13 @@ public static partial class TorchRuntime
             return;
         }
 
+        // TorchSharp's own loading would begin with the first tensor, wherever that is: ours must come before.
+        AppDomain.CurrentDomain.AssemblyLoad += (_, e) => LoadBefore(e.LoadedAssembly);
+        foreach (Assembly assembly in AppDomain.CurrentDomain.GetAssemblies())
+        {
+            LoadBefore(assembly);
+        }
+
         // The runtime's processor count already honours affinity and cgroup cpu.max.
         SetEnvironment("OMP_NUM_THREADS", Environment.ProcessorCount.ToString(CultureInfo.InvariantCulture), overwrite: 0);
         SetEnvironment("OMP_WAIT_POLICY", "PASSIVE", overwrite: 0);
@@ -162,27 +174,84 @@ public static partial class TorchRuntime
         SetEnvironment("CUBLAS_WORKSPACE_CONFIG", ":4096:8", overwrite: 0);
     }
 
-    private static string Load()
+    private static void LoadBefore(Assembly torchSharp)
     {
-        if (Environment.GetEnvironmentVariable("COCLR_LIBTORCH") is { Length: > 0 } directory)
+        if (torchSharp.GetName().Name != "TorchSharp")
         {
-            return LoadForeign(directory);
+            return;
         }
 
-        torch.InitializeDeviceType(DeviceType.CPU);
-        return Path.GetDirectoryName(LoadedFile("libtorch_cpu.so")) ?? AppContext.BaseDirectory;
+        try
+        {
+            _ = s_natives.Value;
+        }
+        catch (UserErrorException)
+        {
+            // Kept, and thrown by every Initialize.
+        }
     }
 
-    private static string LoadForeign(string directory)
+    private static string Load()
     {
-        var folder = new[] { directory, Path.Combine(directory, "lib") }.FirstOrDefault(f => File.Exists(Path.Combine(f, "libtorch_cpu.so")))
-            ?? throw new UserErrorException($"COCLR_LIBTORCH: '{directory}' has no libtorch_cpu.so; name the lib folder of an installed PyTorch (python3 -c \"import torch, os; print(os.path.dirname(torch.__file__) + '/lib')\") or unset it.", ExitCodes.BadConfiguration);
-        foreach (var (file, required) in s_foreignLibraries)
+        string folder = s_natives.Value;
+        torch.InitializeDeviceType(DeviceType.CPU);
+        Allow(Precision.Fp32); // libtorch would allow TF32 in convolutions by itself
+        return Path.GetDirectoryName(LoadedFile("libtorch_cpu.so")) ?? folder;
+    }
+
+    /// <summary>
+    /// Loads libtorch by absolute path, and then TorchSharp's library, which binds to it by name. TorchSharp looks for both by name too: the packaged
+    /// libtorch lies in a folder that .NET does not search (build/TorchNative.targets), so that what it finds is what was loaded here.
+    /// </summary>
+    private static string LoadNatives()
+    {
+        if (!OperatingSystem.IsLinux())
         {
-            var path = Path.GetFullPath(Path.Combine(folder, file));
+            return AppContext.BaseDirectory;
+        }
+
+        string torchSharp = FindTorchSharp();
+        string packaged = Path.Combine(AppContext.BaseDirectory, PackagedFolder);
+        bool beside = !Directory.Exists(packaged) && File.Exists(Path.Combine(Path.GetDirectoryName(torchSharp)!, "libtorch_cpu.so"));
+        if (Environment.GetEnvironmentVariable("COCLR_LIBTORCH") is { Length: > 0 } directory)
+        {
+            return beside
+                ? throw new UserErrorException("COCLR_LIBTORCH: this build brings CUDA libraries of its own; use a build with -p:TorchBackend=cpu or none for an installed PyTorch, or unset it.", ExitCodes.BadConfiguration)
+                : LoadForeign(directory, torchSharp);
+        }
+
+        if (Directory.Exists(packaged))
+        {
+            foreach ((string file, bool required) in s_libraries)
+            {
+                string path = Path.Combine(packaged, file);
+                if (required || File.Exists(path))
+                {
+                    Open(path, RtldLazy, "libtorch", Rebuild);
+                }
+            }
+
+            Open(torchSharp, RtldLazy, "libtorch", Rebuild);
+            return packaged;
+        }
+
+        return beside
+            ? Path.GetDirectoryName(torchSharp)! // CUDA packages: TorchSharp loads them itself
+            : throw new UserErrorException("libtorch: this build comes without it. Set COCLR_LIBTORCH to the lib folder of an installed PyTorch 2.10 (python3 -c \"import torch, os; print(os.path.dirname(torch.__file__) + '/lib')\"); see docs/native-library.md.", ExitCodes.BadConfiguration);
+    }
+
+    private static string LoadForeign(string directory, string torchSharp)
+    {
+        string folder = new[] { directory, Path.Combine(directory, "lib") }.FirstOrDefault(f => File.Exists(Path.Combine(f, "libtorch_cpu.so")))
+            ?? throw new UserErrorException($"COCLR_LIBTORCH: '{directory}' has no libtorch_cpu.so; name the lib folder of an installed PyTorch (python3 -c \"import torch, os; print(os.path.dirname(torch.__file__) + '/lib')\") or unset it.", ExitCodes.BadConfiguration);
+        folder = Path.GetFullPath(folder);
+        string version = ForeignVersion(folder) is { } found ? $" (PyTorch {found})" : "";
+        foreach ((string file, bool required) in s_libraries)
+        {
+            string path = Path.Combine(folder, file);
             if (File.Exists(path))
             {
-                Open(path);
+                Open(path, RtldNow | RtldGlobal, $"COCLR_LIBTORCH{version}: cannot load", "Mend that installation, or unset COCLR_LIBTORCH.");
             }
             else if (required)
             {
@@ -190,26 +259,29 @@ public static partial class TorchRuntime
             }
         }
 
-        var native = FindTorchSharp();
-        Open(native);
-
-        // TorchSharp would now open its packaged libtorch_cpu.so by path and so load a second copy: tell it that all is loaded.
-        foreach (var field in new[] { "nativeBackendLoaded", "nativeBackendCudaLoaded" })
-        {
-            var flag = typeof(torch).GetField(field, BindingFlags.Static | BindingFlags.NonPublic)
-                ?? throw new InvalidOperationException($"TorchSharp has no field {field}; COCLR_LIBTORCH is not supported with this version.");
-            flag.SetValue(null, true);
-        }
-
+        // Every symbol is bound at once: a PyTorch of another version shows here and not in the middle of a training.
+        Open(torchSharp, RtldNow, $"COCLR_LIBTORCH{version} does not fit: TorchSharp's library cannot bind to {folder}", "It needs PyTorch 2.10 as pip or conda install it; name such a folder, or unset COCLR_LIBTORCH.");
         return folder;
     }
 
-    private static void Open(string path)
+    /// <summary>The version that an installed PyTorch or an unpacked libtorch says of itself, or null.</summary>
+    private static string? ForeignVersion(string folder)
     {
-        if (DynamicOpen(path, RtldNow | RtldGlobal) == 0)
+        string parent = Path.GetDirectoryName(folder) ?? folder;
+        string python = Path.Combine(parent, "version.py");
+        string plain = Path.Combine(parent, "build-version");
+        return File.Exists(python) ? File.ReadLines(python).FirstOrDefault(line => line.Contains("__version__ =", StringComparison.Ordinal))?.Split('=')[1].Trim(' ', '\'', '"')
+            : File.Exists(plain) ? File.ReadAllText(plain).Trim()
+            : null;
+    }
+
+    private static void Open(string path, int flags, string what, string mend)
+    {
+        _ = DynamicError(); // binds it now: the runtime's own look-up would wipe out the message
+        if (DynamicOpen(path, flags) == 0)
         {
-            var reason = Marshal.PtrToStringUTF8(DynamicError()) ?? "unknown error";
-            throw new UserErrorException($"COCLR_LIBTORCH: cannot load {path}: {reason}. TorchSharp {torch.__version__} needs the libraries of the same PyTorch version.", ExitCodes.BadConfiguration);
+            string reason = Marshal.PtrToStringUTF8(DynamicError()) ?? "unknown error";
+            throw new UserErrorException($"{what}: {reason}. {mend}", ExitCodes.BadConfiguration);
         }
     }
 
@@ -218,7 +290,7 @@ public static partial class TorchRuntime
         const string File = "libLibTorchSharp.so";
         string[] places = [Path.Combine(AppContext.BaseDirectory, "runtimes", "linux-x64", "native", File), Path.Combine(AppContext.BaseDirectory, File)];
         return places.FirstOrDefault(System.IO.File.Exists)
-            ?? throw new InvalidOperationException($"{File} is in none of: {string.Join(", ", places)}.");
+            ?? throw new UserErrorException($"libtorch: {File} is in none of {string.Join(", ", places)}: build or unpack this program again.", ExitCodes.BadConfiguration);
     }
 
     private static string? LoadedFile(string name)

@@ -1,5 +1,6 @@
 // Why this exists: tests use the command as people do: as a process, by its arguments, output and exit code.
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 
 namespace CoCLR.Cli.Tests;
 
@@ -19,7 +20,7 @@ internal sealed record Finished(int ExitCode, string Output, string Errors)
 }
 
 /// <summary>Starts the command beside the tests.</summary>
-internal static class Coclr
+internal static partial class Coclr
 {
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(5);
 
@@ -48,6 +49,26 @@ internal static class Coclr
         return await EndAsync(process);
     }
 
+    /// <summary>Waits until something has happened; a test that waits too long fails.</summary>
+    public static async Task UntilAsync(Func<bool> condition)
+    {
+        for (long begun = Stopwatch.GetTimestamp(); !condition(); await Task.Delay(50, TestContext.Current.CancellationToken))
+        {
+            Assert.True(Stopwatch.GetElapsedTime(begun) < TimeSpan.FromMinutes(2), "waited for two minutes");
+        }
+    }
+
+    /// <summary>Text of a file that another process is writing.</summary>
+    public static string ReadShared(string file)
+    {
+        using var stream = new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+        using var reader = new StreamReader(stream);
+        return reader.ReadToEnd();
+    }
+
+    /// <summary>Sends a signal.</summary>
+    public static void Signal(Process process, int signal) => _ = Kill(process.Id, signal);
+
     public static async Task<Finished> EndAsync(Process process)
     {
         Task<string> output = process.StandardOutput.ReadToEndAsync();
@@ -65,4 +86,7 @@ internal static class Coclr
 
         return new Finished(process.ExitCode, await output, await errors);
     }
+
+    [LibraryImport("libc", EntryPoint = "kill")]
+    private static partial int Kill(int process, int signal);
 }

@@ -1,6 +1,5 @@
 // Why this exists: a run that is killed, stopped or damaged goes on exactly where it stood; nothing is lost and nothing is different.
 using System.Diagnostics;
-using System.Runtime.InteropServices;
 using System.Text.Json;
 using CoCLR.Core;
 using CoCLR.Core.Events;
@@ -9,7 +8,7 @@ using CoCLR.Core.Results;
 
 namespace CoCLR.Cli.Tests;
 
-public sealed partial class ResumeTests(TinyExperiment tiny) : IClassFixture<TinyExperiment>
+public sealed class ResumeTests(TinyExperiment tiny) : IClassFixture<TinyExperiment>
 {
     private const int Kills = 20;
 
@@ -57,8 +56,8 @@ public sealed partial class ResumeTests(TinyExperiment tiny) : IClassFixture<Tin
     {
         (string plan, string run) = tiny.NewRun("terminated", spec => spec with { Training = spec.Training with { Epochs = 400, CheckpointEverySteps = null } });
         using Process process = Coclr.Start("stage", "--plan", plan, "--stage", "pretrain-rgb", "--cache", tiny.Cache);
-        await UntilAsync(() => File.Exists(Events(run, "pretrain-rgb")) && File.ReadAllText(Events(run, "pretrain-rgb")).Contains("\"phase\":\"train\"", StringComparison.Ordinal));
-        _ = Signal(process.Id, 15);
+        await Coclr.UntilAsync(() => File.Exists(Events(run, "pretrain-rgb")) && File.ReadAllText(Events(run, "pretrain-rgb")).Contains("\"phase\":\"train\"", StringComparison.Ordinal));
+        Coclr.Signal(process, 15);
         Finished finished = await Coclr.EndAsync(process);
         finished.Expect(ExitCodes.Terminated);
         long step = Checkpoint(run, "pretrain-rgb").GetProperty("step").GetInt64();
@@ -67,9 +66,9 @@ public sealed partial class ResumeTests(TinyExperiment tiny) : IClassFixture<Tin
         Assert.Equal((StageOutcome.Terminated, ExitCodes.Terminated), (last.Outcome, last.ExitCode));
 
         using Process again = Coclr.Start("stage", "--plan", plan, "--stage", "pretrain-rgb", "--cache", tiny.Cache);
-        await UntilAsync(() => ReadEvents(run, "pretrain-rgb").OfType<StartedEvent>().Any(e => e.Attempt == 2));
+        await Coclr.UntilAsync(() => ReadEvents(run, "pretrain-rgb").OfType<StartedEvent>().Any(e => e.Attempt == 2));
         Assert.Equal(step, ReadEvents(run, "pretrain-rgb").OfType<StartedEvent>().Last().ResumedAtStep);
-        _ = Signal(again.Id, 15);
+        Coclr.Signal(again, 15);
         await Coclr.EndAsync(again);
     }
 
@@ -126,10 +125,10 @@ public sealed partial class ResumeTests(TinyExperiment tiny) : IClassFixture<Tin
     {
         (string plan, string run) = tiny.NewRun("twice", spec => spec with { Training = spec.Training with { Epochs = 400 } });
         using Process first = Coclr.Start("stage", "--plan", plan, "--stage", "pretrain-rgb", "--cache", tiny.Cache);
-        await UntilAsync(() => File.Exists(Events(run, "pretrain-rgb")));
+        await Coclr.UntilAsync(() => File.Exists(Events(run, "pretrain-rgb")));
         Finished second = (await tiny.RunStageAsync(plan, "pretrain-rgb")).Expect(ExitCodes.Failed);
         Assert.Contains("Another process is working", second.Errors, StringComparison.Ordinal);
-        _ = Signal(first.Id, 15);
+        Coclr.Signal(first, 15);
         await Coclr.EndAsync(first);
     }
 
@@ -149,21 +148,6 @@ public sealed partial class ResumeTests(TinyExperiment tiny) : IClassFixture<Tin
         .GroupBy(e => e.Step).OrderBy(g => g.Key)
         .Select(g => $"{g.Key}: " + string.Join(", ", g.Last().Values.Where(v => !v.Key.StartsWith("speed/", StringComparison.Ordinal) && !v.Key.StartsWith("system/", StringComparison.Ordinal)).OrderBy(v => v.Key, StringComparer.Ordinal).Select(v => $"{v.Key}={v.Value:R}"))));
 
-    private static List<RunEvent> ReadEvents(string run, string stage)
-    {
-        using var stream = new FileStream(Events(run, stage), FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
-        using var reader = new StreamReader(stream);
-        return [.. reader.ReadToEnd().Split('\n').SkipLast(1).Select(line => JsonSerializer.Deserialize<RunEvent>(line, CoclrJson.Compact)!)];
-    }
-
-    private static async Task UntilAsync(Func<bool> condition)
-    {
-        for (long begun = Stopwatch.GetTimestamp(); !condition(); await Task.Delay(50, TestContext.Current.CancellationToken))
-        {
-            Assert.True(Stopwatch.GetElapsedTime(begun) < TimeSpan.FromMinutes(2), "waited for two minutes");
-        }
-    }
-
-    [LibraryImport("libc", EntryPoint = "kill")]
-    private static partial int Signal(int process, int signal);
+    private static List<RunEvent> ReadEvents(string run, string stage) =>
+        [.. Coclr.ReadShared(Events(run, stage)).Split('\n').SkipLast(1).Select(line => JsonSerializer.Deserialize<RunEvent>(line, CoclrJson.Compact)!)];
 }

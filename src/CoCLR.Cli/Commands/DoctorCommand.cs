@@ -21,7 +21,8 @@ internal static class DoctorCommand
         var command = new Command("doctor", "Says what this machine has and how to mend what is missing.\n\nExample:\n  coclr doctor") { json };
         command.SetAction(parsed =>
         {
-            Finding[] findings = [System(), Runtime(), CppRuntime(), Torch(), Gpus(), Tool("ffmpeg", "decodes and encodes videos", "apt-get install ffmpeg", required: true), Tool("ffprobe", "reads what a video holds", "apt-get install ffmpeg", required: true), Tool("kubectl", "talks to a cluster", "see https://kubernetes.io/docs/tasks/tools", required: false, "version", "--client"), Tool("helm", "installs the chart", "see https://helm.sh", required: false, "version", "--short"), Disk()];
+            (Finding torch, int gpus) = Torch();
+            Finding[] findings = [System(), Runtime(), CppRuntime(), torch, Gpus(gpus), Tool("ffmpeg", "decodes and encodes videos", "apt-get install ffmpeg", required: true), Tool("ffprobe", "reads what a video holds", "apt-get install ffmpeg", required: true), Tool("kubectl", "talks to a cluster", "see https://kubernetes.io/docs/tasks/tools", required: false, "version", "--client"), Tool("helm", "installs the chart", "see https://helm.sh", required: false, "version", "--short"), Disk()];
             if (parsed.GetValue(json))
             {
                 Say.Json(findings);
@@ -56,26 +57,26 @@ internal static class DoctorCommand
         return new Finding("C++ runtime", has ? $"{library} has {SymbolVersion}; TorchSharp's library is used as packaged" : $"{library} lacks {SymbolVersion}; the build marked that need weak in its own copy of TorchSharp's library (docs/native-library.md)", Fine: true);
     }
 
-    private static Finding Torch()
+    private static (Finding Finding, int CudaDevices) Torch()
     {
         try
         {
             TorchDescription torch = TorchRuntime.Describe();
-            return new Finding("libtorch", $"{torch.LibraryVersion}{(torch.Foreign ? " of COCLR_LIBTORCH" : "")} in {torch.LibraryDirectory}, {torch.Threads} threads, OpenMP waits {torch.WaitPolicy}, {torch.VectorBits}-bit vectors", Fine: true);
+            return (new Finding("libtorch", $"{torch.LibraryVersion}{(torch.Foreign ? " of COCLR_LIBTORCH" : "")} in {torch.LibraryDirectory}, {torch.Threads} threads, OpenMP waits {torch.WaitPolicy}, {torch.VectorBits}-bit vectors", Fine: true), torch.CudaDevices);
         }
         catch (Exception e) when (e is UserErrorException or NotSupportedException or TypeInitializationException or DllNotFoundException)
         {
-            return new Finding("libtorch", $"does not load: {(e.InnerException ?? e).Message.Split('\n')[0]}", Fine: false, Required: true, Mend: "build again on this machine (rm -rf .coclr artifacts, then ./coclr doctor), or see docs/native-library.md");
+            string? mend = e is UserErrorException ? null : "build again on this machine (rm -rf .coclr artifacts, then ./coclr doctor), or see docs/native-library.md"; // the message names its own
+            return (new Finding("libtorch", $"does not load: {(e.InnerException ?? e).Message.Split('\n')[0]}", Fine: false, Required: true, mend), 0);
         }
     }
 
-    private static Finding Gpus()
+    private static Finding Gpus(int seen)
     {
         (bool found, string output) = Output("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader");
-        int seen = TorchRuntime.Describe().CudaDevices;
-        return !found ? new Finding("GPU", "none (nvidia-smi is not there); training runs on the CPU", Fine: seen >= 0)
+        return !found ? new Finding("GPU", "none (nvidia-smi is not there); training runs on the CPU", Fine: true)
             : seen > 0 ? new Finding("GPU", string.Join("; ", output.Split('\n', StringSplitOptions.RemoveEmptyEntries)), Fine: true)
-            : new Finding("GPU", $"{output.Split('\n')[0]}, but libtorch does not use it", Fine: false, Mend: "build with -p:TorchBackend=cuda, or set COCLR_LIBTORCH to the lib folder of an installed CUDA PyTorch 2.10 or 2.11");
+            : new Finding("GPU", $"{output.Split('\n')[0]}, but libtorch does not use it", Fine: false, Mend: "build with -p:TorchBackend=cuda, or set COCLR_LIBTORCH to the lib folder of an installed CUDA PyTorch 2.10");
     }
 
     private static Finding Tool(string name, string use, string mend, bool required, params string[] arguments)

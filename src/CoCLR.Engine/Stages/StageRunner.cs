@@ -61,7 +61,7 @@ public static class StageRunner
                 Folder = folder,
                 Cache = Path.GetFullPath(options.Cache),
                 Events = events,
-                Device = stage.NeedsDevice ? TorchRuntime.Select(plan.Spec.Device) : TorchSharp.torch.CPU,
+                Device = TorchRuntime.Select(stage.NeedsDevice ? plan.Spec.Device : "cpu"),
                 Stop = stop,
             };
             StageResult result = Execute(context);
