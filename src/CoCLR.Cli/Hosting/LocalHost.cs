@@ -52,6 +52,13 @@ internal sealed class LocalHost(StagePlan plan, RunFolder folder, string cache, 
             NextActions next = NextActions.Decide(plan, new PlanObservation(observed, Suspended: stop.IsCancellationRequested));
             if (next.Outcome == RunOutcome.Succeeded)
             {
+                if (dashboard != null)
+                {
+                    // What stages could not send while the dashboard was away.
+                    var sender = new EventSender(dashboard, EventSender.TokenFile, folder, plan.Stages[^1].Name);
+                    await sender.DisposeAsync().ConfigureAwait(false);
+                }
+
                 return (ExitCodes.Done, null);
             }
 

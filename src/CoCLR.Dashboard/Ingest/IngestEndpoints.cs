@@ -46,12 +46,12 @@ internal static class IngestEndpoints
             return refused ?? (folders.PutPlan(run, body!, context.Request.Headers["X-Coclr-Namespace"]) is { } wrong ? Results.BadRequest(wrong) : Results.NoContent());
         }).WithSummary("Takes the plan of the run (plan.json)");
 
-        api.MapMethods("/artifacts/{stage}/{name}", ["HEAD", "GET"], (HttpContext context, IngestFolders folders, ClaimsPrincipal user, string stage, string name) =>
-            folders.Upload(user.FindFirstValue(Policies.RunClaim)!, stage, name) is { } upload ? Results.Ok(upload) : Results.BadRequest("The stage or the name of the artifact is not a plain name."))
-            .WithSummary("Says how much of an upload has arrived");
+        api.MapMethods("/artifacts/{stage}/{name}", ["HEAD", "GET"], async (HttpContext context, IngestFolders folders, ClaimsPrincipal user, string stage, string name) =>
+            await folders.UploadAsync(user.FindFirstValue(Policies.RunClaim)!, stage, name, context.Request.Headers["X-Sha256"].ToString(), context.RequestAborted) is { } upload ? Results.Ok(upload) : Results.BadRequest("The stage or the name of the artifact is not a plain name."))
+            .WithSummary("Says how much of an upload has arrived").WithDescription("With X-Sha256, an artifact of that name and other content counts as not arrived.");
 
         api.MapPut("/artifacts/{stage}/{name}", UploadAsync).WithSummary("Takes an artifact, whole or from an offset on")
-            .WithDescription("Headers: Upload-Offset (bytes sent before), Upload-Length (size), X-Sha256 (checksum), Content-Type. Ask with GET how much has arrived, then go on from there.");
+            .WithDescription("Headers: Upload-Offset (bytes sent before), Upload-Length (size), X-Sha256 (checksum), Content-Type. Ask with GET how much has arrived, then go on from there. The stage 'previews' takes the films and stills that previews.json lists.");
     }
 
     private static async Task<IResult> ReceiveAsync(HttpContext context, IngestFolders folders, RunStore store, IOptions<DashboardOptions> options, ClaimsPrincipal user)
@@ -295,7 +295,7 @@ internal sealed class IngestFolders(RunStore store, RunFolders folders)
     }
 
     /// <summary>Where an upload stands, or null for names that are not plain.</summary>
-    public UploadAnswer? Upload(string run, string stage, string name)
+    public async Task<UploadAnswer?> UploadAsync(string run, string stage, string name, string sha, CancellationToken cancel)
     {
         (string? path, string? part) = Paths(run, stage, name);
         if (path == null)
@@ -303,7 +303,16 @@ internal sealed class IngestFolders(RunStore store, RunFolders folders)
             return null;
         }
 
-        return File.Exists(path) ? new UploadAnswer(new FileInfo(path).Length, true) : new UploadAnswer(File.Exists(part) ? new FileInfo(part).Length : 0, false);
+        if (File.Exists(path))
+        {
+            using FileStream whole = File.OpenRead(path);
+            if (sha.Length == 0 || Convert.ToHexString(await SHA256.HashDataAsync(whole, cancel)).Equals(sha, StringComparison.OrdinalIgnoreCase))
+            {
+                return new UploadAnswer(whole.Length, true);
+            }
+        }
+
+        return new UploadAnswer(File.Exists(part) ? new FileInfo(part).Length : 0, false);
     }
 
     /// <summary>Receives (the rest of) an artifact.</summary>
@@ -368,6 +377,12 @@ internal sealed class IngestFolders(RunStore store, RunFolders folders)
             }
 
             File.Move(part!, path, overwrite: true);
+            store.Change(run, entry =>
+            {
+                // Pages that wait for the file look again.
+                entry.Touch();
+                return true;
+            });
             return Results.Ok(new UploadAnswer(length, true));
         }
         finally
@@ -385,7 +400,13 @@ internal sealed class IngestFolders(RunStore store, RunFolders folders)
             return (null, null);
         }
 
-        string path = Path.Combine(Folder(run), "stages", stage, "artifacts", name);
+        // Where the run folder of the sender has it: previews are shared by stages, the report lies on top.
+        string path = stage switch
+        {
+            "previews" => Path.Combine(Folder(run), "previews", name),
+            "report" when name is "report.json" or "report.md" => Path.Combine(Folder(run), name),
+            _ => Path.Combine(Folder(run), "stages", stage, "artifacts", name),
+        };
         return (path, path + ".part");
     }
 }

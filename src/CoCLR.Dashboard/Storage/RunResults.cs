@@ -63,6 +63,8 @@ public sealed class RunResults(IMemoryCache cache, ILogger<RunResults> logger)
         using FileStream? stream = ArtifactFiles.Open(run.Folder, "report.json");
         if (stream == null || stream.Length > 16 << 20)
         {
+            // An uploaded report may follow the last event.
+            entry.SetAbsoluteExpiration(TimeSpan.FromSeconds(2));
             return null;
         }
 
