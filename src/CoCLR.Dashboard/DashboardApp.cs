@@ -3,6 +3,7 @@ using System.Text.Json.Serialization;
 using CoCLR.Core;
 using CoCLR.Dashboard.Api;
 using CoCLR.Dashboard.Authentication;
+using CoCLR.Dashboard.Cluster;
 using CoCLR.Dashboard.Components;
 using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Hosting;
@@ -105,6 +106,12 @@ public static class DashboardApp
         services.AddHostedService(s => s.GetRequiredService<RunFolders>());
         services.AddSingleton<IngestFolders>();
         services.AddSingleton<LocalHost>();
+        if (options.Cluster.Enabled)
+        {
+            services.AddSingleton<ClusterApi>().AddSingleton<ClusterWatch>().AddSingleton<ClusterHost>().AddSingleton<PodTokens>();
+            services.AddHostedService(s => s.GetRequiredService<ClusterWatch>());
+        }
+
         services.AddSingleton<QueryVideos>();
         services.AddSingleton<Suites>();
         services.AddSingleton<RunResults>();

@@ -4,6 +4,7 @@ using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Dashboard.Authentication;
+using CoCLR.Dashboard.Cluster;
 using CoCLR.Dashboard.Hosting;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Antiforgery;
@@ -17,7 +18,7 @@ internal static class ActionEndpoints
     public static void MapActions(this IEndpointRouteBuilder app)
     {
         RouteGroupBuilder edit = app.MapGroup("/api/v1").RequireAuthorization(Policies.Edit).RequireRateLimiting(RateLimits.Api).WithTags("Actions").AddEndpointFilter<CookieNeedsAntiforgery>();
-        edit.MapPost("/runs", async (HttpContext context, LocalHost host) =>
+        edit.MapPost("/runs", async (HttpContext context, LocalHost host, IServiceProvider services, ClaimsPrincipal user, [FromQuery(Name = "namespace")] string? space) =>
         {
             using var reader = new StreamReader(context.Request.Body);
             string text = await reader.ReadToEndAsync(context.RequestAborted);
@@ -29,6 +30,12 @@ internal static class ActionEndpoints
 
             try
             {
+                if (services.GetService<ClusterHost>() is { } cluster)
+                {
+                    string name = await cluster.ApplyAsync(user, space ?? cluster.NamespacesOf(user)[0], text, context.RequestAborted);
+                    return Results.Accepted(null, new { name, @namespace = space ?? cluster.NamespacesOf(user)[0] });
+                }
+
                 string run = Planner.Plan(manifest.Metadata.Name, manifest.Spec).Run;
                 host.Start(run, text);
                 return Results.Created($"/api/v1/runs/{run}", new { run });
@@ -37,15 +44,15 @@ internal static class ActionEndpoints
             {
                 return Results.Problem(e.Message, statusCode: StatusCodes.Status409Conflict);
             }
-        }).Accepts<string>("application/yaml").WithMetadata(new RequestSizeLimitAttribute(1 << 20)).WithSummary("Starts an experiment from its manifest (YAML or JSON)");
-        edit.MapPost("/runs/{run}/stop", (RunStore store, LocalHost host, ClaimsPrincipal user, string run) => On(store, user, run, _ => host.Stop(run)))
+        }).Accepts<string>("application/yaml").WithMetadata(new RequestSizeLimitAttribute(1 << 20)).WithSummary("Starts an experiment from its manifest (YAML or JSON), in a cluster in the namespace of the query");
+        edit.MapPost("/runs/{run}/stop", (RunStore store, LocalHost host, IServiceProvider services, ClaimsPrincipal user, string run, CancellationToken cancel) => OnAsync(store, services, user, run, _ => host.Stop(run), (cluster, c) => cluster.SuspendAsync(user, c, true, cancel)))
             .WithSummary("Stops a run after a checkpoint");
-        edit.MapPost("/runs/{run}/suspend", (RunStore store, LocalHost host, ClaimsPrincipal user, string run) => On(store, user, run, _ => host.Stop(run)))
+        edit.MapPost("/runs/{run}/suspend", (RunStore store, LocalHost host, IServiceProvider services, ClaimsPrincipal user, string run, CancellationToken cancel) => OnAsync(store, services, user, run, _ => host.Stop(run), (cluster, c) => cluster.SuspendAsync(user, c, true, cancel)))
             .WithSummary("Stops a run after a checkpoint; resume continues it");
-        edit.MapPost("/runs/{run}/resume", (RunStore store, LocalHost host, ClaimsPrincipal user, string run) => On(store, user, run, host.Resume))
+        edit.MapPost("/runs/{run}/resume", (RunStore store, LocalHost host, IServiceProvider services, ClaimsPrincipal user, string run, CancellationToken cancel) => OnAsync(store, services, user, run, host.Resume, (cluster, c) => c.Suspend ? cluster.SuspendAsync(user, c, false, cancel) : cluster.RetryAsync(user, c, cancel)))
             .WithSummary("Continues a run");
-        edit.MapDelete("/runs/{run}", (RunStore store, LocalHost host, ClaimsPrincipal user, string run) => On(store, user, run, host.Delete))
-            .WithSummary("Deletes a run with its folder");
+        edit.MapDelete("/runs/{run}", (RunStore store, LocalHost host, IServiceProvider services, ClaimsPrincipal user, string run, CancellationToken cancel) => OnAsync(store, services, user, run, host.Delete, (cluster, c) => cluster.DeleteAsync(user, c, cancel)))
+            .WithSummary("Deletes a run with its folder; in a cluster the resource, and what is kept of the run here once it is gone");
 
         RouteGroupBuilder admin = app.MapGroup("/api/v1/tokens").RequireAuthorization(Policies.Administer).RequireRateLimiting(RateLimits.Api).WithTags("Tokens").AddEndpointFilter<CookieNeedsAntiforgery>();
         admin.MapGet("", (SettingsFile settings) => settings.Current.Tokens.Select(t => new TokenInfo(t.Id, t.Name, t.Role, [.. t.Namespaces], t.Created, t.Expires)).ToArray()).WithSummary("Lists API tokens without their secrets");
@@ -72,7 +79,7 @@ internal static class ActionEndpoints
             : Results.BadRequest("The run is not a plain name.")).WithSummary("Makes the ingest token of a run");
     }
 
-    private static IResult On(RunStore store, ClaimsPrincipal user, string run, Action<RunInfo> act)
+    private static async Task<IResult> OnAsync(RunStore store, IServiceProvider services, ClaimsPrincipal user, string run, Action<RunInfo> act, Func<ClusterHost, ClusterRef, Task> inCluster)
     {
         if (store.Find(run) is not { } info || !user.MaySee(info))
         {
@@ -81,7 +88,15 @@ internal static class ActionEndpoints
 
         try
         {
-            act(info);
+            if (info.Cluster is { } resource && services.GetService<ClusterHost>() is { } cluster)
+            {
+                await inCluster(cluster, resource);
+            }
+            else
+            {
+                act(info);
+            }
+
             return Results.NoContent();
         }
         catch (UserErrorException e)

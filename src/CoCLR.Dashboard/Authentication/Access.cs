@@ -18,11 +18,20 @@ public static class Access
             return false;
         }
 
+        return user.MaySee(run.Namespace);
+    }
+
+    /// <summary>Whether a person may see a namespace.</summary>
+    /// <param name="user">The person.</param>
+    /// <param name="space">The namespace; null for what belongs to none.</param>
+    public static bool MaySee(this ClaimsPrincipal user, string? space)
+    {
+        ArgumentNullException.ThrowIfNull(user);
         bool limited = false;
         foreach (Claim claim in user.FindAll(Policies.NamespaceClaim))
         {
             limited = true;
-            if (claim.Value == run.Namespace)
+            if (claim.Value == space)
             {
                 return true;
             }

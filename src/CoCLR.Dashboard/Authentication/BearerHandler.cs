@@ -24,11 +24,11 @@ internal sealed class BearerHandler(IOptionsMonitor<AuthenticationSchemeOptions>
         return request.Headers.Authorization.Count == 0 && request.Path.StartsWithSegments("/hubs", StringComparison.Ordinal) && request.Query["access_token"] is [{ Length: > 0 } query] ? query : null;
     }
 
-    protected override Task<AuthenticateResult> HandleAuthenticateAsync()
+    protected override async Task<AuthenticateResult> HandleAuthenticateAsync()
     {
         if (TokenOf(Request) is not { } given)
         {
-            return Task.FromResult(AuthenticateResult.NoResult());
+            return AuthenticateResult.NoResult();
         }
 
         ClaimsIdentity? identity = null;
@@ -45,9 +45,14 @@ internal sealed class BearerHandler(IOptionsMonitor<AuthenticationSchemeOptions>
             identity = new ClaimsIdentity([new Claim(ClaimTypes.Name, "configured token"), new Claim(ClaimTypes.Role, settings.Value.Authentication.TokenRole)], Policies.BearerScheme);
         }
 
-        return Task.FromResult(identity == null
+        else if (Context.RequestServices.GetService<Cluster.PodTokens>() is { } pods && await pods.RunOfAsync(given, Context.RequestAborted) is { } pod)
+        {
+            identity = new ClaimsIdentity([new Claim(Policies.RunClaim, pod.Run), new Claim(Policies.NamespaceClaim, pod.Namespace)], Policies.BearerScheme);
+        }
+
+        return identity == null
             ? AuthenticateResult.Fail("The token is unknown, expired or revoked.")
-            : AuthenticateResult.Success(new AuthenticationTicket(new ClaimsPrincipal(identity), Scheme.Name)));
+            : AuthenticateResult.Success(new AuthenticationTicket(new ClaimsPrincipal(identity), Scheme.Name));
     }
 
     private static ClaimsIdentity Of(ApiToken token) => new(

@@ -42,7 +42,11 @@ internal static class OidcSetup
         o.Scope.Clear();
         o.Scope.Add("openid");
         o.Scope.Add("profile");
-        o.ClaimActions.MapJsonKey(settings.RoleClaim, settings.RoleClaim);
+        foreach (string claim in new[] { settings.RoleClaim, settings.UserClaim, settings.GroupsClaim, settings.NamespaceClaim }.Where(c => c.Length > 0).Distinct())
+        {
+            o.ClaimActions.MapJsonKey(claim, claim);
+        }
+
         o.Events.OnTicketReceived = context =>
         {
             ClaimsPrincipal user = context.Principal!;
@@ -56,6 +60,12 @@ internal static class OidcSetup
             identity.AddClaim(new Claim("name", user.FindFirstValue("name") ?? user.FindFirstValue("preferred_username") ?? user.FindFirstValue("sub") ?? "someone"));
             identity.AddClaim(new Claim("sub", user.FindFirstValue("sub") ?? ""));
             identity.AddClaim(new Claim(ClaimTypes.Role, role));
+            if (user.FindFirstValue(settings.UserClaim) is { Length: > 0 } cluster)
+            {
+                identity.AddClaim(new Claim(Policies.ClusterUserClaim, settings.UserPrefix + cluster));
+                identity.AddClaims(user.FindAll(settings.GroupsClaim).Select(c => new Claim(Policies.ClusterGroupClaim, settings.GroupsPrefix + c.Value)));
+            }
+
             if (settings.NamespaceClaim.Length > 0)
             {
                 // A person without the claim sees no namespace, not all of them.

@@ -33,6 +33,12 @@ public static class Policies
     /// <summary>Claim with a namespace that a person may see; absent means all.</summary>
     public const string NamespaceClaim = "coclr:namespace";
 
+    /// <summary>Claim with a person's name to the cluster.</summary>
+    public const string ClusterUserClaim = "coclr:cluster-user";
+
+    /// <summary>Claim with a group of a person to the cluster.</summary>
+    public const string ClusterGroupClaim = "coclr:cluster-group";
+
     /// <summary>Claim with the id of the API token, or of the token that made the session.</summary>
     public const string TokenClaim = "coclr:token";
 

@@ -63,16 +63,19 @@ public static class Text
     /// <summary>A state in words.</summary>
     public static string State(RunState state) => state switch { RunState.Running => "Running", RunState.Succeeded => "Done", RunState.Failed => "Failed", RunState.Stopped => "Stopped", _ => "Waiting" };
 
+    /// <summary>A run's state in words: while the cluster has more to say than that it waits, its word.</summary>
+    public static string State(RunInfo run) => run.Cluster is { State: "Queued" or "Starting" or "Suspended" or "Suspending" or "Restarting" or "Stalled" or "Waiting" } c && run.State != RunState.Succeeded ? c.State : State(run.State);
+
     /// <summary>A stage's state in words.</summary>
     public static string State(StagePhase phase) => phase switch { StagePhase.Running => "Running", StagePhase.Succeeded => "Done", StagePhase.Failed => "Failed", StagePhase.Stopped => "Stopped", _ => "Waiting" };
 
     /// <summary>The icon of a state: state is never told by colour alone.</summary>
     public static string Icon(string state) => state switch
     {
-        "Running" => Icons.Material.Outlined.PlayCircle,
+        "Running" or "Starting" or "Restarting" => Icons.Material.Outlined.PlayCircle,
         "Done" => Icons.Material.Outlined.CheckCircle,
-        "Failed" => Icons.Material.Outlined.ErrorOutline,
-        "Stopped" => Icons.Material.Outlined.PauseCircle,
+        "Failed" or "Stalled" => Icons.Material.Outlined.ErrorOutline,
+        "Stopped" or "Suspended" or "Suspending" => Icons.Material.Outlined.PauseCircle,
         _ => Icons.Material.Outlined.Schedule,
     };
 

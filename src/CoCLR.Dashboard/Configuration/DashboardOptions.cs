@@ -106,6 +106,18 @@ public sealed class OidcSettings
     /// <summary>Values of the claim that make a viewer; everyone who can sign in when empty.</summary>
     public string[] ViewerValues { get; set; } = [];
 
+    /// <summary>Claim that is a person's name to the cluster, as the API server's --oidc-username-claim.</summary>
+    public string UserClaim { get; set; } = "sub";
+
+    /// <summary>Prefix of that name, as --oidc-username-prefix.</summary>
+    public string UserPrefix { get; set; } = "";
+
+    /// <summary>Claim that holds a person's groups to the cluster, as --oidc-groups-claim.</summary>
+    public string GroupsClaim { get; set; } = "groups";
+
+    /// <summary>Prefix of those groups, as --oidc-groups-prefix.</summary>
+    public string GroupsPrefix { get; set; } = "";
+
     /// <summary>Claim that holds the namespaces a person may see; all when empty.</summary>
     public string NamespaceClaim { get; set; } = "";
 }
@@ -177,6 +189,15 @@ public sealed class ClusterSettings
 {
     /// <summary>Whether the dashboard acts on a cluster.</summary>
     public bool Enabled { get; set; }
+
+    /// <summary>kubeconfig file; the service account of the pod, or KUBECONFIG, when empty.</summary>
+    public string Kubeconfig { get; set; } = "";
+
+    /// <summary>Seconds that a request to the API server may take.</summary>
+    public double TimeoutSeconds { get; set; } = 15;
+
+    /// <summary>Seconds without a word after which a watch counts as lost; an API server sends a bookmark a minute.</summary>
+    public double SilentSeconds { get; set; } = 150;
 
     /// <summary>Namespaces that are watched; all when empty.</summary>
     public string[] Namespaces { get; set; } = [];

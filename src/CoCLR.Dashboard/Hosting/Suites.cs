@@ -31,7 +31,7 @@ internal sealed record MatrixCell(IReadOnlyList<RunInfo> Runs, double? Mean, dou
 internal sealed record SuiteMatrix(string RowField, string ColumnField, string[] Rows, string[] Columns, MatrixCell[][] Cells);
 
 /// <summary>Benchmarks over runs.</summary>
-internal sealed class Suites(IOptions<DashboardOptions> options)
+internal sealed class Suites(IOptions<DashboardOptions> options, IServiceProvider services)
 {
     /// <summary>Measures of a cell.</summary>
     public static readonly (string Key, string Name)[] Measures = [("probe", "Linear probe, top-1"), ("recall", "Retrieval, R@1"), ("loss", "Loss")];
@@ -40,6 +40,7 @@ internal sealed class Suites(IOptions<DashboardOptions> options)
     public IReadOnlyList<Suite> All()
     {
         var suites = new List<Suite>();
+        suites.AddRange((services.GetService<Cluster.ClusterWatch>()?.Benchmarks ?? []).Where(b => b.Spec != null).Select(b => new Suite(b.Name, b.Spec!)));
         foreach (string folder in new[] { options.Value.ResolvedWorkDir, Path.Combine(options.Value.ResolvedWorkDir, "suites"), Path.Combine(options.Value.ResolvedDataDir, "manifests") }.Where(Directory.Exists))
         {
             foreach (string file in Directory.EnumerateFiles(folder, "*.yaml").Take(200))

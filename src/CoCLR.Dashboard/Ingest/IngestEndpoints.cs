@@ -43,7 +43,7 @@ internal static class IngestEndpoints
         {
             string run = user.FindFirstValue(Policies.RunClaim)!;
             (byte[]? body, IResult? refused) = await BodyAsync(context, options.Value.Ingest, 1 << 20);
-            return refused ?? (folders.PutPlan(run, body!, context.Request.Headers["X-Coclr-Namespace"]) is { } wrong ? Results.BadRequest(wrong) : Results.NoContent());
+            return refused ?? (folders.PutPlan(run, body!, user.FindFirstValue(Policies.NamespaceClaim) ?? context.Request.Headers["X-Coclr-Namespace"]) is { } wrong ? Results.BadRequest(wrong) : Results.NoContent());
         }).WithSummary("Takes the plan of the run (plan.json)");
 
         api.MapMethods("/artifacts/{stage}/{name}", ["HEAD", "GET"], async (HttpContext context, IngestFolders folders, ClaimsPrincipal user, string stage, string name) =>

@@ -10,6 +10,9 @@ public sealed class LiveFeed
     /// <summary>Key of listeners to every run.</summary>
     public const string All = "*";
 
+    /// <summary>Key of listeners to the cluster's objects.</summary>
+    public const string Cluster = "*cluster";
+
     private readonly ConcurrentDictionary<Subscription, byte> _all = new();
     private readonly ConcurrentDictionary<string, ConcurrentDictionary<Subscription, byte>> _byRun = new(StringComparer.Ordinal);
 

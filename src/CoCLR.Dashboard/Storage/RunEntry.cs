@@ -202,6 +202,19 @@ internal sealed partial class RunEntry
         }
     }
 
+    /// <summary>What the cluster says of the run's resource; null when it is gone.</summary>
+    public bool SetCluster(ClusterRef? cluster)
+    {
+        if (Info.Cluster == cluster)
+        {
+            return false;
+        }
+
+        Info = Info with { Cluster = cluster };
+        _dirty = true;
+        return true;
+    }
+
     /// <summary>A result that was found as a file, not as an event.</summary>
     public bool SetResult(string stage, string json)
     {

@@ -37,6 +37,9 @@ public sealed record RunInfo
     /// <summary>Namespace, when it came from a cluster.</summary>
     public string? Namespace { get; init; }
 
+    /// <summary>The resource of the cluster that it belongs to; null for runs of this machine and after the resource is gone.</summary>
+    public ClusterRef? Cluster { get; init; }
+
     /// <summary>Run folder.</summary>
     [JsonIgnore]
     public string Folder { get; init; } = "";
@@ -105,6 +108,19 @@ public sealed record RunInfo
     {
         get
         {
+            switch (Cluster?.State)
+            {
+                // A pod that is gone sends nothing any more: what the cluster says of the end counts.
+                case "Suspended":
+                    return RunState.Stopped;
+                case "Failed" or "Stalled":
+                    return RunState.Failed;
+                case "Succeeded":
+                    return RunState.Succeeded;
+                case "Training" or "Starting" or "Restarting" or "Suspending" when Stages.All(s => s.Phase is StagePhase.Pending or StagePhase.Succeeded):
+                    return RunState.Running;
+            }
+
             if (Stages.Length == 0)
             {
                 return RunState.Pending;
@@ -143,7 +159,7 @@ public sealed record RunInfo
                 done += weight * stage.Fraction;
             }
 
-            return total == 0 ? 0 : done / total;
+            return Math.Max(total == 0 ? 0 : done / total, (Cluster?.Percent ?? 0) / 100.0);
         }
     }
 
@@ -191,6 +207,15 @@ public sealed record RunInfo
         }
     }
 }
+
+/// <summary>The resource behind a run.</summary>
+/// <param name="Namespace">Namespace.</param>
+/// <param name="Name">Name.</param>
+/// <param name="State">State in the operator's word, such as Queued.</param>
+/// <param name="Suspend">Whether it is asked to rest.</param>
+/// <param name="Why">Why it waits or failed.</param>
+/// <param name="Percent">Progress as the operator sees it.</param>
+public sealed record ClusterRef(string Namespace, string Name, string State, bool Suspend, string? Why, int? Percent);
 
 /// <summary>A stage of a run.</summary>
 public sealed record StageInfo

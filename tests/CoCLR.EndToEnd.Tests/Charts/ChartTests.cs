@@ -84,7 +84,7 @@ public sealed class ChartTests
         var wide = objects.Where(o => o.Text("kind") == "ClusterRoleBinding").Select(o => o.Text("metadata", "name")).Order();
         Assert.Equal(namespaced
             ? ["coclr-system-coclr-dashboard-tokens", "coclr-system-coclr-operator-tokens"]
-            : ["coclr-system-coclr-dashboard", "coclr-system-coclr-dashboard-tokens", "coclr-system-coclr-operator", "coclr-system-coclr-operator-tokens"], wide);
+            : ["coclr-system-coclr-dashboard", "coclr-system-coclr-dashboard-people", "coclr-system-coclr-dashboard-tokens", "coclr-system-coclr-operator", "coclr-system-coclr-operator-tokens"], wide);
         if (namespaced)
         {
             Assert.Equal(["team-a", "team-b"], objects.Where(o => o.Text("kind") == "RoleBinding" && o.Text("metadata", "name") == "coclr-operator").Select(o => o.Text("metadata", "namespace")));

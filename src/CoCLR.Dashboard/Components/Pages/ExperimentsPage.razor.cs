@@ -152,9 +152,24 @@ public sealed partial class ExperimentsPage
         if (yes == true)
         {
             LocalHost host = Services.GetRequiredService<LocalHost>();
+            if (Services.GetService<Cluster.ClusterHost>() is { } cluster)
+            {
+                foreach (Storage.ClusterRef resource in _marked.Select(Store.Find).Where(r => User.MaySee(r)).Select(r => r!.Cluster).OfType<Storage.ClusterRef>().ToArray())
+                {
+                    try
+                    {
+                        await cluster.DeleteAsync(User, resource, default);
+                    }
+                    catch (UserErrorException e)
+                    {
+                        Snackbar.Add(e.Message, Severity.Warning);
+                    }
+                }
+            }
+
             ForMarked(r =>
             {
-                if (Store.Find(r) is { } run)
+                if (Store.Find(r) is { } run && (run.Cluster is null || Services.GetService<Cluster.ClusterHost>() is null))
                 {
                     host.Delete(run);
                 }

@@ -6,6 +6,7 @@ using CoCLR.Core.Manifests.Schema;
 using CoCLR.Core.Planning;
 using CoCLR.Dashboard.Api;
 using CoCLR.Dashboard.Authentication;
+using CoCLR.Dashboard.Cluster;
 using CoCLR.Dashboard.Hosting;
 using Microsoft.AspNetCore.Components;
 using Microsoft.AspNetCore.Components.Authorization;
@@ -34,6 +35,10 @@ public sealed partial class NewPage
     private int _unshown;
     private string _estimate = "";
     private string? _shownFor;
+    private IReadOnlyList<string> _spaces = [];
+    private string _space = "default";
+
+    private ClusterHost? InCluster => Services.GetService<ClusterHost>();
 
     [CascadingParameter]
     private Task<AuthenticationState>? UserTask { get; set; }
@@ -54,6 +59,12 @@ public sealed partial class NewPage
         }
 
         _shownFor = key;
+        if (InCluster is { } cluster && UserTask != null)
+        {
+            _spaces = cluster.NamespacesOf((await UserTask).User);
+            _space = _spaces.Count > 0 ? _spaces[0] : "default";
+        }
+
         if (!string.IsNullOrEmpty(From) && UserTask != null && Store.Find(From) is { } run && (await UserTask).User.MaySee(run))
         {
             _template = "";
@@ -235,6 +246,25 @@ public sealed partial class NewPage
         }
 
         return alike.Length == 0 ? "no run with this network and clip is known here yet, so its time cannot be estimated" : $"about {Text.Duration(seconds)}, from runs with the same network and clip{(unknown > 0 ? $" ({unknown} stages unknown)" : "")}";
+    }
+
+    private async Task ApplyAsync(ClusterHost cluster)
+    {
+        if (_plan is null || UserTask is null)
+        {
+            return;
+        }
+
+        try
+        {
+            string name = await cluster.ApplyAsync((await UserTask).User, _space, _yaml, CancellationToken.None);
+            Snackbar.Add($"{name} is applied in {_space}.", Severity.Info);
+            Navigation.NavigateTo("cluster");
+        }
+        catch (UserErrorException e)
+        {
+            Snackbar.Add(e.Message, Severity.Warning);
+        }
     }
 
     private async Task Start()

@@ -1,0 +1,119 @@
+// Why this exists: acts on the cluster for a person: the API server is asked whether that person may, before the dashboard does it with its own account.
+using System.Net;
+using System.Security.Claims;
+using System.Text.Json.Nodes;
+using CoCLR.Core;
+using CoCLR.Core.Manifests;
+using CoCLR.Dashboard.Authentication;
+using CoCLR.Dashboard.Configuration;
+using CoCLR.Dashboard.Storage;
+using Microsoft.Extensions.Options;
+
+namespace CoCLR.Dashboard.Cluster;
+
+/// <summary>Experiments as resources of the cluster.</summary>
+internal sealed class ClusterHost(ClusterApi api, ClusterWatch watch, IOptions<DashboardOptions> options)
+{
+    /// <summary>Namespaces in which a person may look; what is known here, when they may see all.</summary>
+    public IReadOnlyList<string> NamespacesOf(ClaimsPrincipal user)
+    {
+        string[] own = [.. user.FindAll(Policies.NamespaceClaim).Select(c => c.Value).Where(v => v.Length > 0)];
+        return own.Length > 0 ? own
+            : options.Value.Cluster.Namespaces is { Length: > 0 } watched ? watched
+            : [.. watch.Experiments.Select(e => e.Namespace).Append("default").Distinct().Order(StringComparer.Ordinal)];
+    }
+
+    /// <summary>Makes an experiment.</summary>
+    /// <param name="user">The person.</param>
+    /// <param name="space">Namespace.</param>
+    /// <param name="manifest">YAML.</param>
+    /// <param name="cancel">Stops waiting.</param>
+    /// <returns>Name of the experiment.</returns>
+    /// <exception cref="UserErrorException">The manifest is wrong, the person may not, or the cluster refuses.</exception>
+    public async Task<string> ApplyAsync(ClaimsPrincipal user, string space, string manifest, CancellationToken cancel)
+    {
+        ManifestReading<ExperimentSpec> reading = ManifestReader.ReadExperiment(manifest);
+        if (reading.Manifest is not { } known)
+        {
+            throw new UserErrorException(string.Join("\n", reading.Problems), ExitCodes.BadData);
+        }
+
+        if (!Ingest.RunFolders.IsName(space))
+        {
+            throw new UserErrorException($"'{space}' is no namespace.", ExitCodes.Usage);
+        }
+
+        JsonObject body = ManifestReader.ToJson(manifest);
+        body["metadata"]!["namespace"] = space;
+        await DoAsync(user, "create", space, known.Metadata.Name, () => api.PostAsync($"{Of(space)}?fieldManager=coclr-dashboard", body, cancel), cancel);
+        return known.Metadata.Name;
+    }
+
+    /// <summary>Suspends after a checkpoint, or goes on.</summary>
+    public Task SuspendAsync(ClaimsPrincipal user, ClusterRef experiment, bool suspend, CancellationToken cancel) =>
+        DoAsync(user, "patch", experiment.Namespace, experiment.Name, () => api.PatchAsync($"{Of(experiment.Namespace)}/{experiment.Name}?fieldManager=coclr-dashboard", new JsonObject { ["spec"] = new JsonObject { ["suspend"] = suspend } }, cancel), cancel);
+
+    /// <summary>Starts a failed experiment again at the stage that failed.</summary>
+    public Task RetryAsync(ClaimsPrincipal user, ClusterRef experiment, CancellationToken cancel) =>
+        DoAsync(user, "patch", experiment.Namespace, experiment.Name, () => api.PatchAsync($"{Of(experiment.Namespace)}/{experiment.Name}?fieldManager=coclr-dashboard", new JsonObject { ["metadata"] = new JsonObject { ["annotations"] = new JsonObject { ["coclr.dev/retry"] = Guid.NewGuid().ToString("N")[..8] } } }, cancel), cancel);
+
+    /// <summary>Deletes the experiment with its Jobs and, unless it is kept, its claim.</summary>
+    public Task DeleteAsync(ClaimsPrincipal user, ClusterRef experiment, CancellationToken cancel) =>
+        DoAsync(user, "delete", experiment.Namespace, experiment.Name, async () =>
+        {
+            try
+            {
+                return await api.DeleteAsync($"{Of(experiment.Namespace)}/{experiment.Name}", cancel);
+            }
+            catch (ClusterException e) when (e.Code == HttpStatusCode.NotFound)
+            {
+                return []; // somebody else was quicker
+            }
+        }, cancel);
+
+    /// <summary>Who a person is to the cluster: the name and groups that the sign-in gave, or a name made of the token and its role.</summary>
+    public static (string Name, string[] Groups) Subject(ClaimsPrincipal user) => user.FindFirstValue(Policies.ClusterUserClaim) is { Length: > 0 } name
+        ? (name, [.. user.FindAll(Policies.ClusterGroupClaim).Select(c => c.Value), "system:authenticated"])
+        : ($"coclr-dashboard:{user.FindFirstValue(Policies.TokenClaim) ?? user.Identity?.Name ?? "someone"}", [$"coclr-dashboard:{(user.MayAdminister() ? Roles.Admin : user.MayEdit() ? Roles.Editor : Roles.Viewer)}"]);
+
+    private static string Of(string space) => $"{ClusterWatch.ExperimentsPath}/namespaces/{space}/coclrexperiments";
+
+    private async Task DoAsync(ClaimsPrincipal user, string verb, string space, string name, Func<Task<JsonObject>> act, CancellationToken cancel)
+    {
+        string[] own = [.. user.FindAll(Policies.NamespaceClaim).Select(c => c.Value)];
+        if (!user.MayEdit() || (own.Length > 0 && !own.Contains(space)))
+        {
+            throw new UserErrorException("You may not change experiments of this namespace.", ExitCodes.Usage);
+        }
+
+        (string subject, string[] groups) = Subject(user);
+        try
+        {
+            JsonObject answer = await api.PostAsync("apis/authorization.k8s.io/v1/subjectaccessreviews", new JsonObject
+            {
+                ["apiVersion"] = "authorization.k8s.io/v1",
+                ["kind"] = "SubjectAccessReview",
+                ["spec"] = new JsonObject
+                {
+                    ["user"] = subject,
+                    ["groups"] = new JsonArray([.. groups.Select(g => (JsonNode)g)]),
+                    ["resourceAttributes"] = new JsonObject { ["group"] = ApiNames.Group, ["version"] = ApiNames.Version, ["resource"] = "coclrexperiments", ["namespace"] = space, ["name"] = name, ["verb"] = verb },
+                },
+            }, cancel);
+            if (answer["status"]?["allowed"]?.GetValueKind() != System.Text.Json.JsonValueKind.True)
+            {
+                throw new UserErrorException($"The cluster does not let {subject} {verb} coclrexperiments in {space}: ask for a role there (kubectl auth can-i {verb} coclrexperiments -n {space} --as {subject}{string.Concat(groups.Where(g => g != "system:authenticated").Select(g => $" --as-group {g}"))}).", ExitCodes.Usage);
+            }
+
+            await act();
+        }
+        catch (ClusterException e)
+        {
+            throw new UserErrorException($"The cluster refuses: {e.Message}", ExitCodes.Failed, e);
+        }
+        catch (Exception e) when (e is HttpRequestException or IOException || (e is OperationCanceledException && !cancel.IsCancellationRequested))
+        {
+            throw new UserErrorException($"The cluster cannot be reached: {(e is OperationCanceledException ? "it does not answer." : e.Message)} Nothing was changed; try again in a moment.", ExitCodes.Failed, e);
+        }
+    }
+}
