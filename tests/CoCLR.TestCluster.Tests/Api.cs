@@ -33,7 +33,7 @@ internal sealed class Api : IDisposable
     {
         _http = http;
         _http.DefaultRequestHeaders.UserAgent.ParseAdd("tests/1.0");
-        _out = text => text.Replace("namespaces/default", "namespaces/" + ns, StringComparison.Ordinal).Replace("\"default\"", $"\"{ns}\"", StringComparison.Ordinal).Replace("example.com", group, StringComparison.Ordinal);
+        _out = text => text.Replace("namespaces/default", "namespaces/" + ns, StringComparison.Ordinal).Replace("\"namespace\":\"default\"", $"\"namespace\":\"{ns}\"", StringComparison.Ordinal).Replace("\"name\":\"default\"", $"\"name\":\"{ns}\"", StringComparison.Ordinal).Replace("example.com", group, StringComparison.Ordinal);
         _in = text => text.Replace(ns, "default", StringComparison.Ordinal).Replace(group, "example.com", StringComparison.Ordinal);
     }
 
@@ -74,6 +74,14 @@ internal sealed class Api : IDisposable
 
     public Task<Answer> Apply(string path, string manager, JsonNode body, bool force = false) =>
         SendAsync(HttpMethod.Patch, $"{path}?fieldManager={manager}{(force ? "&force=true" : "")}", body, "application/apply-patch+yaml");
+
+    /// <summary>Makes a definition and waits until a real server serves it, a moment later.</summary>
+    public async Task<JsonNode> Define(JsonNode crd)
+    {
+        var made = await Ok(Post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd));
+        await Objects.Until(async () => (await Get(Objects.Widgets)).Code == 200, "the definition is served");
+        return made;
+    }
 
     #pragma warning disable CA1822 // Reads as what this client may do.
     public Task<JsonNode> Ok(Task<Answer> call) => Unwrap(call);

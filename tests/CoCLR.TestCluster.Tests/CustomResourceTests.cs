@@ -25,17 +25,45 @@ public sealed class CustomResourceTests : IAsyncLifetime
 
     [Theory]
     [InlineData("""{"type":"object","properties":{"n":{"type":"integer","maximum":3}}}""", """{"n":4}""", "spec.n: Invalid value: 4: spec.n in body should be less than or equal to 3")]
-    [InlineData("""{"type":"object","properties":{"n":{"type":"integer"}}}""", """{"n":"x"}""", "spec.n: Invalid value: \"x\": spec.n in body must be of type integer: \"string\"")]
+    [InlineData("""{"type":"object","properties":{"n":{"type":"integer"}}}""", """{"n":"x"}""", "spec.n: Invalid value: \"string\": spec.n in body must be of type integer: \"string\"")]
     [InlineData("""{"type":"object","required":["n"],"properties":{"n":{"type":"integer"}}}""", "{}", "spec.n: Required value")]
     [InlineData("""{"type":"object","properties":{"s":{"type":"string","enum":["A","B"]}}}""", """{"s":"C"}""", "spec.s: Unsupported value: \"C\": supported values: \"A\", \"B\"")]
     [InlineData("""{"type":"object","properties":{"s":{"type":"string","maxLength":2}}}""", """{"s":"abc"}""", "spec.s: Too long: may not be more than 2 bytes")]
     [InlineData("""{"type":"object","properties":{"s":{"type":"string","pattern":"^a+$"}}}""", """{"s":"b"}""", "spec.s: Invalid value: \"b\": spec.s in body should match '^a+$'")]
-    [InlineData("""{"type":"object","properties":{"l":{"type":"array","maxItems":1,"items":{"type":"string"}}}}""", """{"l":["a","b"]}""", "spec.l: Too many: 2: must have at most 1 items")]
+    [InlineData("""{"type":"object","properties":{"l":{"type":"array","maxItems":1,"items":{"type":"string"}}}}""", """{"l":["a","b"]}""", "spec.l: Too many: 2: must have at most 1 item")]
     public async Task Object_AgainstTheSchema_IsRefusedInTheServersWords(string schema, string spec, string message)
     {
-        await _api.Ok(_api.Post(Crds, Objects.Crd(schema)));
+        await _api.Define((Objects.Crd(schema)));
         var answer = await _api.Post(Objects.Widgets, Objects.Widget(spec));
         Assert.Equal((422, "Widget.example.com \"a\" is invalid: " + message), (answer.Code, answer.Message));
+    }
+
+    [Theory]
+    [InlineData("i", "4", "4: no good")]
+    [InlineData("s", "\"n\u00f6\"", "\"n\u00f6\": no good")]
+    [InlineData("f", "false", "false: no good")]
+    [InlineData("l", "[1]", "no good")]
+    [InlineData("o", "{}", "no good")]
+    public async Task Rule_ThatRefuses_ShowsScalarsOnly(string field, string value, string expected)
+    {
+        var type = field switch { "i" => "integer", "s" => "string", "f" => "boolean", "l" => "array", _ => "object" };
+        var property = new JsonObject { ["type"] = type, ["x-kubernetes-validations"] = new JsonArray(new JsonObject { ["rule"] = "false", ["message"] = "no good" }) };
+        if (type == "array")
+        {
+            property["items"] = new JsonObject { ["type"] = "integer" };
+        }
+
+        await _api.Define(Objects.Crd(new JsonObject { ["type"] = "object", ["properties"] = new JsonObject { [field] = property } }.ToJsonString()));
+        var answer = await _api.Post(Objects.Widgets, Objects.Widget($$"""{"{{field}}":{{value}}}"""));
+        Assert.Equal((422, $"Widget.example.com \"a\" is invalid: spec.{field}: Invalid value: {expected}"), (answer.Code, answer.Message));
+    }
+
+    [Fact]
+    public async Task Object_OfAWrongType_IsNotCheckedByRules()
+    {
+        await _api.Define(Objects.Crd("""{"type":"object","properties":{"a":{"type":"integer"}},"x-kubernetes-validations":[{"rule":"self.a > 1"}]}"""));
+        var answer = await _api.Post(Objects.Widgets, Objects.Widget("""{"a":"x"}"""));
+        Assert.Equal("Widget.example.com \"a\" is invalid: [spec.a: Invalid value: \"string\": spec.a in body must be of type integer: \"string\", <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation]", answer.Message);
     }
 
     [Theory]
@@ -60,22 +88,22 @@ public sealed class CustomResourceTests : IAsyncLifetime
              "dash-ed":{"type":"integer"},"l":{"type":"array","maxItems":5,"items":{"type":"string","maxLength":20}},"m":{"type":"object","maxProperties":3,"additionalProperties":{"type":"string","maxLength":5}}}}
             """);
         schema["x-kubernetes-validations"] = new JsonArray(new JsonObject { ["rule"] = rule, ["message"] = "no good" });
-        await _api.Ok(_api.Post(Crds, Objects.Crd(schema.ToJsonString())));
+        await _api.Define((Objects.Crd(schema.ToJsonString())));
         await _api.Ok(_api.Post(Objects.Widgets, Objects.Widget(good, "good")));
         var answer = await _api.Post(Objects.Widgets, Objects.Widget(bad, "bad"));
-        Assert.Equal(both ? (201, "") : (422, "Widget.example.com \"bad\" is invalid: spec: Invalid value: \"object\": no good"), (answer.Code, answer.Message));
+        Assert.Equal(both ? (201, "") : (422, "Widget.example.com \"bad\" is invalid: spec: Invalid value: no good"), (answer.Code, answer.Message));
     }
 
     [Fact]
     public async Task TransitionRule_RunsOnUpdateOnly()
     {
-        await _api.Ok(_api.Post(Crds, Objects.Crd("""
-            {"type":"object","properties":{"a":{"type":"integer","x-kubernetes-validations":[{"rule":"self == oldSelf","messageExpression":"'is ' + string(oldSelf) + ' for good'","reason":"FieldValueForbidden"}]},"b":{"type":"integer"}}}
+        await _api.Define((Objects.Crd("""
+            {"type":"object","properties":{"a":{"type":"integer","x-kubernetes-validations":[{"rule":"self == oldSelf","messageExpression":"'it is ' + (oldSelf == 1 ? 'one' : 'more') + ' for good'","reason":"FieldValueForbidden"}]},"b":{"type":"integer"}}}
             """)));
         await _api.Ok(_api.Post(Objects.Widgets, Objects.Widget("""{"a":1,"b":1}""")));
         await _api.Ok(_api.Merge(Objects.Widgets + "/a", """{"spec":{"b":2}}"""));
         var answer = await _api.Merge(Objects.Widgets + "/a", """{"spec":{"a":2}}""");
-        Assert.Equal((422, "Widget.example.com \"a\" is invalid: spec.a: Forbidden: is 1 for good"), (answer.Code, answer.Message));
+        Assert.Equal((422, "Widget.example.com \"a\" is invalid: spec.a: Forbidden: it is one for good"), (answer.Code, answer.Message));
     }
 
     [Theory]
@@ -92,6 +120,7 @@ public sealed class CustomResourceTests : IAsyncLifetime
     [InlineData("""{"type":"object","properties":{"s":{"type":"string"}},"x-kubernetes-validations":[{"rule":"self.s"}]}""", "must evaluate to a bool")]
     [InlineData("""{"type":"object","properties":{"l":{"type":"array","items":{"type":"string"}}},"x-kubernetes-validations":[{"rule":"self.l.all(x, self.l.all(y, x == y || x != y))"}]}""", "estimated rule cost exceeds budget by factor of more than 100x")]
     [InlineData("""{"type":"object","properties":{"l":{"type":"array","items":{"type":"object","properties":{"s":{"type":"string"}},"x-kubernetes-validations":[{"rule":"self.s.contains('x')"}]}}}}""", "estimated rule cost exceeds budget")]
+    [InlineData("""{"type":"object","properties":{"a":{"type":"integer","x-kubernetes-validations":[{"rule":"self > 0","messageExpression":"'is ' + string(self)"}]}}}""", "messageExpression: Forbidden: estimated messageExpression cost exceeds budget by factor of more than 100x")]
     [InlineData("""{"type":"object","properties":{"l":{"type":"array","maxItems":2,"items":{"type":"object","properties":{"s":{"type":"string","maxLength":5}},"x-kubernetes-validations":[{"rule":"self == oldSelf"}]}}}}""", "oldSelf cannot be used on the uncorrelatable portion")]
     public async Task Definition_ThatARealServerRefuses_IsRefused(string schema, string expected)
     {
@@ -103,7 +132,7 @@ public sealed class CustomResourceTests : IAsyncLifetime
     [Fact]
     public async Task Object_IsPrunedAndDefaulted()
     {
-        await _api.Ok(_api.Post(Crds, Objects.Crd("""{"type":"object","properties":{"a":{"type":"integer","default":7},"o":{"type":"object","default":{},"properties":{"x":{"type":"string","default":"y"}}}}}""")));
+        await _api.Define((Objects.Crd("""{"type":"object","properties":{"a":{"type":"integer","default":7},"o":{"type":"object","default":{},"properties":{"x":{"type":"string","default":"y"}}}}}""")));
         var created = await _api.Ok(_api.Post(Objects.Widgets, Objects.Widget("""{"b":1}""")));
         Assert.Equal("""{"a":7,"o":{"x":"y"}}""", created.At("spec")!.ToJsonString());
     }
@@ -111,7 +140,7 @@ public sealed class CustomResourceTests : IAsyncLifetime
     [Fact]
     public async Task Status_IsWrittenThroughItsSubresourceOnly()
     {
-        await _api.Ok(_api.Post(Crds, Objects.Crd("""{"type":"object","properties":{"a":{"type":"integer"}}}""")));
+        await _api.Define((Objects.Crd("""{"type":"object","properties":{"a":{"type":"integer"}}}""")));
         var body = Objects.Widget("""{"a":1}""");
         body["status"] = new JsonObject { ["x"] = 1 };
         var created = await _api.Ok(_api.Post(Objects.Widgets, body));
@@ -125,7 +154,7 @@ public sealed class CustomResourceTests : IAsyncLifetime
     [Fact]
     public async Task Schema_MadeStricter_LeavesStoredObjectsReadableAndRatchets()
     {
-        var crd = await _api.Ok(_api.Post(Crds, Objects.Crd("""{"type":"object","x-kubernetes-preserve-unknown-fields":true}""")));
+        var crd = await _api.Define((Objects.Crd("""{"type":"object","x-kubernetes-preserve-unknown-fields":true}""")));
         await _api.Ok(_api.Post(Objects.Widgets, Objects.Widget("""{"a":"poison"}""")));
         var strict = Objects.Crd("""{"type":"object","properties":{"a":{"type":"integer"},"b":{"type":"integer"}}}""");
         strict["metadata"]!["resourceVersion"] = crd.Text("metadata", "resourceVersion");
@@ -139,11 +168,11 @@ public sealed class CustomResourceTests : IAsyncLifetime
     [Fact]
     public async Task Definition_WhenDeleted_TakesItsObjectsAlong()
     {
-        await _api.Ok(_api.Post(Crds, Objects.Crd("""{"type":"object"}""")));
+        await _api.Define((Objects.Crd("""{"type":"object"}""")));
         await _api.Ok(_api.Post(Objects.Widgets, Objects.Widget("{}")));
         await _api.Ok(_api.Delete(Crds + "/widgets.example.com"));
-        Assert.Equal(404, (await _api.Get(Objects.Widgets)).Code);
-        await _api.Ok(_api.Post(Crds, Objects.Crd("""{"type":"object"}""")));
+        await Objects.Until(async () => (await _api.Get(Objects.Widgets)).Code == 404 && (await _api.Get(Crds + "/widgets.example.com")).Code == 404, "the definition is gone");
+        await _api.Define((Objects.Crd("""{"type":"object"}""")));
         Assert.Empty((await _api.Ok(_api.Get(Objects.Widgets))).Items("items"));
     }
 }

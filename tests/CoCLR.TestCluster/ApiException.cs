@@ -38,7 +38,7 @@ public sealed class ApiException : Exception
             ["metadata"] = new JsonObject(),
             ["status"] = "Failure",
             ["message"] = Message,
-            ["reason"] = Reason,
+            ["reason"] = Reason.Length > 0 ? Reason : null,
         };
         if (Details is not null)
         {
@@ -48,6 +48,9 @@ public sealed class ApiException : Exception
         status["code"] = Code;
         return status;
     }
+
+    /// <summary>A resource version that is no number.</summary>
+    public static ApiException BadVersion(string version) => BadRequest($"invalid resource version: resourceVersion: Invalid value: \"{version}\": strconv.ParseUint: parsing \"{version}\": invalid syntax");
 
     private static JsonObject About(string group, string kind, string name)
     {
@@ -74,7 +77,10 @@ public sealed class ApiException : Exception
 
     /// <summary>404 for a path that names nothing.</summary>
     public static ApiException NoSuchResource() =>
-        new(404, "NotFound", "the server could not find the requested resource", []);
+        new(404, "", "404 page not found\n");
+
+    /// <summary>A resource that a built-in group does not have.</summary>
+    public static ApiException NoResourceOfGroup() => new(404, "NotFound", "the server could not find the requested resource", []);
 
     /// <summary>409 when the name is taken.</summary>
     public static ApiException AlreadyExists(string group, string resource, string name) =>
@@ -137,6 +143,10 @@ public sealed record FieldError(string Reason, string Field, string Body)
     public static FieldError Invalid(string field, JsonNode? value, string detail) =>
         new("FieldValueInvalid", field, $"Invalid value: {Show(value)}" + (detail.Length > 0 ? ": " + detail : ""));
 
+    /// <summary>A value that a rule refuses: scalars are shown, objects and lists are not.</summary>
+    public static FieldError Refused(string field, JsonNode value, string detail) =>
+        value is JsonObject or JsonArray ? new("FieldValueInvalid", field, $"Invalid value: {detail}") : Invalid(field, value, detail);
+
     /// <summary>A value of the wrong type.</summary>
     public static FieldError TypeInvalid(string field, JsonNode? value, string detail) =>
         new("FieldValueTypeInvalid", field, $"Invalid value: {Show(value)}: {detail}");
@@ -159,7 +169,7 @@ public sealed record FieldError(string Reason, string Field, string Body)
     public static FieldError TooLong(string field, long max) => new("FieldValueTooLong", field, $"Too long: may not be more than {max} bytes");
 
     /// <summary>A list over its bound.</summary>
-    public static FieldError TooMany(string field, long count, long max) => new("FieldValueTooMany", field, $"Too many: {count}: must have at most {max} items");
+    public static FieldError TooMany(string field, long count, long max) => new("FieldValueTooMany", field, $"Too many: {count}: must have at most {max} item{(max == 1 ? "" : "s")}");
 
     /// <summary>A reference to nothing.</summary>
     public static FieldError NotFound(string field, JsonNode? value) => new("FieldValueNotFound", field, $"Not found: {Show(value)}");

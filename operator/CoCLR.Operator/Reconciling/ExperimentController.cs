@@ -136,7 +136,7 @@ public sealed class ExperimentController
 
         ExperimentObservation observed = Observe(experiment);
         ExperimentDecision decision = ExperimentReconciler.Reconcile(observed, _settings);
-        if (decision.Writes.OfType<DesiredWrite.Create>().Any())
+        if (decision.Suspects.Count > 0 || decision.Writes.OfType<DesiredWrite.Create>().Any())
         {
             (string[] foreign, bool adopted) = await InspectAsync(experiment.Meta, decision, cancellation).ConfigureAwait(false);
             if (adopted)
@@ -189,7 +189,7 @@ public sealed class ExperimentController
     /// <summary>Looks, past the cache, whether names that are about to be used are taken.</summary>
     private async Task<(string[] Foreign, bool Adopted)> InspectAsync(ObjectMeta experiment, ExperimentDecision decision, CancellationToken cancellation)
     {
-        var creates = decision.Writes.OfType<DesiredWrite.Create>().ToArray();
+        var creates = decision.Writes.OfType<DesiredWrite.Create>().Concat(decision.Suspects).ToArray();
         bool?[] mine = await Task.WhenAll(creates.Select(c => IsMineAsync(experiment, c, cancellation))).ConfigureAwait(false);
         return ([.. creates.Where((_, i) => mine[i] == false).Select(c => $"{c.Kind.Plural}/{c.Name}")], mine.Contains(true));
     }

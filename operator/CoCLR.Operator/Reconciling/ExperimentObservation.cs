@@ -108,6 +108,9 @@ public sealed record ExperimentDecision
     /// <summary>Writes, in order.</summary>
     public IReadOnlyList<DesiredWrite> Writes { get; init; } = [];
 
+    /// <summary>Children that must be there although no cache shows them; they are looked up before anything else is decided.</summary>
+    public IReadOnlyList<DesiredWrite.Create> Suspects { get; init; } = [];
+
     /// <summary>The status; null leaves it alone.</summary>
     public ExperimentStatus? Status { get; init; }
 

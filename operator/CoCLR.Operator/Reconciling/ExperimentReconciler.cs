@@ -224,6 +224,7 @@ public static class ExperimentReconciler
         private readonly string _claimName;
         private readonly List<DesiredWrite> _writes = [];
         private readonly List<ObjectEvent> _events = [];
+        private readonly List<DesiredWrite.Create> _suspects = [];
         private TimeSpan? _again;
 
         public Run(ExperimentStatus known, ExperimentSpec spec, PlanSnapshot snapshot, ExperimentObservation observed, ChildSettings settings)
@@ -304,7 +305,14 @@ public static class ExperimentReconciler
             StageStatus known = _known.Stages.FirstOrDefault(s => s.Name == stage.Name) ?? new StageStatus { Name = stage.Name };
             string name = JobName(stage.Name);
             JobView? job = _observed.Jobs.FirstOrDefault(j => j.Meta.Key.Name == name && Mine(j, _meta));
-            return StageObserver.Observe(stage.Name, known, job, _observed);
+            SeenStage seen = StageObserver.Observe(stage.Name, known, job, _observed);
+            if (job == null && seen.Live is { Meta.Deleting: null })
+            {
+                // Nobody has stopped its pod, so the Job may be there and have lost the labels by which it is found.
+                _suspects.Add(new DesiredWrite.Create(ResourceKind.Job, name, JobBuilder.Job(_meta, name, stage, _snapshot, _planName, _claimName, _spec.Scheduling, _settings)));
+            }
+
+            return seen;
         }
 
         private string JobName(string stage) => ChildNames.Child(_meta.Key.Name, _meta.Uid, stage, _known.Retry);
@@ -667,7 +675,7 @@ public static class ExperimentReconciler
                 next = _known;
             }
 
-            return new ExperimentDecision { Writes = _writes, Status = next, Events = _events, Again = _again };
+            return new ExperimentDecision { Writes = _writes, Suspects = _suspects, Status = next, Events = _events, Again = _again };
         }
 
         private static ExperimentStatus Still(ExperimentStatus status) => status with { Progress = null, Stages = [.. status.Stages.Select(s => s with { Epoch = null })] };

@@ -32,6 +32,12 @@ public sealed class ApiException : Exception
     /// <summary>When the server asks to come back.</summary>
     public TimeSpan? RetryAfter { get; }
 
+    /// <summary>The object has changed, or another one has its name; a patch that names the old one's unique id is invalid, not in conflict.</summary>
+    public bool IsConflict => Code == HttpStatusCode.Conflict || (Code == HttpStatusCode.UnprocessableEntity && ServerMessage.Contains("metadata.uid: Invalid value", StringComparison.Ordinal));
+
+    /// <summary>A server-side apply with a field that the installed CRD does not have.</summary>
+    public bool IsUnknownField => Code == HttpStatusCode.InternalServerError && ServerMessage.Contains("field not declared in schema", StringComparison.Ordinal);
+
     /// <summary>The namespace is going away: nothing can be made there any more.</summary>
     public bool IsNamespaceTerminating => Code == HttpStatusCode.Forbidden && ServerMessage.Contains("being terminated", StringComparison.Ordinal);
 }

@@ -1,4 +1,5 @@
 // Why this exists: the one place that writes. It asks the leadership fence before every write, keeps to a rate, and obeys the server's Retry-After.
+using System.Collections.Concurrent;
 using System.Net;
 using System.Text;
 using System.Text.Json;
@@ -31,6 +32,7 @@ public sealed class ApiWriter : IDisposable
     private readonly WriterOptions _options;
     private readonly TimeProvider _time;
     private readonly TokenBucketRateLimiter _limiter;
+    private readonly ConcurrentDictionary<ResourceKind, DateTimeOffset> _older = new();
     private long _pausedUntil;
 
     /// <summary>Creates the writer.</summary>
@@ -56,6 +58,9 @@ public sealed class ApiWriter : IDisposable
     /// <summary>Called with a description before every write; tests stop the operator there.</summary>
     public Func<string, Task>? BeforeWrite { get; init; }
 
+    /// <summary>Told when an installed CRD turns out not to have a field that this operator writes, with the server's words.</summary>
+    public Action<ResourceKind, string>? OlderDefinition { get; init; }
+
     /// <summary>Server-side apply: makes the object or changes the fields that this operator owns.</summary>
     /// <param name="kind">Kind.</param>
     /// <param name="key">Name.</param>
@@ -71,8 +76,33 @@ public sealed class ApiWriter : IDisposable
     /// <param name="key">Name.</param>
     /// <param name="desired">Metadata and status.</param>
     /// <param name="cancellation">Stops waiting.</param>
-    public Task<JsonDocument> ApplyStatusAsync(ResourceKind kind, ObjectKey key, JsonNode desired, CancellationToken cancellation)
-        => WriteAsync("status", kind, HttpMethod.Patch, $"{kind.Path(key, "status")}?fieldManager={_options.FieldManager}&force=true", desired, "application/apply-patch+yaml", cancellation);
+    public async Task<JsonDocument> ApplyStatusAsync(ResourceKind kind, ObjectKey key, JsonNode desired, CancellationToken cancellation)
+    {
+        string path = kind.Path(key, "status");
+        if (_older.GetValueOrDefault(kind) <= _time.GetUtcNow())
+        {
+            try
+            {
+                return await WriteAsync("status", kind, HttpMethod.Patch, $"{path}?fieldManager={_options.FieldManager}&force=true", desired, "application/apply-patch+yaml", cancellation).ConfigureAwait(false);
+            }
+            catch (ApiException error) when (error.IsUnknownField)
+            {
+                // The CRD is older than this operator, which server-side apply refuses as a whole; other patches drop the fields it does not know.
+                if (!_older.ContainsKey(kind))
+                {
+                    OlderDefinition?.Invoke(kind, error.ServerMessage);
+                }
+
+                _older[kind] = _time.GetUtcNow().AddMinutes(5);
+            }
+        }
+
+        var replace = new JsonArray(
+            new JsonObject { ["op"] = "test", ["path"] = "/metadata/resourceVersion", ["value"] = desired["metadata"]!["resourceVersion"]!.DeepClone() },
+            new JsonObject { ["op"] = "add", ["path"] = "/status", ["value"] = desired["status"]!.DeepClone() });
+        return await WriteAsync("status", kind, HttpMethod.Patch, $"{path}?fieldManager={_options.FieldManager}", replace, "application/json-patch+json", cancellation).ConfigureAwait(false);
+    }
+
 
     /// <summary>Changes a few fields of an object.</summary>
     /// <param name="kind">Kind.</param>

@@ -1,6 +1,4 @@
 // Why this exists: workers between a queue and a reconciler: errors stay with their object, and what is in flight may finish when the operator stops.
-using System.Net;
-
 namespace CoCLR.Operator.Runtime;
 
 /// <summary>Works on the names of a queue.</summary>
@@ -89,7 +87,7 @@ public sealed class Controller
             // The next leader starts from a full queue.
             result = "not_leader";
         }
-        catch (ApiException error) when (error.Code == HttpStatusCode.Conflict)
+        catch (ApiException error) when (error.IsConflict)
         {
             // Somebody wrote meanwhile: once more with what is true now.
             result = "conflict";

@@ -222,7 +222,9 @@ public class FaultClusterTests
         await arena.StartOperatorAsync();
         JsonObject status = await arena.ConditionAsync("a", "Stalled", "True/NameConflict");
         Assert.Contains(name, status["conditions"]![0]!["message"]!.ToString(), StringComparison.Ordinal);
-        Assert.Equal(before["metadata"]!["resourceVersion"]!.ToString(), (await arena.GetAsync(kind, name))!["metadata"]!["resourceVersion"]!.ToString());
+        JsonObject after = (await arena.GetAsync(kind, name))!;
+        Assert.Equal(before["metadata"]!["uid"]!.ToString(), after["metadata"]!["uid"]!.ToString());
+        Assert.DoesNotContain(after["metadata"]!["managedFields"]!.AsArray(), m => m!["manager"]!.ToString() == "coclr-operator");
 
         // No controller takes the protection of claims off here.
         await arena.PatchAsync(kind, name, new JsonObject { ["metadata"] = new JsonObject { ["finalizers"] = null } });
@@ -233,14 +235,21 @@ public class FaultClusterTests
     }
 
     // F-17: somebody removes the labels of a child, so that no cache sees it.
-    [Fact]
-    public async Task Child_WithoutItsLabels_IsAdoptedAgain()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Child_WithoutItsLabels_IsAdoptedAgain(bool running)
     {
         await using Arena arena = await Arena.StartAsync();
         await arena.StartOperatorAsync();
         await arena.ApplyAsync(arena.Experiment("a"));
         JsonObject job = await arena.Play.JobAsync("a", "decode");
-        await arena.StateAsync("a", "Starting");
+        if (running)
+        {
+            await arena.Play.RunAsync(await arena.Play.PodAsync(job));
+        }
+
+        await arena.StateAsync("a", running ? "Training" : "Starting");
         await arena.PatchAsync(ResourceKind.Job, job["metadata"]!["name"]!.ToString(), new JsonObject { ["metadata"] = new JsonObject { ["labels"] = new JsonObject { ["coclr.dev/experiment-uid"] = null } } });
         await Arena.UntilAsync("the label is back", async () => (await arena.GetAsync(ResourceKind.Job, job["metadata"]!["name"]!.ToString()))!["metadata"]!["labels"]!["coclr.dev/experiment-uid"] != null);
         Assert.Equal(job["metadata"]!["uid"]!.ToString(), (await arena.Play.JobAsync("a", "decode"))["metadata"]!["uid"]!.ToString());
@@ -355,7 +364,7 @@ public class FaultClusterTests
     public async Task Spec_Invalid_IsRefusedAtAdmission(string field, string json, string words)
     {
         await using Arena arena = await Arena.StartAsync();
-        ApiException error = await Assert.ThrowsAsync<ApiException>(() => arena.ApplyAsync(arena.Experiment("a", (field, JsonNode.Parse(json)))));
+        ApiException error = await Assert.ThrowsAsync<ApiException>(() => arena.CreateAsync(ResourceKind.Experiment, arena.Experiment("a", (field, JsonNode.Parse(json)))));
         Assert.Equal(HttpStatusCode.UnprocessableEntity, error.Code);
         Assert.Contains(words, error.Message, StringComparison.OrdinalIgnoreCase);
     }

@@ -106,12 +106,29 @@ internal sealed class Arena : IAsyncDisposable
                     using JsonDocument list = await Client.GetAsync(kind.Path(), TestContext.Current.CancellationToken);
                     return true;
                 }
-                catch (ApiException error) when (error.Code == HttpStatusCode.NotFound)
+                catch (ApiException error) when (error.Code is HttpStatusCode.NotFound or HttpStatusCode.TooManyRequests)
                 {
                     return false;
                 }
             });
         }
+    }
+
+    /// <summary>Waits until a changed CRD is in effect: a real server takes a moment.</summary>
+    public async Task UntilSchemaAsync(string statusField, bool known)
+    {
+        await ApplyAsync(Experiment("schema-probe", ("managedBy", "example.com/nobody")));
+        await UntilAsync($"status.{statusField} is {(known ? "known" : "unknown")}", async () =>
+        {
+            try
+            {
+                return (await PatchAsync(ResourceKind.Experiment, "schema-probe", new JsonObject { ["status"] = new JsonObject { [statusField] = "x" } }, "status"))["status"]?[statusField] != null == known;
+            }
+            catch (ApiException error) when (error.Code == HttpStatusCode.TooManyRequests)
+            {
+                return false;
+            }
+        });
     }
 
     public static JsonObject Parse(string yaml) => (JsonObject)JsonNode.Parse(new SerializerBuilder().JsonCompatible().Build().Serialize(new DeserializerBuilder().WithAttemptingUnquotedStringTypeDeserialization().Build().Deserialize(yaml)!))!;

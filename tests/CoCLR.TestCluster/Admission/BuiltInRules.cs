@@ -141,7 +141,12 @@ internal static class BuiltInRules
 
         if (size > 1024 * 1024)
         {
-            errors.Add(FieldError.TooLong(request.Kind.Plural == "secrets" ? "data" : "", 1024 * 1024));
+            errors.Add(FieldError.TooLong(request.Kind.Plural == "secrets" ? "data" : "[]", 1024 * 1024));
+        }
+
+        if (request.Old?.Flag("immutable") == true && request.Object.Flag("immutable") != true)
+        {
+            errors.Add(FieldError.Forbidden("immutable", "field is immutable when `immutable` is set"));
         }
 
         if (request.Old?.Flag("immutable") == true && !Json.Same(request.Old["data"], request.Object["data"]))

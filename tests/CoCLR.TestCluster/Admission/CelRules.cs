@@ -149,7 +149,7 @@ public static class CelRules
             "FieldValueForbidden" => FieldError.Forbidden(at, detail),
             "FieldValueRequired" => FieldError.Required(at, detail),
             "FieldValueDuplicate" => FieldError.Duplicate(at, type),
-            _ => FieldError.Invalid(at, type, detail),
+            _ => FieldError.Refused(at, node, detail),
         };
         if (!compiled.UsesOldSelf && old is not null && Json.Same(node, old))
         {

@@ -561,7 +561,7 @@ internal static partial class CustomResourceDefinitionRules
                 _total += cost;
                 if (cost > RuleLimit)
                 {
-                    errors.Add(FieldError.Forbidden($"{at}.{field}", $"estimated rule cost exceeds budget by factor of {Factor(cost / RuleLimit)} (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"));
+                    errors.Add(FieldError.Forbidden($"{at}.{field}", $"estimated {field} cost exceeds budget by factor of {Factor(cost / RuleLimit)} (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"));
                 }
             }
             catch (CelException e)

@@ -1,4 +1,5 @@
 // Why this exists: what a CRD's schema demands of an object: OpenAPI validation, CEL rules, and ratcheting for fields that did not change.
+using System.Runtime.CompilerServices;
 using System.Text.Json.Nodes;
 
 namespace CoCLR.Testing.Cluster;
@@ -6,6 +7,8 @@ namespace CoCLR.Testing.Cluster;
 /// <summary>Validation of custom objects.</summary>
 public static class CustomResourceRules
 {
+    private static readonly ConditionalWeakTable<Schema, StrongBox<bool>> HasRules = [];
+
     /// <summary>Checks a custom object against its schema.</summary>
     public static void Validate(AdmissionRequest request, List<FieldError> errors)
     {
@@ -29,11 +32,17 @@ public static class CustomResourceRules
         }
 
         errors.AddRange(found);
-        if (found.Count == 0)
+        if (!found.Any(e => e.Reason is "FieldValueNotSupported" or "FieldValueRequired" or "FieldValueTooLong" or "FieldValueTooMany" or "FieldValueTypeInvalid"))
         {
             CelRules.Validate(request, errors);
         }
+        else if (HasRules.GetValue(request.Kind.Schema, s => new StrongBox<bool>(Ruled(s))).Value)
+        {
+            errors.Add(FieldError.Invalid("<nil>", null, "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"));
+        }
     }
+
+    private static bool Ruled(Schema schema) => schema.Rules.Count > 0 || schema.Properties.Values.Any(Ruled) || (schema.Items is { } items && Ruled(items)) || (schema.AdditionalProperties is { } more && Ruled(more));
 
     /// <summary>The value a field path names, or null.</summary>
     public static JsonNode? AtPath(JsonNode? node, string path)

@@ -445,8 +445,9 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
                         throw ApiException.BadRequest("metadata.managedFields must be nil");
                     }
 
+                    TypedCheck.Check(kind, config);
                     config = Decode(kind, ns, name, config, context);
-                    if (config.Text("metadata", "uid") is { } wantedUid && live is not null && wantedUid != live.Text("metadata", "uid"))
+                    if (config.Text("metadata", "uid") is { } wantedUid && live is null)
                     {
                         throw ApiException.Conflict(kind.Group, kind.Plural, name, $"uid mismatch: the provided object specified uid {wantedUid}, and no existing object was found");
                     }
@@ -467,7 +468,7 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
                     throw ApiException.UnsupportedMediaType("application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml");
             }
 
-            var result = TryReplace(kind, ns, existing!, next, context, apply ? next.At("metadata", "managedFields")?.DeepClone() : null, apply);
+            var result = TryReplace(kind, ns, existing!, next, context, apply ? next.At("metadata", "managedFields")?.DeepClone() : null, apply, patched: true);
             if (result is not null)
             {
                 return (result, false);
@@ -480,7 +481,7 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
         }
     }
 
-    private JsonObject? TryReplace(ResourceDefinition kind, string ns, StoredObject existing, JsonObject body, WriteContext context, JsonNode? managed, bool applied = false)
+    private JsonObject? TryReplace(ResourceDefinition kind, string ns, StoredObject existing, JsonObject body, WriteContext context, JsonNode? managed, bool applied = false, bool patched = false)
     {
         var name = existing.Name;
         var old = InVersion(existing, kind);
@@ -498,9 +499,10 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
             throw ApiException.Invalid(kind.Group, kind.Kind, name, [FieldError.Invalid("metadata.resourceVersion", 0, "must be specified for an update")]);
         }
 
-        if (metadata.Text("uid") is { Length: > 0 } uid && uid != existing.Uid)
+        if (metadata.Text("uid") is { Length: > 0 } uid && uid != existing.Uid && !(patched && kind.IsCustom && context.Subresource == "status"))
         {
-            throw ApiException.Conflict(kind.Group, kind.Plural, name, $"Precondition failed: UID in precondition: {uid}, UID in object meta: {existing.Uid}");
+            // A patch is no precondition, and the metadata of a custom resource's status is not looked at.
+            throw patched ? ApiException.Invalid(kind.Group, kind.Kind, name, [FieldError.Invalid("metadata.uid", uid, "field is immutable")]) : ApiException.Conflict(kind.Group, kind.Plural, name, $"Precondition failed: UID in precondition: {uid}, UID in object meta: {existing.Uid}");
         }
 
         if (context.Subresource == "status")
@@ -651,7 +653,7 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
             var existing = Get(kind, ns, name);
             if (options.Uid is { } uid && uid != existing.Uid)
             {
-                throw ApiException.Conflict(kind.Group, kind.Plural, name, $"Precondition failed: UID in precondition: {uid}, UID in object meta: {existing.Uid}");
+                throw ApiException.Conflict(kind.Group, kind.Kind, name, $"the UID in the precondition ({uid}) does not match the UID in record ({existing.Uid}). The object might have been deleted and then recreated");
             }
 
             if (options.ResourceVersion is { } rv && rv != existing.Value.Text("metadata", "resourceVersion"))
@@ -767,12 +769,12 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
             {
                 if (!long.TryParse(resourceVersion, System.Globalization.CultureInfo.InvariantCulture, out var wanted))
                 {
-                    throw ApiException.Invalid("meta.k8s.io", "ListOptions", "", [FieldError.Invalid("resourceVersion", resourceVersion, "strconv.ParseUint: parsing \"" + resourceVersion + "\": invalid syntax")]);
+                    throw ApiException.BadVersion(resourceVersion);
                 }
 
                 if (wanted > revision)
                 {
-                    throw new ApiException(504, "Timeout", $"Too large resource version: {wanted}, current: {revision}",
+                    throw new ApiException(504, "Timeout", $"Timeout: Too large resource version: {wanted}, current: {revision}",
                         new JsonObject { ["causes"] = new JsonArray(new JsonObject { ["reason"] = "ResourceVersionTooLarge", ["message"] = "Too large resource version" }), ["retryAfterSeconds"] = 1 }, 1);
                 }
 
@@ -841,7 +843,7 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
         }
         catch (Exception e) when (e is FormatException or System.Text.Json.JsonException)
         {
-            throw ApiException.BadRequest("continue key is not valid: " + e.Message);
+            throw ApiException.BadRequest("invalid continue token: continue key is not valid: " + e.Message);
         }
     }
 }

@@ -113,7 +113,9 @@ public sealed partial class Selector
             return exists.Groups[1].Length > 0 ? o => Value(o, key) is null : o => Value(o, key) is not null;
         }
 
-        throw ApiException.BadRequest($"unable to parse requirement: found '{text}'");
+        throw ApiException.BadRequest(text.Split(' ', StringSplitOptions.RemoveEmptyEntries) is [_, var second, ..]
+            ? $"unable to parse requirement: found '{second}', expected: in, notin, =, ==, !=, gt, lt"
+            : $"unable to parse requirement: found '{text}'");
 
         static string? Value(JsonObject o, string key) => o.Text("metadata", "labels", key);
     }
@@ -129,7 +131,12 @@ public sealed partial class Selector
         var field = match.Groups[1].Value;
         if (field is not ("metadata.name" or "metadata.namespace") && !kind.SelectableFields.Contains(field))
         {
-            throw ApiException.BadRequest($"field label not supported: {field}");
+            throw ApiException.BadRequest((kind.Group, kind.Plural) switch
+            {
+                ("", "configmaps") => $"\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
+                ("batch", "jobs") => $"field label \"{field}\" not supported for Job",
+                _ => $"field label not supported: {field}",
+            });
         }
 
         var path = field.Split('.');

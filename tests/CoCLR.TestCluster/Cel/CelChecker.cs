@@ -302,7 +302,7 @@ public sealed class CelChecker
                 return Is(0, CelKind.Int, CelKind.Uint, CelKind.Double, CelKind.String) ? Result(CelType.Double) : throw NoOverload();
             case "string":
                 return Is(0, CelKind.Int, CelKind.Uint, CelKind.Double, CelKind.String, CelKind.Bool, CelKind.Bytes, CelKind.Duration, CelKind.Timestamp)
-                    ? Result(new CelType(CelKind.String, MaxSize: types[0].Kind == CelKind.String ? types[0].MaxSize : 64))
+                    ? Result(new CelType(CelKind.String, MaxSize: types[0].Kind == CelKind.String ? types[0].MaxSize : ulong.MaxValue))
                     : throw NoOverload();
             case "bool":
                 return Is(0, CelKind.Bool, CelKind.String) ? Result(CelType.Bool) : throw NoOverload();

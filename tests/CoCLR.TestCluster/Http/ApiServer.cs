@@ -68,7 +68,7 @@ public sealed class ApiServer(TestCluster cluster)
 
             if (target.Kind is null)
             {
-                throw ApiException.NoSuchResource();
+                throw cluster.Resources.Registry.All.Any(d => !d.IsCustom && d.Group == target.Group && d.Version == target.Version) ? ApiException.NoResourceOfGroup() : ApiException.NoSuchResource();
             }
 
             if (cut || fault.IsWrite)
@@ -564,6 +564,15 @@ public sealed class ApiServer(TestCluster cluster)
 
         try
         {
+            if (e is { Code: 404, Reason: "" })
+            {
+                // A path that nobody serves: no Status, only a line of text.
+                http.Response.StatusCode = 404;
+                http.Response.ContentType = "text/plain; charset=utf-8";
+                await http.Response.WriteAsync(e.Message, http.RequestAborted);
+                return;
+            }
+
             await AnswerAsync(http, e.ToStatus(), e.Code);
         }
         catch (OperationCanceledException)

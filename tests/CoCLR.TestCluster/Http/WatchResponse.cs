@@ -29,7 +29,7 @@ public sealed class WatchResponse(TestCluster cluster)
 
         if (!string.IsNullOrEmpty(version) && !long.TryParse(version, CultureInfo.InvariantCulture, out _))
         {
-            throw ApiException.Invalid("meta.k8s.io", "ListOptions", "", [FieldError.Invalid("resourceVersion", version, "strconv.ParseUint: parsing \"" + version + "\": invalid syntax")]);
+            throw ApiException.BadVersion(version);
         }
 
         var seconds = double.TryParse(query["timeoutSeconds"], CultureInfo.InvariantCulture, out var t) && t > 0 ? t : cluster.Options.WatchTimeout.TotalSeconds;

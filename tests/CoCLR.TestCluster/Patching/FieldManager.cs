@@ -197,7 +197,7 @@ public static class FieldManager
             }
 
             var sub = e.Subresource.Length > 0 ? $" with subresource \"{e.Subresource}\"" : "";
-            return $"\"{e.Manager}\"{sub} using {e.ApiVersion}{(e.Time.Length > 0 ? " at " + e.Time : "")}";
+            return $"\"{e.Manager}\"{sub} using {e.ApiVersion}";
         }
 
         var all = conflicts.SelectMany(c => c.Fields.Paths().Select(p => (Manager: Name(c.Entry), Path: p))).ToList();

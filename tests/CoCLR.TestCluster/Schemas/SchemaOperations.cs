@@ -229,7 +229,7 @@ public static class SchemaOperations
         }
         else if (schema.Type is not null && !Fits(type, schema.Type, node))
         {
-            errors.Add(FieldError.TypeInvalid(path, type is "object" or "array" ? JsonValue.Create(type) : node, $"{path} in body must be of type {schema.Type}: \"{type}\""));
+            errors.Add(FieldError.TypeInvalid(path, type, $"{path} in body must be of type {schema.Type}: \"{type}\""));
             return;
         }
 
