@@ -81,6 +81,7 @@ public static class DashboardApp
         app.UseAuthorization();
         app.UseRateLimiter();
         app.UseAntiforgery();
+        app.Use((context, next) => app.Services.GetRequiredService<CircuitLimit>().GuardAsync(context, next, IsPage));
 
         app.MapStaticAssets().AllowAnonymous();
         app.MapRazorComponents<App>().AddInteractiveServerRenderMode(o => o.ContentSecurityFrameAncestorsPolicy = null);
@@ -116,6 +117,8 @@ public static class DashboardApp
         services.AddSingleton<Suites>();
         services.AddSingleton<RunResults>();
         services.AddSingleton<Previews>();
+        services.AddSingleton<CircuitLimit>();
+        services.AddSingleton<Microsoft.AspNetCore.Components.Server.Circuits.CircuitHandler>(s => s.GetRequiredService<CircuitLimit>());
         services.AddMemoryCache(o => o.SizeLimit = 512 << 20);
 
         services.AddRazorComponents().AddInteractiveServerComponents(o =>
@@ -155,7 +158,14 @@ public static class DashboardApp
             o.HeaderName = "X-CSRF-TOKEN";
         });
         services.AddProblemDetails();
-        services.Configure<ForwardedHeadersOptions>(o => o.ForwardedHeaders = ForwardedHeaders.XForwardedFor | ForwardedHeaders.XForwardedProto);
+        services.Configure<ForwardedHeadersOptions>(o =>
+        {
+            o.ForwardedHeaders = ForwardedHeaders.XForwardedFor | ForwardedHeaders.XForwardedProto;
+            foreach (string network in options.TrustedProxies)
+            {
+                o.KnownIPNetworks.Add(System.Net.IPNetwork.Parse(network));
+            }
+        });
         string keys = Path.Combine(options.ResolvedDataDir, "keys");
         Directory.CreateDirectory(keys);
         services.AddDataProtection().SetApplicationName("coclr-dashboard").PersistKeysToFileSystem(new DirectoryInfo(keys));

@@ -31,6 +31,11 @@ internal static class OidcSetup
         o.ClientSecret = settings.ClientSecret.Length > 0 ? settings.ClientSecret : null;
         o.ResponseType = OpenIdConnectResponseType.Code;
         o.UsePkce = true;
+
+        // The answer comes as a redirect of the same browser, so its cookies need not travel across sites; they work without TLS behind a proxy that has it.
+        o.ResponseMode = OpenIdConnectResponseMode.Query;
+        o.CorrelationCookie.SameSite = o.NonceCookie.SameSite = SameSiteMode.Lax;
+        o.CorrelationCookie.SecurePolicy = o.NonceCookie.SecurePolicy = CookieSecurePolicy.SameAsRequest;
         o.SignInScheme = Policies.CookieScheme;
         o.SaveTokens = false;
         o.MapInboundClaims = false;
@@ -52,7 +57,9 @@ internal static class OidcSetup
             ClaimsPrincipal user = context.Principal!;
             if (RoleOf(user, settings) is not { } role)
             {
-                context.Fail("Your account has none of the roles that may use this dashboard.");
+                // A failure alone would still sign the account in; only an answer of our own does not.
+                context.HandleResponse();
+                context.Response.Redirect(context.Request.PathBase + "/login?refused=true");
                 return Task.CompletedTask;
             }
 

@@ -25,6 +25,9 @@ public sealed class DashboardOptions
     /// <summary>Host names under which the dashboard may be reached; loopback names and the bound address when empty.</summary>
     public string[] AllowedHosts { get; set; } = [];
 
+    /// <summary>Networks (such as <c>10.0.0.0/8</c>) of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, beside loopback.</summary>
+    public string[] TrustedProxies { get; set; } = [];
+
     /// <summary>Who may look and act.</summary>
     public AuthenticationSettings Authentication { get; set; } = new();
 

@@ -55,6 +55,11 @@ public static class DashboardOptionsValidator
             throw Wrong("OpenID Connect needs Dashboard:Authentication:Oidc:Authority and Dashboard:Authentication:Oidc:ClientId");
         }
 
+        if (options.TrustedProxies.FirstOrDefault(n => !System.Net.IPNetwork.TryParse(n, out _)) is { } network)
+        {
+            throw Wrong($"Dashboard:TrustedProxies has '{network}': use networks such as 10.0.0.0/8");
+        }
+
         if (!Authentication.Roles.All.Contains(authentication.TokenRole))
         {
             throw Wrong($"Dashboard:Authentication:TokenRole is '{authentication.TokenRole}': use one of {string.Join(", ", Authentication.Roles.All)}");

@@ -60,6 +60,13 @@ internal static class ArtifactFiles
             return null;
         }
 
+        // Previews are linked between runs on the same data; anything else with a second name may be somebody else's file.
+        if (HardLinks.HasOthers(stream.SafeFileHandle) && !IsSharedPreview(relative, stream))
+        {
+            stream.Dispose();
+            return null;
+        }
+
         // Between the look and the opening a link may have been put in place: what counts is where the open file really lies.
         if (OperatingSystem.IsLinux())
         {
@@ -80,6 +87,19 @@ internal static class ArtifactFiles
     {
         string prefix = root.EndsWith(Path.DirectorySeparatorChar) ? root : root + Path.DirectorySeparatorChar;
         return path.StartsWith(prefix, StringComparison.Ordinal);
+    }
+
+    private static bool IsSharedPreview(string relative, FileStream stream)
+    {
+        if (!relative.StartsWith("previews/", StringComparison.Ordinal))
+        {
+            return false;
+        }
+
+        Span<byte> head = stackalloc byte[12];
+        int read = stream.ReadAtLeast(head, head.Length, throwOnEndOfStream: false);
+        stream.Position = 0;
+        return read == head.Length && (head[4..8].SequenceEqual("ftyp"u8) || head[..3].SequenceEqual((ReadOnlySpan<byte>)[0xFF, 0xD8, 0xFF]));
     }
 
     private static string RealPath(string root)

@@ -22,6 +22,30 @@ public sealed class ArtifactFilesTests : IDisposable
     public void Dispose() => _folder.Dispose();
 
     [Fact]
+    public void A06_Open_HardLinkToAnotherFile_GivesNothing()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "the number of names is asked of Linux only");
+        Link(_folder["secret.txt"], Path.Combine(_run, "stages", "a", "hard.json"));
+        Assert.Null(ArtifactFiles.Open(_run, "stages/a/hard.json"));
+
+        // Previews are shared by runs, so they may have several names; only films and stills do.
+        Directory.CreateDirectory(Path.Combine(_run, "previews"));
+        File.WriteAllBytes(_folder["shared.jpg"], [0xFF, 0xD8, 0xFF, 0xE0, .. new byte[20]]);
+        Link(_folder["shared.jpg"], Path.Combine(_run, "previews", "a.jpg"));
+        Link(_folder["secret.txt"], Path.Combine(_run, "previews", "b.jpg"));
+        using FileStream? still = ArtifactFiles.Open(_run, "previews/a.jpg");
+        Assert.Equal(24, still!.Length);
+        Assert.Null(ArtifactFiles.Open(_run, "previews/b.jpg"));
+    }
+
+    private static void Link(string target, string link)
+    {
+        using var process = System.Diagnostics.Process.Start("ln", [target, link]);
+        process.WaitForExit();
+        Assert.Equal(0, process.ExitCode);
+    }
+
+    [Fact]
     public void Open_PlainFile_IsRead()
     {
         using FileStream? stream = ArtifactFiles.Open(_run, "stages/a/ok.json");
