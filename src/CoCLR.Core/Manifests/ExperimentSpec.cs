@@ -257,6 +257,14 @@ public sealed record SyntheticSource
     [Bounds(0, 100)]
     public int Clutter { get; init; } = 100;
 
+    /// <summary>Mean radius of the moving sprite in percent of the frame.</summary>
+    [Bounds(8, 35)]
+    public int SpriteSize { get; init; } = 28;
+
+    /// <summary>How far the sprite swings to each side of its middle, in percent of the frame.</summary>
+    [Bounds(5, 40)]
+    public int Swing { get; init; } = 20;
+
     /// <summary>Seed of the data; independent of the experiment's seed.</summary>
     [Bounds(0, 2147483647)]
     public int Seed { get; init; }

@@ -7,7 +7,6 @@ namespace CoCLR.Engine.Video;
 /// <summary>Draws synthetic clips; the same bytes on every machine (only additions, multiplications and table look-ups).</summary>
 public static class SyntheticClip
 {
-    private const double AmplitudeOfSize = 0.2;
     private const double BaseOfSize = 0.09;
     private const double ZoomSwing = 0.3;
     private static readonly ulong LookPurpose = CounterRandom.Purpose("synthetic-look");
@@ -23,9 +22,10 @@ public static class SyntheticClip
     public static byte[] Draw(SyntheticSource options, SyntheticMotion motion, int group, int clip)
     {
         var size = options.Size;
-        var look = new Look(new CounterRandom(options.Seed, LookPurpose, (long)motion, group), size, options.Clutter / 100.0);
+        var look = new Look(new CounterRandom(options.Seed, LookPurpose, (long)motion, group), options);
         var variation = new CounterRandom(options.Seed, ClipPurpose, (long)motion, group, clip);
         var motionRandom = new CounterRandom(options.Seed, MotionPurpose, (long)motion, group, clip);
+        var swing = size * (options.Swing / 100.0);
         var trajectory = new SyntheticTrajectory(motion, ref motionRandom);
 
         var centerX = (size * 0.5) + (size * variation.Uniform(-BaseOfSize, BaseOfSize));
@@ -46,8 +46,8 @@ public static class SyntheticClip
             var cameraY = driftY * (t - (options.Frames * 0.5));
             look.DrawFrame(
                 frames.AsSpan(t * size * size * 3, size * size * 3),
-                centerX + cameraX + (size * AmplitudeOfSize * pose.X),
-                centerY + cameraY + (size * AmplitudeOfSize * pose.Y),
+                centerX + cameraX + (swing * pose.X),
+                centerY + cameraY + (swing * pose.Y),
                 pose.Turn,
                 scale * (1 + (ZoomSwing * pose.Zoom)),
                 backX - cameraX,
@@ -71,10 +71,11 @@ public static class SyntheticClip
         private readonly (double X, double Y, double Radius)[] _discs;
         private readonly double _texelsPerUnit;
 
-        public Look(CounterRandom random, int size, double clutter)
+        public Look(CounterRandom random, SyntheticSource options)
         {
-            _size = size;
-            Scale = size * random.Uniform(0.25, 0.31);
+            _size = options.Size;
+            var clutter = options.Clutter / 100.0;
+            Scale = _size * random.Uniform((options.SpriteSize - 3) / 100.0, (options.SpriteSize + 3) / 100.0);
             (_edges, _discs) = Shape(ref random);
             var (dark, bright) = Colours(ref random, 130);
             _sprite = Texture(ref random, dark, bright, sharp: true);
