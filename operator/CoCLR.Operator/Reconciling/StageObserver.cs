@@ -92,7 +92,7 @@ public static class StageObserver
             return new SeenStage(status with { State = StageState.Running, WaitingSince = null }, job, live, report);
         }
 
-        if (live == null && ended is { Phase: "Succeeded" })
+        if (live == null && (ended is { Phase: "Succeeded" } || ended is { Disruption: null, Ended: { } end } && ExitCodes.IsPermanent((int)end.ExitCode)))
         {
             // Its Job will say so in a moment.
             return new SeenStage(status with { State = StageState.Running, WaitingSince = null }, job, null, report);
@@ -158,7 +158,8 @@ public static class StageObserver
 
         if (live.Unscheduled is { } unscheduled)
         {
-            bool missing = unscheduled.Message.Contains("persistentvolumeclaim", StringComparison.OrdinalIgnoreCase) && unscheduled.Message.Contains("not found", StringComparison.OrdinalIgnoreCase);
+            // Not "pod has unbound immediate PersistentVolumeClaims. not found": that claim is there and waits for its volume.
+            bool missing = unscheduled.Message.Contains("persistentvolumeclaim \"", StringComparison.Ordinal) && unscheduled.Message.Contains("\" not found", StringComparison.Ordinal);
             return (unscheduled.Reason.Length > 0 ? unscheduled.Reason : "Unschedulable", unscheduled.Message, missing);
         }
 

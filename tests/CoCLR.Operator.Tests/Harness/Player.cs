@@ -44,6 +44,12 @@ internal sealed class Player(Arena arena)
             },
             ["spec"] = job["spec"]!["template"]!["spec"]!.DeepClone(),
         };
+        if (arena.IsReal)
+        {
+            // What the admission of service accounts would fill in; a server without controllers runs without it.
+            pod["spec"]!["serviceAccountName"] ??= "default";
+        }
+
         JsonObject made = await arena.CreateAsync(ResourceKind.Pod, pod);
         await JobStatusAsync(job, new JsonObject { ["active"] = 1, ["startTime"] = Now });
         return made;

@@ -369,6 +369,38 @@ public class ExperimentReconcilerTests
         Assert.Equal("True/Terminating", scene.Condition("Reconciling"));
     }
 
+    // F-24: a Job takes a moment to draw its conclusion from an exit code that ends it; nothing is being started again meanwhile.
+    [Fact]
+    public void Pod_EndedForGood_IsNotCalledARestart()
+    {
+        var scene = new Scene();
+        scene.Reconcile();
+        string pod = scene.RunPod("decode");
+        scene.Reconcile();
+        scene.EndPod("decode", pod, 65, "no videos");
+        scene.Reconcile();
+        Assert.DoesNotContain(scene.Events, e => e.Reason == "StageInterrupted");
+        Assert.Null(scene.Condition("Interrupted"));
+        scene.Fail("decode", "PodFailurePolicy", 1);
+        scene.Reconcile();
+        Assert.Equal("True/NonRetryableError", scene.Condition("Stalled"));
+    }
+
+    // F-39: in the scheduler's own words.
+    [Theory]
+    [InlineData("0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found", "True/Valid", "False/Unschedulable")]
+    [InlineData("0/2 nodes are available: persistentvolumeclaim \"videos\" not found. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.", "False/DependencyNotReady", "False/DependencyNotReady")]
+    public void Claim_ThatWaitsForItsVolume_IsNotMissing(string words, string accepted, string ready)
+    {
+        var scene = new Scene();
+        scene.Reconcile();
+        string pod = scene.AddPod("decode");
+        scene.SetPod(pod, p => p["status"]!["conditions"] = new JsonArray(new JsonObject { ["type"] = "PodScheduled", ["status"] = "False", ["reason"] = "Unschedulable", ["message"] = words }));
+        scene.Reconcile();
+        Assert.Equal(accepted, scene.Condition("Accepted"));
+        Assert.Equal(ready, scene.Condition("Ready"));
+    }
+
     // F-39
     [Theory]
     [InlineData("""{"storage":{"claimName":"videos"}}""", "spec.storage.claimName")]
