@@ -102,7 +102,6 @@ internal sealed class Player(Arena arena)
     {
         ["active"] = 0,
         ["succeeded"] = 1,
-        ["startTime"] = job["status"]?["startTime"]?.ToString() ?? Now,
         ["completionTime"] = Now,
         ["conditions"] = new JsonArray(JobCondition("SuccessCriteriaMet", "CompletionsReached"), JobCondition("Complete", "CompletionsReached")),
     });
@@ -111,7 +110,6 @@ internal sealed class Player(Arena arena)
     {
         ["active"] = 0,
         ["failed"] = failed,
-        ["startTime"] = job["status"]?["startTime"]?.ToString() ?? Now,
         ["conditions"] = new JsonArray(JobCondition("FailureTarget", reason), JobCondition("Failed", reason)),
     });
 

@@ -369,6 +369,29 @@ public class ExperimentReconcilerTests
         Assert.Equal("True/Terminating", scene.Condition("Reconciling"));
     }
 
+    // F-42: whatever a pod says, the status stays small; what happened on the way lives in the run folder.
+    [Fact]
+    public void Report_WithTenThousandMetrics_LeavesTheStatusSmall()
+    {
+        var scene = new Scene("""{"views":["RGB","Flow"],"training":{"method":"CoCLR"}}""");
+        foreach (string stage in CoCLR.Core.Planning.Planner.Plan("exp", scene.Resource.ParseSpec().Spec!, "r").Stages.Select(s => s.Name))
+        {
+            var numbers = new JsonObject(Enumerable.Range(0, 10_000).Select(i => KeyValuePair.Create($"metric{i}", (JsonNode?)(i / 10_000.0))));
+            numbers["linearProbeTop1"] = 0.5;
+            var said = new JsonObject { ["stage"] = stage, ["message"] = new string('m', 100_000), ["percent"] = 50, ["result"] = numbers };
+            scene.Pushed[stage] = StageReport.Read(said.ToJsonString(), scene.Now)!;
+            scene.Reconcile();
+            scene.RunPod(stage);
+            scene.Reconcile();
+            scene.Succeed(stage, said.ToJsonString());
+            scene.Reconcile();
+        }
+
+        Assert.Equal("True/Succeeded", scene.Condition("Ready"));
+        Assert.Equal("0.5", scene.Status.Results[0].LinearProbeTop1);
+        Assert.InRange(System.Text.Json.JsonSerializer.SerializeToUtf8Bytes(scene.Status, CoCLR.Core.CoclrJson.Compact).Length, 1_000, 32 * 1024);
+    }
+
     // F-24: a Job takes a moment to draw its conclusion from an exit code that ends it; nothing is being started again meanwhile.
     [Fact]
     public void Pod_EndedForGood_IsNotCalledARestart()
