@@ -1,6 +1,7 @@
 // Why this exists: the entry point of the benchmarks that `coclr bench` starts: `NAME [options]`, one line of JSON each.
 using CoCLR.Benchmarks.Augmentation;
 using CoCLR.Benchmarks.Compare;
+using CoCLR.Benchmarks.Dashboard;
 using CoCLR.Benchmarks.Decode;
 using CoCLR.Benchmarks.Flow;
 using CoCLR.Benchmarks.Operator;
@@ -15,6 +16,9 @@ switch (args)
         return 0;
     case ["compare", .. var options]:
         CompareBench.Run(options);
+        return 0;
+    case ["dashboard", .. var options]:
+        DashboardBench.Run(options);
         return 0;
     case ["decode", .. var options]:
         DecodeBench.Run(options);
@@ -35,6 +39,6 @@ switch (args)
         StepBench.Run(options);
         return 0;
     default:
-        Console.Error.WriteLine("usage: bench augment|compare|decode|flow|operator|retrieval|start|step [options]");
+        Console.Error.WriteLine("usage: bench augment|compare|dashboard|decode|flow|operator|retrieval|start|step [options]");
         return 64;
 }

@@ -35,7 +35,7 @@ public sealed record RunRow(string Run, string Experiment, RunState State, strin
 public sealed class RunsHub(RunStore store, LiveFeed feed) : Hub
 {
     /// <summary>Least time between two messages of a stream.</summary>
-    internal static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(100);
+    internal static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(80);
 
     /// <summary>Streams the list of runs: all rows first, then the rows that changed.</summary>
     /// <param name="cancel">Ends the stream.</param>
