@@ -173,17 +173,33 @@ public sealed class DashboardBrowserTests(BrowserFixture fixture) : IClassFixtur
     {
         IPage page = await fixture.OpenAsync("/");
         await page.WaitForSelectorAsync("td.name a");
-        await page.WaitForTimeoutAsync(800);
-        await page.Keyboard.PressAsync("?");
-        await page.WaitForSelectorAsync("table.shortcuts");
-        await page.Keyboard.PressAsync("Escape");
-        await page.WaitForSelectorAsync("table.shortcuts", new PageWaitForSelectorOptions { State = WaitForSelectorState.Detached });
-        await page.Keyboard.PressAsync("j");
-        await page.Keyboard.PressAsync("Enter");
-        await page.WaitForURLAsync("**/experiments/**");
-        await page.Keyboard.PressAsync("g");
-        await page.Keyboard.PressAsync("c");
-        await page.WaitForURLAsync("**/compare");
+        await PressUntilAsync(page, "document.querySelector('table.shortcuts')", "?");
+        await PressUntilAsync(page, "!document.querySelector('table.shortcuts')", "Escape");
+        await PressUntilAsync(page, "document.activeElement.closest('td.name')", "j");
+        await PressUntilAsync(page, "location.pathname.startsWith('/experiments/')", "Enter");
+        await PressUntilAsync(page, "location.pathname === '/compare'", "g", "c");
+    }
+
+    /// <summary>Keys that come before the page listens are lost, so they are pressed again, as a person would.</summary>
+    private static async Task PressUntilAsync(IPage page, string condition, params string[] keys)
+    {
+        for (int attempt = 1; ; attempt++)
+        {
+            foreach (string key in keys)
+            {
+                await page.Keyboard.PressAsync(key);
+            }
+
+            try
+            {
+                await page.WaitForFunctionAsync($"() => !!({condition})", null, new PageWaitForFunctionOptions { Timeout = 4000 });
+                return;
+            }
+            catch (TimeoutException) when (attempt < 10)
+            {
+                // Not heard yet.
+            }
+        }
     }
 
     [Theory]
@@ -191,7 +207,7 @@ public sealed class DashboardBrowserTests(BrowserFixture fixture) : IClassFixtur
     [InlineData(3840, 2160)]
     public async Task Pages_SmallAndLarge_DoNotScrollSideways(int width, int height)
     {
-        foreach (string path in new[] { "/", $"/experiments/{fixture.Done}", $"/experiments/{fixture.Done}/retrieval", "/new" })
+        foreach (string path in new[] { "/", $"/experiments/{fixture.Done}", $"/experiments/{fixture.Done}/retrieval", $"/experiments/{fixture.Done}/mining", $"/experiments/{fixture.Done}/probe", $"/experiments/{fixture.Done}/results", $"/compare?runs={fixture.Done},{fixture.Other}", "/benchmarks", "/data", "/new" })
         {
             IPage page = await fixture.OpenAsync(path, ColorScheme.Dark, width, height);
             await page.WaitForSelectorAsync("h1");
