@@ -8,10 +8,14 @@ namespace CoCLR.Engine;
 /// <summary>Writes a file under a temporary name beside it, flushes it to the disk, then renames it.</summary>
 public static partial class WholeFile
 {
+    private const int ErrnoNoSpace = 28;
+    private const int ErrnoReadOnly = 30;
+    private const int ErrnoQuota = 122;
+
     /// <summary>Writes a file; the folder is made where it is missing, an older file is replaced.</summary>
     /// <param name="path">The file.</param>
     /// <param name="write">Writes the content.</param>
-    /// <exception cref="UserErrorException">The disk is full or the folder cannot be written (1).</exception>
+    /// <exception cref="UserErrorException">The disk is full (1) or the folder cannot be written (78).</exception>
     public static void Write(string path, Action<Stream> write)
     {
         ArgumentNullException.ThrowIfNull(write);
@@ -41,7 +45,7 @@ public static partial class WholeFile
     /// <summary>As <see cref="Write"/>, for writers that are asynchronous.</summary>
     /// <param name="path">The file.</param>
     /// <param name="write">Writes the content.</param>
-    /// <exception cref="UserErrorException">The disk is full or the folder cannot be written (1).</exception>
+    /// <exception cref="UserErrorException">The disk is full (1) or the folder cannot be written (78).</exception>
     public static async Task WriteAsync(string path, Func<Stream, Task> write)
     {
         ArgumentNullException.ThrowIfNull(write);
@@ -72,13 +76,13 @@ public static partial class WholeFile
     /// <summary>Writes UTF-8 text without a byte order mark.</summary>
     /// <param name="path">The file.</param>
     /// <param name="text">The content.</param>
-    /// <exception cref="UserErrorException">The disk is full or the folder cannot be written (1).</exception>
+    /// <exception cref="UserErrorException">The disk is full (1) or the folder cannot be written (78).</exception>
     public static void WriteText(string path, string text) => Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(text)));
 
     /// <summary>Gives a file a second name; file systems without hard links get a copy.</summary>
     /// <param name="existing">The file.</param>
     /// <param name="added">The second name; must not exist.</param>
-    /// <exception cref="UserErrorException">The folder cannot be written (1).</exception>
+    /// <exception cref="UserErrorException">As <see cref="Write"/>.</exception>
     public static void Link(string existing, string added)
     {
         if (OperatingSystem.IsWindows() || HardLink(existing, added) != 0)
@@ -91,6 +95,26 @@ public static partial class WholeFile
         }
     }
 
+    /// <summary>Turns a full disk (1), a read-only file system or a missing permission (78) into words; null for anything else.</summary>
+    /// <param name="error">What went wrong.</param>
+    /// <param name="path">What was to be written.</param>
+    internal static UserErrorException? Explain(Exception error, string path) => error switch
+    {
+        IOException { HResult: ErrnoNoSpace or ErrnoQuota } => new UserErrorException(
+            $"The disk is full: cannot write to {path}. What is finished is kept; free some space and run the same command again to go on.",
+            ExitCodes.Failed,
+            error),
+        IOException { HResult: ErrnoReadOnly } => new UserErrorException(
+            $"{path} is on a read-only file system. Choose a folder that can be written.",
+            ExitCodes.BadConfiguration,
+            error),
+        UnauthorizedAccessException => new UserErrorException(
+            $"No permission to write to {path}. Change its owner or mode, or choose another folder.",
+            ExitCodes.BadConfiguration,
+            error),
+        _ => null,
+    };
+
     private static string TemporaryName(string path) => $"{path}.{Environment.ProcessId:x}-{Guid.NewGuid().ToString("N")[..8]}.tmp";
 
     private static FileStream Open(string path, string temporary)
@@ -100,7 +124,7 @@ public static partial class WholeFile
     }
 
     private static UserErrorException Failed(string path, Exception e) =>
-        new($"{path} cannot be written: {e.Message} Free space there or choose another folder, then start again.", ExitCodes.Failed, e);
+        Explain(e, path) ?? new UserErrorException($"{path} cannot be written: {e.Message} Choose another folder, then start again.", ExitCodes.Failed, e);
 
     private static void Discard(string temporary)
     {

@@ -183,7 +183,7 @@ public sealed class ClassifierTraining : IDisposable
                 if (!float.IsFinite(value))
                 {
                     throw new UserErrorException(
-                        $"the classifier's loss became {value} in epoch {epoch}, step {step}, at learning rate {Optimizer.LearningRate}: lower the learning rate and start again; the last checkpoint is kept.", ExitCodes.Failed);
+                        $"the classifier's loss became {value} in epoch {epoch}, step {step}, with learning rate {Optimizer.LearningRate:g3}. The last good checkpoint is of epoch {epoch - 1}. Lower the learning rate.", ExitCodes.Failed);
                 }
 
                 sum += value * (double)batch.Videos.Length;

@@ -20,21 +20,6 @@ public static class EvaluationArtifacts
     /// <param name="method">`pca` or `tsne`.</param>
     public static string ProjectionOf(string method) => $"artifacts/projection-{method}.json";
 
-    /// <summary>Writes a stage's `result.json`.</summary>
-    /// <param name="stageFolder">`RUN/stages/NAME`.</param>
-    /// <param name="result">The result.</param>
-    /// <exception cref="UserErrorException">The folder cannot be written (1).</exception>
-    public static void WriteResult(string stageFolder, StageResult result) => WholeFile.WriteText(Path.Combine(stageFolder, "result.json"), ResultJson.Write(result));
-
-    /// <summary>Reads a stage's `result.json`, or null when it has none yet.</summary>
-    /// <param name="stageFolder">`RUN/stages/NAME`.</param>
-    /// <exception cref="UserErrorException">The file is damaged (65).</exception>
-    public static StageResult? ReadResult(string stageFolder)
-    {
-        var path = Path.Combine(stageFolder, "result.json");
-        return File.Exists(path) ? ResultJson.Read<StageResult>(File.ReadAllText(path), path) : null;
-    }
-
     /// <summary>Writes an artifact.</summary>
     /// <param name="stageFolder">`RUN/stages/NAME`.</param>
     /// <param name="name">One of the names of this class.</param>

@@ -1,4 +1,5 @@
 // Why this exists: the end-to-end probe and fine-tuning as stages: a checkpoint each epoch, exact resume, the result.
+using System.Globalization;
 using System.Text.Json;
 using CoCLR.Core;
 using CoCLR.Core.Events;
@@ -10,6 +11,7 @@ using CoCLR.Engine.Interop;
 using CoCLR.Engine.Models;
 using CoCLR.Engine.Training;
 using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Loading;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -18,6 +20,8 @@ namespace CoCLR.Engine.Stages;
 /// <summary>Training of classifiers on clips (method.md 1e).</summary>
 internal static class ClassifierStages
 {
+    private const double HoldoutFraction = 0.2;
+
     /// <summary>The linear probe trained through the frozen backbone.</summary>
     public static ProbeResult EndToEndProbe(StageContext context, VideoFeatures features)
     {
@@ -76,8 +80,10 @@ internal static class ClassifierStages
     private static (ClassifierOutcome Outcome, ClassifierProgress Progress) Train(StageContext context, VideoFeatures features, ClassifierOptions options, int batchSize, bool probe, double dropout)
     {
         string folder = context.Folder.Stage(context.Stage.Name);
-        using StoreClips train = features.TrainingClips(batchSize);
+        IReadOnlyList<ClipItem> videos = features.Labelled();
         using StoreClips test = features.Clips(VideoSplit.Test);
+        using StoreClips? heldOut = options.Selection == Selection.Holdout ? HoldOut(ref videos) : null;
+        using StoreClips train = features.TrainingClips(videos, batchSize);
         using var classifier = new VideoClassifier(VideoFeatures.LoadBackbone(context, context.Stage.Evaluates), features.Store.Classes.Count, probe, dropout, context.Spec.Seed);
         classifier.to(context.Device);
         classifier.Backbone.Precision = probe ? Precision.Fp32 : context.Spec.Training.Precision;
@@ -85,8 +91,17 @@ internal static class ClassifierStages
         var checkpoints = new CheckpointStore(folder, context.Spec.Training.KeepCheckpoints, message => context.Events.Log(message, "warning"));
         Resume();
 
-        ClassifierOutcome outcome = training.Run(train, test, test, afterEpoch: AfterEpoch, steps: ImmediateProgress.To<PassProgress>(_ => { }), context.Stop);
+        ClassifierOutcome outcome = training.Run(train, test, heldOut ?? test, afterEpoch: AfterEpoch, steps: ImmediateProgress.To<PassProgress>(_ => { }), context.Stop);
         return (outcome, training.Progress);
+
+        StoreClips HoldOut(ref IReadOnlyList<ClipItem> items)
+        {
+            IReadOnlyList<ClipItem> all = items;
+            (int[] kept, int[] held) = Holdout.Split(
+                [.. all.Select(i => features.Store.Videos[i.VideoInView[0]].Id)], [.. all.Select(i => i.Group.ToString(CultureInfo.InvariantCulture))], HoldoutFraction, options.Seed);
+            items = [.. kept.Select(i => all[i])];
+            return features.Clips([.. held.Select(i => all[i])]);
+        }
 
         void AfterEpoch(ClassifierTraining at)
         {

@@ -78,18 +78,24 @@ internal sealed class VideoFeatures : IDisposable
     }
 
     /// <summary>Sliding clips (and crops) of a split's videos.</summary>
-    public StoreClips Clips(VideoSplit split, bool oneClip = false) => StoreClips.ForTesting(
+    public StoreClips Clips(VideoSplit split, bool oneClip = false) => Clips(ClipItem.FromStores([_store], split), oneClip);
+
+    /// <summary>Sliding clips (and crops) of some videos.</summary>
+    public StoreClips Clips(IReadOnlyList<ClipItem> items, bool oneClip = false) => StoreClips.ForTesting(
         _store,
-        ClipItem.FromStores([_store], split),
+        items,
         Augmentations.Of(_context.Spec),
         Augmentations.Loading(_context, ClipsPerBatch),
         _context.Spec.Evaluation.Crops switch { Crops.Five => CropMode.Five, Crops.Ten => CropMode.Ten, _ => CropMode.Center },
         oneClip);
 
-    /// <summary>One random, augmented clip of each labelled training video an epoch.</summary>
-    public StoreClips TrainingClips(int batchSize) => StoreClips.ForTraining(
+    /// <summary>The labelled training videos.</summary>
+    public IReadOnlyList<ClipItem> Labelled() => [.. ClipItem.FromStores([_store], VideoSplit.Train).Where(i => i.Label >= 0)];
+
+    /// <summary>One random, augmented clip of each video an epoch.</summary>
+    public StoreClips TrainingClips(IReadOnlyList<ClipItem> items, int batchSize) => StoreClips.ForTraining(
         _store,
-        [.. ClipItem.FromStores([_store], VideoSplit.Train).Where(i => i.Label >= 0)],
+        items,
         Augmentations.Of(_context.Spec),
         Augmentations.Loading(_context, batchSize));
 

@@ -42,6 +42,7 @@ public static class ContrastiveTraining
         int epoch = 0;
         int stepInEpoch = 0;
         double best = -1;
+        CheckpointInfo? lastGood = null;
         bool resumed = Resume();
         long step = ((long)epoch * data.StepsPerEpoch) + stepInEpoch;
         context.Events.Started(context.DeviceName, epochs, data.StepsPerEpoch, resumed ? step : null);
@@ -73,6 +74,8 @@ public static class ContrastiveTraining
                     optimizer.Step();
                 }
 
+                // Before this batch's keys take the places of the oldest, of which some were mined.
+                IReadOnlyList<MinedAnchor> anchors = stepInEpoch == 0 ? learner.MinedAnchors(batch, AnchorsPerEpoch) : [];
                 learner.Remember(step);
 
                 means.Add(outcome.Values, loss);
@@ -92,7 +95,7 @@ public static class ContrastiveTraining
                     context.Events.Metrics(step, (double)step / data.StepsPerEpoch, values);
                 }
 
-                if (stepInEpoch == 1 && learner.MinedAnchors(batch, AnchorsPerEpoch) is { Count: > 0 } anchors)
+                if (anchors.Count > 0)
                 {
                     context.Events.Mining(epoch, step, context.View.Name(), context.View.Other().Name(), anchors);
                 }
@@ -154,6 +157,7 @@ public static class ContrastiveTraining
                 ["best"] = best,
             };
             CheckpointInfo written = checkpoints.Save(learner.Describe(new CheckpointInfo { Stage = context.Stage.Name, Epoch = epoch, Step = step, Scalars = scalars, Texts = InputDescription.Of(context) }), tensors, isBest);
+            lastGood = written;
             string file = Path.Combine(context.Folder.Stage(context.Stage.Name), written.File);
             context.Events.Checkpoint(epoch, step, Path.GetRelativePath(context.Folder.Root, file), new FileInfo(file).Length);
         }
@@ -173,6 +177,7 @@ public static class ContrastiveTraining
             epoch = checkpoint.Info.Epoch;
             stepInEpoch = (int)checkpoint.Info.Scalars["stepInEpoch"];
             best = checkpoint.Info.Scalars["best"];
+            lastGood = checkpoint.Info;
             return true;
         }
 
@@ -181,7 +186,7 @@ public static class ContrastiveTraining
             if (!double.IsFinite(value))
             {
                 throw new UserErrorException(
-                    $"{context.Stage.Name}: the {(double.IsFinite(means.Latest) ? "loss or its gradient" : "loss")} became {value} at step {atStep} with learning rate {rate:g3}. The last good checkpoint is {Path.Combine(context.Folder.Stage(context.Stage.Name), CheckpointStore.InfoName)}. Lower training.optimizer.learningRate or set training.optimizer.clipGradientNorm.",
+                    $"{context.Stage.Name}: the {(double.IsFinite(means.Latest) ? "loss or its gradient" : "loss")} became {value} at step {atStep} with learning rate {rate:G4}. {(lastGood is { } good ? $"The last good checkpoint is {Path.Combine(context.Folder.Stage(context.Stage.Name), good.File)} (step {good.Step})." : "No checkpoint was written before.")} Lower training.optimizer.learningRate or set training.optimizer.clipGradientNorm.",
                     ExitCodes.Failed);
             }
         }

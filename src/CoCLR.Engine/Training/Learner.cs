@@ -45,7 +45,7 @@ internal abstract class Learner : IDisposable
     public static Learner Create(StageContext context, TrainingData data)
     {
         Stage stage = context.Stage;
-        return stage.Joint ? new JointLearner(context)
+        return stage.Joint ? new JointLearner(context, data)
             : stage.Kind == StageKind.Cotrain && stage.MineWith != null ? new CoClrLearner(context, data)
             : new SingleViewLearner(context);
     }
@@ -228,7 +228,7 @@ internal sealed class CoClrLearner : Learner
     private readonly MomentumEncoder _momentum;
     private readonly VideoEncoder _miner;
     private readonly KeyQueue _queue;
-    private readonly Tensor _queueClips;
+    private readonly QueueClips _queueClips;
     private readonly TrainingData _data;
     private Tensor _keys = null!;
     private Tensor _minerKeys = null!;
@@ -251,7 +251,7 @@ internal sealed class CoClrLearner : Learner
         }
 
         _queue = Queue(second: true);
-        _queueClips = full([Training.QueueSize], -1L, ScalarType.Int64).DetachFromDisposeScope();
+        _queueClips = new QueueClips(Training.QueueSize);
         Parameters = [ParameterGroup.Of(_momentum.Query)];
     }
 
@@ -285,56 +285,16 @@ internal sealed class CoClrLearner : Learner
 
     public override void Remember(long step)
     {
-        int at = _queue.Next;
-        for (int i = 0; i < _batch.Size; i++)
-        {
-            _queueClips[(at + i) % _queue.Length] = _batch.Items[i];
-        }
-
+        _queueClips.Remember(_queue.Next, _batch.Items);
         _queue.Enqueue(_keys, _minerKeys, _batch.Groups, _batch.Labels, step);
     }
 
-    public override IReadOnlyList<MinedAnchor> MinedAnchors(TrainingBatch batch, int count)
-    {
-        if (_mined is null)
-        {
-            return [];
-        }
-
-        using DisposeScope scope = NewDisposeScope();
-        long[] columns = _mined.to(CPU).data<long>().ToArray();
-        long[] ranks = _learnerSimilarity.argsort(1, descending: true).argsort(1).gather(1, _mined).to(CPU).data<long>().ToArray();
-        float[] miner = _minerSimilarity.gather(1, _mined).to(CPU).data<float>().ToArray();
-        float[] learner = _learnerSimilarity.gather(1, _mined).to(CPU).data<float>().ToArray();
-        long[] ages = _queue.Age(_step).to(CPU).data<long>().ToArray();
-        int topK = (int)_mined.shape[1];
-        return [.. Enumerable.Range(0, Math.Min(count, batch.Size)).Select(row => new MinedAnchor
-        {
-            Video = _data.Id(batch.Items[row]),
-            Class = _data.ClassOf(batch.Items[row]),
-            Positives = [.. Enumerable.Range(row * topK, topK).Select(i => Positive(batch.Items[row], i))],
-        })];
-
-        MinedPositive Positive(int anchor, int i)
-        {
-            int clip = (int)_queueClips[columns[i]].item<long>();
-            string? ownClass = _data.ClassOf(anchor);
-            return new MinedPositive
-            {
-                Video = _data.Id(clip),
-                Class = _data.ClassOf(clip),
-                Similarity = miner[i],
-                LearnerSimilarity = learner[i],
-                LearnerRank = (int)ranks[i] + 1,
-                Age = ages[columns[i]],
-                Correct = ownClass == null ? null : ownClass == _data.ClassOf(clip),
-            };
-        }
-    }
+    public override IReadOnlyList<MinedAnchor> MinedAnchors(TrainingBatch batch, int count) =>
+        _mined is null ? [] : _queueClips.Anchors(_data, batch, count, _mined, _minerSimilarity, _learnerSimilarity, _queue, _step);
 
     public override IReadOnlyDictionary<string, Tensor> State()
     {
-        var state = new Dictionary<string, Tensor> { ["queueClips"] = _queueClips };
+        var state = new Dictionary<string, Tensor> { [QueueClips.Name] = _queueClips.Items };
         AddState(state, "", _momentum);
         AddState(state, "queue.", _queue.State());
         return state;
@@ -344,7 +304,7 @@ internal sealed class CoClrLearner : Learner
     {
         LoadInto(_momentum, checkpoint, "", where);
         _queue.Load(checkpoint.Under("queue."));
-        _queueClips.copy_(checkpoint.Tensors["queueClips"]);
+        _queueClips.Items.copy_(checkpoint.Tensors[QueueClips.Name]);
     }
 
     public override void Dispose()
@@ -353,7 +313,7 @@ internal sealed class CoClrLearner : Learner
         _momentum.Dispose();
         _miner.Dispose();
         _queue.Dispose();
-        _queueClips.Dispose();
+        _queueClips.Items.Dispose();
     }
 
     protected override void EncodeKeys(TrainingBatch batch, int epoch, long step)
@@ -365,22 +325,90 @@ internal sealed class CoClrLearner : Learner
     }
 }
 
+/// <summary>Which clip each entry of the queue is, so that people can see what was mined.</summary>
+/// <param name="length">K.</param>
+internal sealed class QueueClips(int length)
+{
+    /// <summary>Name in a checkpoint.</summary>
+    public const string Name = "queueClips";
+
+    /// <summary>Number in <see cref="TrainingData"/>, int64 [K]; -1 where empty.</summary>
+    public Tensor Items { get; } = full([length], -1L, ScalarType.Int64).DetachFromDisposeScope();
+
+    /// <summary>Notes the clips of a batch that is about to be enqueued.</summary>
+    public void Remember(int at, int[] items)
+    {
+        for (int i = 0; i < items.Length; i++)
+        {
+            Items[(at + i) % length] = items[i];
+        }
+    }
+
+    /// <summary>A few anchors with the clips that were mined for them.</summary>
+    /// <param name="data">Names the clips.</param>
+    /// <param name="batch">The anchors.</param>
+    /// <param name="count">How many.</param>
+    /// <param name="mined">Queue columns int64 [B,topK].</param>
+    /// <param name="minerSimilarity">What mining ranked, [B,K].</param>
+    /// <param name="learnerSimilarity">What the learning view sees, [B,K].</param>
+    /// <param name="queue">The queue.</param>
+    /// <param name="step">The step of the batch.</param>
+    public IReadOnlyList<MinedAnchor> Anchors(TrainingData data, TrainingBatch batch, int count, Tensor mined, Tensor minerSimilarity, Tensor learnerSimilarity, KeyQueue queue, long step)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using var frozen = no_grad();
+        long[] columns = mined.to(CPU).data<long>().ToArray();
+        long[] ranks = learnerSimilarity.argsort(1, descending: true).argsort(1).gather(1, mined).to(CPU).data<long>().ToArray();
+        float[] miner = minerSimilarity.gather(1, mined).to(CPU).data<float>().ToArray();
+        float[] learner = learnerSimilarity.gather(1, mined).to(CPU).data<float>().ToArray();
+        long[] ages = queue.Age(step).to(CPU).data<long>().ToArray();
+        int topK = (int)mined.shape[1];
+        return [.. Enumerable.Range(0, Math.Min(count, batch.Size)).Select(row => new MinedAnchor
+        {
+            Video = data.Id(batch.Items[row]),
+            Class = data.ClassOf(batch.Items[row]),
+            Positives = [.. Enumerable.Range(row * topK, topK).Select(i => Positive(batch.Items[row], i))],
+        })];
+
+        MinedPositive Positive(int anchor, int i)
+        {
+            int clip = (int)Items[columns[i]].item<long>();
+            string? ownClass = data.ClassOf(anchor);
+            return new MinedPositive
+            {
+                Video = data.Id(clip),
+                Class = data.ClassOf(clip),
+                Similarity = miner[i],
+                LearnerSimilarity = learner[i],
+                LearnerRank = (int)ranks[i] + 1,
+                Age = ages[columns[i]],
+                Correct = ownClass == null ? null : ownClass == data.ClassOf(clip),
+            };
+        }
+    }
+}
+
 /// <summary>Both views learn at once: CMC (each view's query against the other's keys), or simultaneous co-training (each mines for the other as it learns).</summary>
 internal sealed class JointLearner : Learner
 {
     private readonly MomentumEncoder _rgb;
     private readonly MomentumEncoder _flow;
     private readonly KeyQueue _queue; // keys: RGB; second keys: flow
+    private readonly QueueClips _queueClips;
+    private readonly TrainingData _data;
     private Tensor _rgbKeys = null!;
     private Tensor _flowKeys = null!;
     private TrainingBatch _batch = null!;
+    private (Tensor Mined, Tensor Miner, Tensor Learner, long Step)? _mining;
 
-    public JointLearner(StageContext context)
+    public JointLearner(StageContext context, TrainingData data)
         : base(context)
     {
+        _data = data;
         _rgb = Momentum(context.Stage.InitializeFrom, View.Rgb);
         _flow = Momentum(context.Stage.MineWith, View.Flow);
         _queue = Queue(second: true);
+        _queueClips = new QueueClips(Training.QueueSize);
         Parameters =
         [
             new ParameterGroup([.. ParameterGroup.Of(_rgb.Query).Parameters.Select(p => ("rgb." + p.Name, p.Parameter))]),
@@ -400,11 +428,18 @@ internal sealed class JointLearner : Learner
         return Training.Method == Method.Cmc ? LearnAcross(rgb, flow) : LearnTogether(batch, rgb, flow, step);
     }
 
-    public override void Remember(long step) => _queue.Enqueue(_rgbKeys, _flowKeys, _batch.Groups, _batch.Labels, step);
+    public override void Remember(long step)
+    {
+        _queueClips.Remember(_queue.Next, _batch.Items);
+        _queue.Enqueue(_rgbKeys, _flowKeys, _batch.Groups, _batch.Labels, step);
+    }
+
+    public override IReadOnlyList<MinedAnchor> MinedAnchors(TrainingBatch batch, int count) =>
+        _mining is { } m ? _queueClips.Anchors(_data, batch, count, m.Mined, m.Miner, m.Learner, _queue, m.Step) : [];
 
     public override IReadOnlyDictionary<string, Tensor> State()
     {
-        var state = new Dictionary<string, Tensor>();
+        var state = new Dictionary<string, Tensor> { [QueueClips.Name] = _queueClips.Items };
         AddState(state, "rgb.", _rgb);
         AddState(state, "flow.", _flow);
         AddState(state, "queue.", _queue.State());
@@ -416,6 +451,7 @@ internal sealed class JointLearner : Learner
         LoadInto(_rgb, checkpoint, "rgb.", where);
         LoadInto(_flow, checkpoint, "flow.", where);
         _queue.Load(checkpoint.Under("queue."));
+        _queueClips.Items.copy_(checkpoint.Tensors[QueueClips.Name]);
     }
 
     public override void Dispose()
@@ -425,6 +461,7 @@ internal sealed class JointLearner : Learner
         _flow.Query.Dispose();
         _flow.Dispose();
         _queue.Dispose();
+        _queueClips.Items.Dispose();
     }
 
     protected override void EncodeKeys(TrainingBatch batch, int epoch, long step)
@@ -449,10 +486,12 @@ internal sealed class JointLearner : Learner
         (Tensor rgbLogits, Tensor rgbPositives, Tensor rgbLoss) = OneView(rgb, _rgbKeys, _queue.Keys, flowSimilarity);
         (_, _, Tensor flowLoss) = OneView(flow, _flowKeys, _queue.SecondKeys!, rgbSimilarity);
         Dictionary<string, double> values = PretextValues(rgbLogits, rgbPositives);
+        _mining = null;
         if (Cotrain.TopK > 0 && _queue.IsFull)
         {
-            using Contrastive.MiningQuality mining = PretextMetrics.Mining(rgbSimilarity, flowSimilarity, batch.Groups, batch.Labels, _queue, Cotrain.TopK, step);
+            Contrastive.MiningQuality mining = PretextMetrics.Mining(rgbSimilarity, flowSimilarity, batch.Groups, batch.Labels, _queue, Cotrain.TopK, step);
             (values[MetricNames.MiningPrecision], values[MetricNames.MiningAgreement], values[MetricNames.MiningAge]) = (mining.Precision, mining.Agreement, mining.MeanAge);
+            _mining = (mining.Indices, flowSimilarity, rgbSimilarity, step);
         }
 
         return new StepOutcome(rgbLoss + flowLoss, values, Trains: _queue.IsFull || Training.Compatibility == Compatibility.Platform);

@@ -52,7 +52,7 @@ public static class ClipPreview
             Encode(store, videoIndex, start, count, files, cancellationToken);
             return files;
         }
-        catch (Exception error) when (StoreFiles.Explain(error, folder) is { } explained)
+        catch (Exception error) when (WholeFile.Explain(error, folder) is { } explained)
         {
             throw explained;
         }

@@ -248,10 +248,9 @@ public sealed unsafe class ClipStore : IClipSource, IDisposable
         }
 
         var bytes = index.ToArray();
-        StoreFiles.WriteWhole(Path.Combine(folder, IndexName), stream => stream.Write(bytes));
-        StoreFiles.WriteWhole(
-            Path.Combine(folder, HeaderName),
-            header with { Count = videos.Count, IndexChecksum = Hex(XxHash3.HashToUInt64(bytes)) });
+        WholeFile.Write(Path.Combine(folder, IndexName), stream => stream.Write(bytes));
+        header = header with { Count = videos.Count, IndexChecksum = Hex(XxHash3.HashToUInt64(bytes)) };
+        WholeFile.Write(Path.Combine(folder, HeaderName), stream => JsonSerializer.Serialize(stream, header, VideoJson.Indented));
     }
 
     private static ClipStoreVideo[] ReadIndex(string folder, ClipStoreHeader header)

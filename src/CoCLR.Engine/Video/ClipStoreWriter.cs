@@ -112,7 +112,7 @@ public sealed class ClipStoreWriter : IDisposable
         catch (Exception error)
         {
             writerLock?.Dispose();
-            if (StoreFiles.Explain(error, folder) is { } explained)
+            if (WholeFile.Explain(error, folder) is { } explained)
             {
                 throw explained;
             }
@@ -474,7 +474,7 @@ public sealed class ClipStoreWriter : IDisposable
         {
             write();
         }
-        catch (Exception error) when (StoreFiles.Explain(error, _folder) is { } explained)
+        catch (Exception error) when (WholeFile.Explain(error, _folder) is { } explained)
         {
             throw explained;
         }
@@ -512,7 +512,7 @@ public sealed class ClipStoreWriter : IDisposable
             {
                 _file.Write(bytes, _offset + _length);
             }
-            catch (Exception error) when (StoreFiles.Explain(error, _owner._folder) is { } explained)
+            catch (Exception error) when (WholeFile.Explain(error, _owner._folder) is { } explained)
             {
                 throw explained;
             }

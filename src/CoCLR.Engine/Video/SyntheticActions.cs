@@ -47,7 +47,7 @@ public static class SyntheticActions
         {
             throw new UserErrorException(first.Message, first.ExitCode, first);
         }
-        catch (Exception error) when (StoreFiles.Explain(error, folder) is { } explained)
+        catch (Exception error) when (WholeFile.Explain(error, folder) is { } explained)
         {
             throw explained;
         }
@@ -91,7 +91,7 @@ public static class SyntheticActions
                     ExitCodes.BadConfiguration);
             }
 
-            StoreFiles.WriteWhole(marker, stream => stream.Write(wanted.ToArray()));
+            WholeFile.Write(marker, stream => stream.Write(wanted.ToArray()));
         }
         else if (!File.ReadAllBytes(marker).AsSpan().SequenceEqual(wanted.ToArray()))
         {
@@ -249,6 +249,6 @@ public static class SyntheticActions
         Write("trainlist01.txt", train);
 
         void Write(string name, StringBuilder text) =>
-            StoreFiles.WriteWhole(Path.Combine(folder, name), stream => stream.Write(Encoding.UTF8.GetBytes(text.ToString())));
+            WholeFile.Write(Path.Combine(folder, name), stream => stream.Write(Encoding.UTF8.GetBytes(text.ToString())));
     }
 }

@@ -16,7 +16,7 @@ internal static class WriterLock
         }
         catch (IOException error) when (error is not (FileNotFoundException or DirectoryNotFoundException)
             && File.Exists(path)
-            && StoreFiles.Explain(error, folder) is null)
+            && WholeFile.Explain(error, folder) is null)
         {
             return null;
         }

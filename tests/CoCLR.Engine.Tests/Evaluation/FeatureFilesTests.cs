@@ -170,10 +170,7 @@ public sealed class FeatureFilesTests : IDisposable
         Assert.Equal(ResultJson.Write(outcome.Neighbours), ResultJson.Write(read));
         Assert.All(read.Queries, q => Assert.Contains(q.Id, EvaluationArtifacts.VideosOf(read)));
 
-        Assert.Null(EvaluationArtifacts.ReadResult(_folder));
         var result = new StageResult { Stage = "retrieve-rgb", View = "rgb", Method = "CoCLR", DataSet = "d", Device = "CPU", Outcome = outcome.Result };
-        EvaluationArtifacts.WriteResult(_folder, result);
-        Assert.Equal(ResultJson.Write(result), ResultJson.Write(EvaluationArtifacts.ReadResult(_folder)));
         EvaluationArtifacts.WriteReport(_folder, RunReport.From("x", [result]));
         Assert.Contains("| CoCLR | rgb |", File.ReadAllText(At("report.md")));
         Assert.Equal("x", ResultJson.Read<RunReport>(File.ReadAllText(At("report.json")), "report.json").Name);
