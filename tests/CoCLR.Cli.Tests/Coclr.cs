@@ -69,6 +69,9 @@ internal static partial class Coclr
     /// <summary>Sends a signal.</summary>
     public static void Signal(Process process, int signal) => _ = Kill(process.Id, signal);
 
+    /// <summary>Sends a signal to a process group, as a terminal does.</summary>
+    public static void SignalGroup(Process leader, int signal) => _ = Kill(-leader.Id, signal);
+
     public static async Task<Finished> EndAsync(Process process)
     {
         Task<string> output = process.StandardOutput.ReadToEndAsync();

@@ -53,7 +53,7 @@ public sealed class TinyExperiment : IAsyncLifetime
     public string Cache => Path.Combine(Folder, "cache");
 
     /// <summary>A fresh run folder with a plan; decode and flow are taken over from the prepared run.</summary>
-    public (string Plan, string Run) NewRun(string name, Func<ExperimentSpec, ExperimentSpec>? change = null)
+    public (string Plan, string Run) NewRun(string name, Func<ExperimentSpec, ExperimentSpec>? change = null, bool takeOver = true)
     {
         ExperimentSpec spec = ManifestReader.ReadExperiment(Manifest).Manifest!.Spec;
         StagePlan plan = Planner.Plan("tiny", change == null ? spec : change(spec), name);
@@ -61,7 +61,7 @@ public sealed class TinyExperiment : IAsyncLifetime
         Directory.CreateDirectory(run);
         string file = Path.Combine(run, "plan.json");
         File.WriteAllText(file, System.Text.Json.JsonSerializer.Serialize(plan, CoCLR.Core.CoclrJson.Indented));
-        foreach (string stage in Prepared.Length == 0 ? [] : new[] { "decode", "flow" })
+        foreach (string stage in Prepared.Length == 0 || !takeOver ? [] : new[] { "decode", "flow" })
         {
             TakeOver(Prepared, run, stage);
         }
@@ -69,10 +69,10 @@ public sealed class TinyExperiment : IAsyncLifetime
         return (file, run);
     }
 
-    /// <summary>Copies a finished stage into another run.</summary>
-    public static void TakeOver(string from, string to, string stage)
+    /// <summary>Copies a finished stage into another run, or under another name.</summary>
+    public static void TakeOver(string from, string to, string stage, string? under = null)
     {
-        string target = Path.Combine(to, "stages", stage);
+        string target = Path.Combine(to, "stages", under ?? stage);
         Directory.CreateDirectory(target);
         foreach (string file in Directory.EnumerateFiles(Path.Combine(from, "stages", stage)).Where(f => !f.EndsWith(".lock", StringComparison.Ordinal)))
         {

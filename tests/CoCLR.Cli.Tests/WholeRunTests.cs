@@ -1,6 +1,7 @@
 // Why this exists: the main job from end to end, as a person does it: a manifest in, a table out, then the learned network put to use.
 using System.Text.Json;
 using CoCLR.Core;
+using CoCLR.Core.Events;
 using CoCLR.Core.Results;
 
 namespace CoCLR.Cli.Tests;
@@ -29,6 +30,12 @@ public sealed class WholeRunTests(TinyExperiment tiny) : IClassFixture<TinyExper
             // The views learn side by side.
             Assert.InRange(run.Errors.IndexOf("pretrain-flow: starting", StringComparison.Ordinal), 0, run.Errors.IndexOf("pretrain-rgb: done", StringComparison.Ordinal));
         }
+
+        // Every metric that the dashboard draws was told, for the pretext task and, in a turn, for mining; each epoch shows what was mined.
+        string[] told = [MetricNames.Loss, MetricNames.Top1, MetricNames.Top5, MetricNames.LearningRate, MetricNames.GradientNorm, MetricNames.ClipsPerSecond, MetricNames.WaitShare, MetricNames.Memory];
+        Assert.Empty(told.Except(Metrics(folder, "pretrain-rgb")));
+        Assert.Empty(told.Concat([MetricNames.MiningPrecision, MetricNames.MiningAgreement, MetricNames.MiningAge]).Except(Metrics(folder, "cycle-1-rgb")));
+        Assert.Equal(3, Events(folder, "cycle-1-rgb").OfType<MiningEvent>().Select(e => e.Epoch).Distinct().Count());
 
         // A finished run costs nothing more.
         Finished again = (await Coclr.RunAsync("run", "-f", tiny.ManifestFile, "-w", runs)).Expect(0);
@@ -65,6 +72,52 @@ public sealed class WholeRunTests(TinyExperiment tiny) : IClassFixture<TinyExper
         Finished run = (await Coclr.RunAsync(["run", "-f", tiny.ManifestFile, "-w", Path.Combine(tiny.Folder, "runs-" + method), "--json", "--set", $"training.method={method}", "--set", "training.epochs=1", "--set", "cotrain.epochsPerTurn=1", .. more])).Expect(0);
         Assert.Contains(ResultJson.Read<RunReport>(run.Output, "the output").Rows, r => r.Method == method && r.View == "two-stream");
     }
+
+    [Fact]
+    public async Task Run_WithFineTuningAndProbeOnClips_HasTheirRowsForBothViewsAndTheirFusion()
+    {
+        Environment.SetEnvironmentVariable("COCLR_CACHE_DIR", tiny.Cache);
+        Finished run = (await Coclr.RunAsync(
+            "run", "-f", tiny.ManifestFile, "-w", Path.Combine(tiny.Folder, "runs-classifiers"), "--json", "--set", "training.method=InfoNCE", "--set", "training.epochs=1",
+            "--set", "evaluation.finetune={\"enabled\": true, \"epochs\": 2, \"batchSize\": 4}",
+            "--set", "evaluation.linearProbe={\"mode\": \"endToEnd\", \"epochs\": 2, \"batchSize\": 4, \"selection\": \"holdout\"}")).Expect(0);
+        RunReport report = ResultJson.Read<RunReport>(run.Output, "the output");
+        Assert.Equal(3, report.Rows.Count(r => r.Kind == ReportRowKind.Learned && r.LinearProbe is >= 0 and <= 1 && r.FineTune is >= 0 and <= 1));
+    }
+
+    [Fact]
+    public async Task Run_VideosWithoutLabels_ShowsNeighboursWithoutRecall()
+    {
+        Environment.SetEnvironmentVariable("COCLR_CACHE_DIR", tiny.Cache);
+        string videos = Path.Combine(tiny.Folder, "unlabelled");
+        Directory.CreateDirectory(videos);
+        foreach ((int i, string file) in Directory.EnumerateFiles(Directory.GetDirectories(tiny.Cache, "synthetic-*")[0], "*.mp4", SearchOption.AllDirectories).Order(StringComparer.Ordinal).Index())
+        {
+            File.Copy(file, Path.Combine(videos, $"clip {i}.mp4"));
+        }
+
+        string manifest = Path.Combine(tiny.Folder, "unlabelled.yaml");
+        await File.WriteAllTextAsync(
+            manifest,
+            TinyExperiment.Manifest.Replace("synthetic: {classes: 2, trainGroups: 3, testGroups: 2, groupSize: 2, frames: 12, size: 36}", $"path: {videos}", StringComparison.Ordinal).Replace("name: tiny", "name: unlabelled", StringComparison.Ordinal),
+            TestContext.Current.CancellationToken);
+        string runs = Path.Combine(tiny.Folder, "runs-unlabelled");
+        Finished run = (await Coclr.RunAsync("run", "-f", manifest, "-w", runs, "--json", "--set", "training.method=InfoNCE", "--set", "training.epochs=1", "--set", "views=[\"RGB\"]")).Expect(0);
+        Assert.All(ResultJson.Read<RunReport>(run.Output, "the output").Rows, r => Assert.True(r.LinearProbe is null && r.Recalls.Length == 0));
+        string folder = Assert.Single(Directory.GetDirectories(runs, "unlabelled-*"));
+        NeighbourTable table = ResultJson.Read<NeighbourTable>(await File.ReadAllTextAsync(Path.Combine(folder, "stages", "retrieve-rgb", "artifacts", "neighbours.json"), TestContext.Current.CancellationToken), "neighbours.json");
+        Assert.NotEmpty(table.Queries);
+        Assert.All(table.Queries, q => Assert.NotEmpty(q.Neighbours));
+
+        // Without labels there is nothing that UberNCE could call positive.
+        Finished refused = (await Coclr.RunAsync("run", "-f", manifest, "-w", runs, "--set", "training.method=UberNCE", "--set", "views=[\"RGB\"]")).Expect(ExitCodes.BadData);
+        Assert.Contains("UberNCE needs a label", refused.Errors, StringComparison.Ordinal);
+    }
+
+    private static IEnumerable<RunEvent> Events(string run, string stage) =>
+        Coclr.ReadShared(Path.Combine(run, "stages", stage, "events.jsonl")).Split('\n').SkipLast(1).Select(line => JsonSerializer.Deserialize<RunEvent>(line, CoclrJson.Compact)!);
+
+    private static IEnumerable<string> Metrics(string run, string stage) => Events(run, stage).OfType<MetricEvent>().SelectMany(e => e.Values.Keys).Distinct();
 
     [Fact]
     public async Task Run_RealVideos_TrainsAndEvaluatesEveryStage()

@@ -201,6 +201,10 @@ public static partial class ManifestReader
         return null;
     }
 
+    /// <summary>One value as a manifest writes it.</summary>
+    /// <exception cref="YamlException">Not YAML.</exception>
+    internal static JsonNode? ParseValue(string text) => Parse(text, []);
+
     /// <summary>YAML to JSON with the types that kubectl would send; fills the line of every field path.</summary>
     private static JsonNode? Parse(string text, Dictionary<string, int> lines)
     {

@@ -93,6 +93,21 @@ public sealed class ManifestReaderTests
         Assert.Contains("did you mean 'epochs'?", Assert.Single(wrong.Problems).Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("views", "RGB", 1)]
+    [InlineData("views", "RGB,Flow", 2)]
+    [InlineData("views", "[RGB, Flow]", 2)]
+    [InlineData("views", "[\"RGB\",\"Flow\"]", 2)]
+    [InlineData("evaluation.finetune", "{enabled: true, epochs: 2}", 2)]
+    [InlineData("evaluation.finetune", "{\"enabled\": true, \"epochs\": 2}", 2)]
+    public void Overrides_TakeListsAndGroupsAsAPersonWritesThem(string path, string value, int expected)
+    {
+        var reading = ManifestReader.ReadExperiment(Minimal, [new("training.method", "InfoNCE"), new(path, value)]);
+        Assert.Empty(reading.Problems);
+        ExperimentSpec spec = reading.Manifest!.Spec;
+        Assert.Equal(expected, path == "views" ? spec.Views.Count : spec.Evaluation.Finetune.Enabled ? spec.Evaluation.Finetune.Epochs : 0);
+    }
+
     [Fact]
     public void ManifestFromACluster_WithServerMetadataAndStatus_Reads()
     {

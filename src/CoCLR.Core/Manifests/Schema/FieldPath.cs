@@ -1,13 +1,14 @@
 // Why this exists: sets one field of a spec from text, for `--set path=value` and for the axes of a benchmark's matrix.
 using System.Globalization;
 using System.Text.Json.Nodes;
+using YamlDotNet.Core;
 
 namespace CoCLR.Core.Manifests.Schema;
 
 /// <summary>Sets fields by path.</summary>
 public static class FieldPath
 {
-    /// <summary>Sets a field; the text is read as the field's type asks (lists: values with commas between them).</summary>
+    /// <summary>Sets a field; the text is read as the field's type asks (lists: values with commas between them; groups and lists also as in YAML or JSON).</summary>
     /// <param name="spec">The spec, changed in place.</param>
     /// <param name="schema">Its schema.</param>
     /// <param name="path">Path such as training.epochs; a leading <c>spec.</c> is allowed.</param>
@@ -50,18 +51,20 @@ public static class FieldPath
     {
         SchemaType.Integer when long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long number) => JsonValue.Create(number),
         SchemaType.Boolean when bool.TryParse(text, out bool flag) => JsonValue.Create(flag),
+        SchemaType.Array when Yaml(text) is JsonArray list => list,
         SchemaType.Array => new JsonArray([.. text.Trim('[', ']').Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries).Select(t => Value(schema.Items!, t))]),
-        SchemaType.Object or SchemaType.Map when Json(text) is { } json => json,
+        SchemaType.Object or SchemaType.Map when Yaml(text) is JsonObject group => group,
         _ => JsonValue.Create(text),
     };
 
-    private static JsonObject? Json(string text)
+    /// <summary>A group or a list as a manifest writes it on one line, in YAML or JSON; null for text that is neither.</summary>
+    private static JsonNode? Yaml(string text)
     {
         try
         {
-            return JsonNode.Parse(text) as JsonObject;
+            return ManifestReader.ParseValue(text);
         }
-        catch (System.Text.Json.JsonException)
+        catch (YamlException)
         {
             return null;
         }
