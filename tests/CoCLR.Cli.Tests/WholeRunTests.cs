@@ -60,6 +60,38 @@ public sealed class WholeRunTests(TinyExperiment tiny) : IClassFixture<TinyExper
         Assert.Contains("does not fit this network", other.Expect(ExitCodes.BadConfiguration).Errors, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Run_Suite_EndsInOneTable()
+    {
+        Environment.SetEnvironmentVariable("COCLR_CACHE_DIR", tiny.Cache);
+        string file = Path.Combine(tiny.Folder, "suite.yaml"), runs = Path.Combine(tiny.Folder, "runs-suite");
+        string template = string.Join('\n', TinyExperiment.Manifest.Split('\n').SkipWhile(l => !l.StartsWith("spec:", StringComparison.Ordinal)).Skip(1).Select(l => "  " + l));
+        await File.WriteAllTextAsync(file, $"""
+            apiVersion: coclr.dev/v1alpha1
+            kind: CoCLRBenchmark
+            metadata: {"{name: pair}"}
+            spec:
+              matrix: [{"{name: method, field: training.method, values: [InfoNCE, UberNCE]}"}]
+              baseline: [{"{axis: method, value: InfoNCE}"}]
+              parallelism: 2
+              template:
+                views: [RGB]
+            """ + "\n" + template, TestContext.Current.CancellationToken);
+        Finished plan = (await Coclr.RunAsync("run", "-f", file, "-w", runs, "--dry-run")).Expect(0);
+        Assert.Equal(2, plan.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Length);
+
+        Finished run = (await Coclr.RunAsync("run", "-f", file, "-w", runs, "--json")).Expect(0);
+        string[][] rows = [.. JsonDocument.Parse(run.Output).RootElement.GetProperty("rows").EnumerateArray().Select(r => r.EnumerateArray().Select(c => c.GetString()!).ToArray())];
+        Assert.Equal(["method=InfoNCE", "method=UberNCE", "Random features", "Chance"], rows.Select(r => r[0]));
+        Assert.Equal("-", rows[0][^1]);
+        Assert.Matches(@"^([+-]\d+\.\d|0\.0)$", rows[1][^1]);
+        Assert.Contains("method=UberNCE", await File.ReadAllTextAsync(Path.Combine(runs, "pair.md"), TestContext.Current.CancellationToken), StringComparison.Ordinal);
+
+        Finished again = (await Coclr.RunAsync("run", "-f", file, "-w", runs)).Expect(0);
+        Assert.DoesNotContain("starting", again.Errors, StringComparison.Ordinal);
+        Assert.Contains("--set", (await Coclr.RunAsync("run", "-f", file, "--set", "seed=1")).Expect(ExitCodes.Usage).Errors, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("UberNCE", "")]
     [InlineData("CMC", "")]

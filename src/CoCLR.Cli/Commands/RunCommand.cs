@@ -21,9 +21,19 @@ internal static class RunCommand
         Option<string?> dashboard = Options.Dashboard();
         Option<bool> json = Options.Json();
         var dryRun = new Option<bool>("--dry-run") { Description = "Checks the manifest and prints the stage graph; runs nothing." };
-        var command = new Command("run", "Runs one manifest here; run again to resume.\n\nExample:\n  coclr run -f samples/minimal.yaml --set training.epochs=20") { file, workdir, set, dryRun, dashboard, json };
+        var command = new Command("run", "Runs one manifest here, an experiment or a suite (CoCLRBenchmark); run again to resume.\n\nExample:\n  coclr run -f samples/ucf101-subset.yaml --set training.epochs=20") { file, workdir, set, dryRun, dashboard, json };
         command.SetAction(async (parsed, cancellation) =>
         {
+            if (ManifestReader.KindOf(ManifestReader.LoadText(parsed.GetValue(file)!)) == "CoCLRBenchmark")
+            {
+                if (parsed.GetValue(set) is { Length: > 0 })
+                {
+                    throw new UserErrorException("--set changes an experiment; a suite says what varies in spec.matrix.", ExitCodes.Usage);
+                }
+
+                return await SuiteRun.RunAsync(ManifestReader.LoadBenchmark(parsed.GetValue(file)!), new Workspace(parsed.GetValue(workdir)!), Options.Address(parsed.GetValue(dashboard)), parsed.GetValue(dryRun), parsed.GetValue(json)).ConfigureAwait(false);
+            }
+
             Manifest<ExperimentSpec> manifest = ManifestReader.LoadExperiment(parsed.GetValue(file)!, Options.Overrides(parsed.GetValue(set)));
             StagePlan plan = Planner.Plan(manifest.Metadata.Name, Local(manifest.Spec));
             if (parsed.GetValue(dryRun))
@@ -68,7 +78,7 @@ internal static class RunCommand
     }
 
     /// <summary>A cluster's sources name things that this machine does not have.</summary>
-    private static ExperimentSpec Local(ExperimentSpec spec) =>
+    internal static ExperimentSpec Local(ExperimentSpec spec) =>
         spec.Dataset.Source is { VolumeClaim: null, S3: null } ? spec : throw new UserErrorException(
             "spec.dataset.source: volumeClaim and s3 need a cluster (coclr apply); for this machine give path or synthetic, for example --set dataset.source='{\"path\":\"/data/videos\"}'.", ExitCodes.BadConfiguration);
 }

@@ -26,14 +26,15 @@ internal interface IRunObserver
 /// <param name="cache">Folder of the shared stores.</param>
 /// <param name="dashboard">Address of a dashboard that is told too, or null.</param>
 /// <param name="observer">Sees what happens.</param>
-internal sealed class LocalHost(StagePlan plan, RunFolder folder, string cache, Uri? dashboard, IRunObserver observer)
+/// <param name="processors">Processors of this run; 0 is all of them.</param>
+internal sealed class LocalHost(StagePlan plan, RunFolder folder, string cache, Uri? dashboard, IRunObserver observer, int processors = 0)
 {
     private static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(150);
     private static readonly TimeSpan GracePeriod = TimeSpan.FromSeconds(25);
-    private readonly int _processors = Environment.ProcessorCount;
+    private readonly int _processors = Processors(processors);
     private readonly IReadOnlyDictionary<string, int> _shares = UsesGpu(plan.Spec.Device)
-        ? plan.Stages.ToDictionary(s => s.Name, _ => Environment.ProcessorCount)
-        : ProcessorShares.Of(plan, Environment.ProcessorCount);
+        ? plan.Stages.ToDictionary(s => s.Name, _ => Processors(processors))
+        : ProcessorShares.Of(plan, Processors(processors));
     private readonly Lock _telling = new();
 
     /// <summary>Runs what is left of the plan.</summary>
@@ -112,7 +113,10 @@ internal sealed class LocalHost(StagePlan plan, RunFolder folder, string cache, 
         }
     }
 
-    private static bool UsesGpu(string device) => device != "cpu" && (device != "auto" || File.Exists("/dev/nvidiactl"));
+    private static int Processors(int asked) => asked > 0 ? asked : Environment.ProcessorCount;
+
+    /// <summary>Whether training goes to a GPU, so that nothing is gained by running stages side by side.</summary>
+    public static bool UsesGpu(string device) => device != "cpu" && (device != "auto" || File.Exists("/dev/nvidiactl"));
 
     // Stages that run at once tell one after the other.
     private void Tell(Action<IRunObserver> news)

@@ -7,13 +7,15 @@ namespace CoCLR.Cli.Terminal;
 internal static class ReportView
 {
     /// <summary>Prints the table of one or several runs on the same data.</summary>
-    public static void Show(IReadOnlyList<RunReport> reports)
+    public static void Show(IReadOnlyList<RunReport> reports) => Show(ReportWriter.Table(reports));
+
+    /// <summary>Prints a table and its notes.</summary>
+    public static void Show(ReportTable content)
     {
-        ReportTable content = ReportWriter.Table(reports);
         var table = new Table().Border(Say.Interactive ? TableBorder.Rounded : TableBorder.Ascii);
         foreach (string header in content.Headers)
         {
-            table.AddColumn(new TableColumn(Markup.Escape(header)) { NoWrap = true, Alignment = header is "method" or "view" ? Justify.Left : Justify.Right });
+            table.AddColumn(new TableColumn(Markup.Escape(header)) { NoWrap = true, Alignment = header is "method" or "view" or "cell" ? Justify.Left : Justify.Right });
         }
 
         foreach (string[] row in content.Rows)

@@ -27,6 +27,9 @@ internal static class RunView
             .StartAsync(context => run(new Bars(plan, folder, context))).ConfigureAwait(false);
     }
 
+    /// <summary>A view of plain lines, for runs beside one another.</summary>
+    public static IRunObserver AsLines(StagePlan plan) => new Lines(plan);
+
     private static string Number(double value) => value.ToString(Math.Abs(value) >= 100 ? "0" : "0.###", CultureInfo.InvariantCulture);
 
     private static string? Measured(RunEvent e) => e is MetricEvent metric && metric.Values.TryGetValue(MetricNames.Loss, out double loss)

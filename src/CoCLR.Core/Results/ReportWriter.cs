@@ -96,6 +96,15 @@ public static class ReportWriter
         return text.ToString();
     }
 
+    /// <summary>A table as Markdown with its footnotes.</summary>
+    /// <param name="table">The table.</param>
+    public static string MarkdownTable(ReportTable table)
+    {
+        var text = new StringBuilder();
+        AppendTable(text, table);
+        return text.ToString();
+    }
+
     /// <summary>The table as formula-safe CSV; measures as percentages with one decimal.</summary>
     /// <param name="reports">The reports.</param>
     public static string CsvTable(params IReadOnlyList<RunReport> reports)

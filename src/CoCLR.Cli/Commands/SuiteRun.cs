@@ -1,0 +1,80 @@
+// Why this exists: a suite (CoCLRBenchmark) on one machine: every cell and seed, as many at once as it says, one table; run again = resume.
+using CoCLR.Cli.Hosting;
+using CoCLR.Cli.Terminal;
+using CoCLR.Core;
+using CoCLR.Core.Manifests;
+using CoCLR.Core.Planning;
+using CoCLR.Core.Results;
+using CoCLR.Engine.Stages;
+
+namespace CoCLR.Cli.Commands;
+
+internal static class SuiteRun
+{
+    /// <summary>Runs a suite and prints its table.</summary>
+    public static async Task<int> RunAsync(Manifest<BenchmarkSpec> manifest, Workspace workspace, Uri? dashboard, bool dryRun, bool json)
+    {
+        BenchmarkSpec suite = manifest.Spec;
+        _ = RunCommand.Local(suite.Template);
+        var experiments = BenchmarkRules.Expand(manifest.Metadata.Name, suite);
+        if (dryRun)
+        {
+            foreach (MatrixExperiment e in experiments)
+            {
+                Console.WriteLine($"{e.Name}  {string.Join(", ", e.Cell.Select(c => $"{c.Key}={c.Value}").Append($"seed={e.Seed}"))}");
+            }
+
+            return ExitCodes.Done;
+        }
+
+        // A GPU takes one experiment at a time; processors are divided.
+        int lanes = LocalHost.UsesGpu(suite.Template.Device) ? 1 : Math.Clamp(suite.Parallelism, 1, Environment.ProcessorCount);
+        using var signals = new StopSignals();
+        using var failed = CancellationTokenSource.CreateLinkedTokenSource(signals.Token);
+        var outcomes = new (int ExitCode, string? Message, RunFolder Folder)[experiments.Count];
+        await Parallel.ForAsync(0, experiments.Count, new ParallelOptions { MaxDegreeOfParallelism = lanes }, async (i, _) =>
+        {
+            StagePlan plan = Planner.Plan(experiments[i].Name, experiments[i].Spec);
+            RunFolder folder = workspace.Run(plan);
+            (int code, string? message) = failed.IsCancellationRequested
+                ? (ExitCodes.Terminated, "not started; run the same command again to go on")
+                : await new LocalHost(plan, folder, workspace.Cache, dashboard, RunView.AsLines(plan), Environment.ProcessorCount / lanes).RunAsync(failed.Token).ConfigureAwait(false);
+            outcomes[i] = (code, message, folder);
+            if (code is not (ExitCodes.Done or ExitCodes.Terminated) && suite.FailurePolicy == FailurePolicy.Stop)
+            {
+                await failed.CancelAsync().ConfigureAwait(false);
+            }
+        }).ConfigureAwait(false);
+
+        var done = new List<(MatrixExperiment, RunReport)>();
+        foreach ((MatrixExperiment experiment, (int code, string? message, RunFolder folder)) in experiments.Zip(outcomes))
+        {
+            if (code == ExitCodes.Done)
+            {
+                done.Add((experiment, ResultJson.Read<RunReport>(await File.ReadAllTextAsync(folder.ReportFile, CancellationToken.None).ConfigureAwait(false), folder.ReportFile)));
+            }
+            else
+            {
+                Say.Error($"{experiment.Name}: {message}");
+            }
+        }
+
+        if (done.Count > 0)
+        {
+            ReportTable table = SuiteTable.Of(done, suite.Baseline);
+            string file = Path.Combine(workspace.Root, manifest.Metadata.Name + ".md");
+            await File.WriteAllTextAsync(file, ReportWriter.MarkdownTable(table), CancellationToken.None).ConfigureAwait(false);
+            if (json)
+            {
+                Say.Json(table);
+            }
+            else
+            {
+                ReportView.Show(table);
+                Say.Note($"\nThe same as Markdown: {file}");
+            }
+        }
+
+        return outcomes.Where(o => o.ExitCode != ExitCodes.Done).Select(o => o.ExitCode).OrderBy(c => c == ExitCodes.Terminated).FirstOrDefault(ExitCodes.Done);
+    }
+}

@@ -1,0 +1,37 @@
+// Why this exists: a suite's table is what a claim rests on: its means, spreads and differences are checked by hand-made reports.
+using CoCLR.Core.Manifests;
+using CoCLR.Core.Results;
+
+namespace CoCLR.Core.Tests.Results;
+
+public sealed class SuiteTableTests
+{
+    [Fact]
+    public void Of_TwoCellsAndSeeds_GivesMeansSpreadsAndDifferences()
+    {
+        ReportTable table = SuiteTable.Of(
+            [Run("InfoNCE", 0, 0.30, 0.20), Run("InfoNCE", 1, 0.40, 0.30), Run("CoCLR", 0, 0.50, 0.45), Run("CoCLR", 1, 0.50, 0.55)],
+            [new AxisValue { Axis = "method", Value = "InfoNCE" }]);
+        Assert.Equal(["cell", "view", "epochs", "seeds", "linear probe", "kNN", "R@1", "R@5", "R@10", "probe, difference", "R@1, difference"], table.Headers);
+        Assert.Equal(
+            [
+                ["method=InfoNCE", "rgb", "7", "2", "35.0 ± 7.1", "-", "25.0 ± 7.1", "-", "-", "-", "-"],
+                ["method=CoCLR", "rgb", "7", "2", "50.0 ± 0.0", "-", "50.0 ± 7.1", "-", "-", "+15.0", "+25.0"],
+                ["Random features", "rgb", "-", "2", "12.5 ± 0.7", "-", "-", "-", "-", "-", "-"],
+                ["Chance", "-", "-", "1", "25.0", "-", "-", "-", "-", "-", "-"],
+            ],
+            table.Rows);
+    }
+
+    private static (MatrixExperiment, RunReport) Run(string method, int seed, double probe, double recall) =>
+        (new MatrixExperiment($"s-{method}-{seed}", new Dictionary<string, string> { ["method"] = method }, seed, new ExperimentSpec()), new RunReport
+        {
+            Name = "s", DataSet = "d", Device = "CPU", Seed = seed,
+            Rows =
+            [
+                new ReportRow { Method = method, View = "rgb", Kind = ReportRowKind.Learned, Epochs = 7, Seed = seed, LinearProbe = probe, Recalls = [new Recall { K = 1, Value = recall }] },
+                new ReportRow { Method = "Random features", View = "rgb", Kind = ReportRowKind.Random, Seed = seed, LinearProbe = 0.12 + (0.01 * seed) },
+                new ReportRow { Method = "Chance", View = "-", Kind = ReportRowKind.Chance, LinearProbe = 0.25 },
+            ],
+        });
+}
