@@ -7,8 +7,13 @@ using System.Text.Json;
 using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
+using CoCLR.Core.Results;
+using CoCLR.Dashboard.Hosting;
+using CoCLR.Dashboard.Storage;
 using CoCLR.Dashboard.Tests.Fixtures;
 using CoCLR.Operator.Tests;
+using Microsoft.AspNetCore.Components.Forms;
+using Microsoft.Extensions.DependencyInjection;
 
 namespace CoCLR.EndToEnd.Tests.Dashboard;
 
@@ -87,12 +92,39 @@ public sealed class RemoteRunTests
 
         await CoclrAsync(token, "run", "-f", manifest, "--workdir", here["runs"], "--dashboard", dashboard.Address.ToString());
         Assert.Equal(cursor, (await reader.GetFromJsonAsync<JsonElement>($"api/v1/runs/{plan.Run}")).GetProperty("run").GetProperty("cursor").GetInt64());
+
+        // Where the run folder and the command are, a person's own video finds its neighbours with the run's checkpoint.
+        await using DashboardServer local = await DashboardServer.StartAsync(here["runs"], "--Dashboard:CoclrCommand", Coclr);
+        for (int i = 0; i < 300 && local.Store.Find(plan.Run)?.State != RunState.Succeeded; i++)
+        {
+            await Task.Delay(100);
+        }
+
+        string video = Directory.EnumerateFiles(Path.Combine(here["runs"], "cache"), "*.mp4", SearchOption.AllDirectories).Where(f => f.Contains("synthetic-", StringComparison.Ordinal)).Order(StringComparer.Ordinal).First();
+        Neighbour[] found = await local.App.Services.GetRequiredService<QueryVideos>().SearchAsync(local.Store.Find(plan.Run)!, "retrieve-rgb", new BrowserFile(video), _ => { });
+        Assert.NotEmpty(found);
+        Assert.All(found, n => Assert.EndsWith(".mp4", n.Id, StringComparison.Ordinal));
+    }
+
+    private static string Coclr => Path.Combine(Repository.Root, "src", "CoCLR.Cli", "bin", AppContext.BaseDirectory.Contains("/Release/", StringComparison.Ordinal) ? "Release" : "Debug", "net10.0", "coclr");
+
+    /// <summary>A file as the browser gives it.</summary>
+    private sealed class BrowserFile(string path) : IBrowserFile
+    {
+        public string Name => Path.GetFileName(path);
+
+        public DateTimeOffset LastModified => File.GetLastWriteTimeUtc(path);
+
+        public long Size => new FileInfo(path).Length;
+
+        public string ContentType => "video/mp4";
+
+        public Stream OpenReadStream(long maxAllowedSize = 512000, CancellationToken cancellationToken = default) => File.OpenRead(path);
     }
 
     private static async Task CoclrAsync(string tokenFile, params string[] arguments)
     {
-        string configuration = AppContext.BaseDirectory.Contains("/Release/", StringComparison.Ordinal) ? "Release" : "Debug";
-        var start = new ProcessStartInfo(Path.Combine(Repository.Root, "src", "CoCLR.Cli", "bin", configuration, "net10.0", "coclr"), arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo(Coclr, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment["COCLR_DASHBOARD_TOKEN_FILE"] = tokenFile;
         start.Environment["OMP_WAIT_POLICY"] = "PASSIVE";
         using Process process = Process.Start(start)!;
