@@ -33,7 +33,7 @@ internal sealed class Api : IDisposable
     {
         _http = http;
         _http.DefaultRequestHeaders.UserAgent.ParseAdd("tests/1.0");
-        _out = text => text.Replace("namespaces/default", "namespaces/" + ns, StringComparison.Ordinal).Replace("\"namespace\":\"default\"", $"\"namespace\":\"{ns}\"", StringComparison.Ordinal).Replace("\"name\":\"default\"", $"\"name\":\"{ns}\"", StringComparison.Ordinal).Replace("example.com", group, StringComparison.Ordinal);
+        _out = text => text.Replace("namespaces/default", "namespaces/" + ns, StringComparison.Ordinal).Replace("serviceaccount:default:", $"serviceaccount:{ns}:", StringComparison.Ordinal).Replace("\"namespace\":\"default\"", $"\"namespace\":\"{ns}\"", StringComparison.Ordinal).Replace("\"name\":\"default\"", $"\"name\":\"{ns}\"", StringComparison.Ordinal).Replace("example.com", group, StringComparison.Ordinal);
         _in = text => text.Replace(ns, "default", StringComparison.Ordinal).Replace(group, "example.com", StringComparison.Ordinal);
     }
 
