@@ -29,7 +29,7 @@ public sealed class SuiteTableTests
             Name = "s", DataSet = "d", Device = "CPU", Seed = seed,
             Rows =
             [
-                new ReportRow { Method = method, View = "rgb", Kind = ReportRowKind.Learned, Epochs = 7, Seed = seed, LinearProbe = probe, Recalls = [new Recall { K = 1, Value = recall }] },
+                new ReportRow { Method = method, View = "rgb", Kind = ReportRowKind.Learned, Epochs = 7, Seed = seed, LinearProbe = probe, Recalls = [new Recall { K = 1, Value = recall, Chance = 0.25 }] },
                 new ReportRow { Method = "Random features", View = "rgb", Kind = ReportRowKind.Random, Seed = seed, LinearProbe = 0.12 + (0.01 * seed) },
                 new ReportRow { Method = "Chance", View = "-", Kind = ReportRowKind.Chance, LinearProbe = 0.25 },
             ],
