@@ -6,6 +6,7 @@ using CoCLR.Benchmarks.Decode;
 using CoCLR.Benchmarks.Flow;
 using CoCLR.Benchmarks.Operator;
 using CoCLR.Benchmarks.Retrieval;
+using CoCLR.Benchmarks.Scale;
 using CoCLR.Benchmarks.Start;
 using CoCLR.Benchmarks.Step;
 
@@ -32,6 +33,9 @@ switch (args)
     case ["retrieval", .. var options]:
         RetrievalBench.Run(options);
         return 0;
+    case ["scale", .. var options]:
+        ScaleBench.Run(options);
+        return 0;
     case ["start", .. var options]:
         StartBench.Run(options);
         return 0;
@@ -39,6 +43,6 @@ switch (args)
         StepBench.Run(options);
         return 0;
     default:
-        Console.Error.WriteLine("usage: bench augment|compare|dashboard|decode|flow|operator|retrieval|start|step [options]");
+        Console.Error.WriteLine("usage: bench augment|compare|dashboard|decode|flow|operator|retrieval|scale|start|step [options]");
         return 64;
 }
