@@ -3,6 +3,7 @@ using System.CommandLine;
 using CoCLR.Cli.Commands;
 using CoCLR.Cli.Terminal;
 using CoCLR.Core;
+using CoCLR.Core.Manifests.Schema;
 
 namespace CoCLR.Cli;
 
@@ -10,7 +11,7 @@ internal static class Program
 {
     public static async Task<int> Main(string[] args)
     {
-        var root = new RootCommand("Self-supervised video representation learning: InfoNCE, UberNCE, CMC and CoCLR on RGB and optical flow.\n\nBegin with: coclr demo")
+        var root = new RootCommand("Self-supervised video representation learning: InfoNCE, UberNCE, CMC and CoCLR on RGB and optical flow.\n\nBegin with: coclr demo\n\nIn a clone, ./coclr has two verbs more: test (every test) and bench (the benchmarks).")
         {
             DemoCommand.Create(),
             UpCommand.Create(),
@@ -30,13 +31,22 @@ internal static class Program
             CompletionCommand.Create(),
         };
 
-        ParseResult parsed = root.Parse(args);
+        // What a newcomer types first: nothing, or `help VERB`.
+        ParseResult parsed = root.Parse(args is [] ? ["--help"] : args is ["help", .. var verb] ? [.. verb, "--help"] : args);
         bool suggesting = args.Length > 0 && args[0].StartsWith("[suggest", StringComparison.Ordinal);
         if (parsed.Errors.Count > 0 && !suggesting)
         {
-            foreach (System.CommandLine.Parsing.ParseError error in parsed.Errors)
+            if (parsed.CommandResult.Command is { Subcommands.Count: > 0 } group && parsed.UnmatchedTokens is [var unknown, ..])
             {
-                Say.Error(error.Message);
+                string? near = SchemaValidator.Suggestion(unknown, group.Subcommands.Select(c => c.Name));
+                Say.Error($"'{unknown}' is not a verb{(group == root ? "" : $" of coclr {group.Name}")}{(near == null ? "" : $"; did you mean '{near}'?")}");
+            }
+            else
+            {
+                foreach (System.CommandLine.Parsing.ParseError error in parsed.Errors)
+                {
+                    Say.Error(error.Message);
+                }
             }
 
             Say.Error($"see: coclr {(parsed.CommandResult.Command == root ? "" : parsed.CommandResult.Command.Name + " ")}--help");

@@ -10,7 +10,10 @@ public sealed class BadInputTests : IDisposable
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
     [Theory]
-    [InlineData("nonsense", ExitCodes.Usage, "nonsense")]
+    [InlineData("nonsense", ExitCodes.Usage, "'nonsense' is not a verb")]
+    [InlineData("runn -f x.yaml", ExitCodes.Usage, "did you mean 'run'?")]
+    [InlineData("data prepair x", ExitCodes.Usage, "of coclr data; did you mean 'prepare'?")]
+    [InlineData("data prepare x --max-bad-fraction 2", ExitCodes.Usage, "--max-bad-fraction: 2 is out of range")]
     [InlineData("run", ExitCodes.Usage, "--file")]
     [InlineData("run -f nowhere.yaml", ExitCodes.MissingInput, "nowhere.yaml")]
     [InlineData("plan -f nowhere.yaml -o svg", ExitCodes.Usage, "svg")]
@@ -73,6 +76,7 @@ public sealed class BadInputTests : IDisposable
 
     [Theory]
     [InlineData("--help")]
+    [InlineData("help run")]
     [InlineData("run --help")]
     [InlineData("data synth --help")]
     [InlineData("doctor --help")]

@@ -85,14 +85,20 @@ internal static class DataCommand
         var folder = new Argument<string>("folder") { Description = "Folder of videos.", HelpName = "DIR" };
         (Option<DatasetLayout> layout, Option<int> split) = CatalogueChoice();
         var size = new Option<int>("--size") { Description = "Side of the training crop; frames are stored 1.15 times as large.", DefaultValueFactory = _ => 128 };
+        var maxBad = new Option<double>("--max-bad-fraction") { Description = "Share of broken videos that is left out; more is an error.", DefaultValueFactory = _ => 0.05, HelpName = "0..1" };
         var workdir = Options.Workdir();
-        var command = new Command(name, description) { folder, layout, split, size, workdir };
+        var command = new Command(name, description) { folder, layout, split, size, maxBad, workdir };
         command.SetAction(parsed =>
         {
+            if (parsed.GetValue(maxBad) is not (>= 0 and <= 1))
+            {
+                throw new UserErrorException($"--max-bad-fraction: {parsed.GetValue(maxBad)} is out of range: give 0 to 1.", ExitCodes.Usage);
+            }
+
             using var signals = new StopSignals();
             VideoCatalogue catalogue = VideoCatalogue.Open(new CatalogueOptions { Root = parsed.GetValue(folder)!, Layout = parsed.GetValue(layout), Split = parsed.GetValue(split) });
             string cache = new Workspace(parsed.GetValue(workdir)!).Cache;
-            using ClipStore frames = ClipDecoder.Prepare(catalogue, new DecodeSettings { ShortSide = DecodeSettings.ShortSideFor(parsed.GetValue(size)) }, cache, ImmediateProgress.To<DecodeProgress>(p => PhaseLines.Tell("decode", p.Done, p.Total)), signals.Token);
+            using ClipStore frames = ClipDecoder.Prepare(catalogue, new DecodeSettings { ShortSide = DecodeSettings.ShortSideFor(parsed.GetValue(size)), MaxBadFraction = parsed.GetValue(maxBad) }, cache, ImmediateProgress.To<DecodeProgress>(p => PhaseLines.Tell("decode", p.Done, p.Total)), signals.Token);
             Tell("frames", frames);
             if (flow)
             {

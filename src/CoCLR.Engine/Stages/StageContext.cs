@@ -10,6 +10,7 @@ namespace CoCLR.Engine.Stages;
 public sealed class StageContext
 {
     private readonly DateTimeOffset _begun = DateTimeOffset.UtcNow;
+    private ExperimentSpec? _spec;
 
     /// <summary>The plan.</summary>
     public required StagePlan Plan { get; init; }
@@ -32,8 +33,8 @@ public sealed class StageContext
     /// <summary>Set when the stage is asked to stop: it writes a checkpoint and throws <see cref="OperationCanceledException"/>.</summary>
     public required CancellationToken Stop { get; init; }
 
-    /// <summary>The spec.</summary>
-    public ExperimentSpec Spec => Plan.Spec;
+    /// <summary>The spec; with <c>compatibility: reference</c>, its evaluation is the reference's too.</summary>
+    public ExperimentSpec Spec => _spec ??= AsReference(Plan.Spec);
 
     /// <summary>The view of the stage.</summary>
     public View View => Stage.View ?? View.Rgb;
@@ -76,6 +77,16 @@ public sealed class StageContext
     /// <summary>Epochs that a representation was trained for: those of its stage and of all it started from.</summary>
     /// <param name="stage">Name of a training stage.</param>
     public int EpochsBehind(string? stage) => stage == null ? 0 : (Plan[stage].Epochs ?? 0) + EpochsBehind(Plan[stage].InitializeFrom);
+
+    /// <summary>A spec as the reference evaluates: the probe's epoch chosen on the test set, one random clip for a gallery video (docs/method.md, part 2).</summary>
+    internal static ExperimentSpec AsReference(ExperimentSpec spec) => spec.Training.Compatibility != Compatibility.Reference ? spec : spec with
+    {
+        Evaluation = spec.Evaluation with
+        {
+            LinearProbe = spec.Evaluation.LinearProbe with { Selection = Selection.Test },
+            Retrieval = spec.Evaluation.Retrieval with { Gallery = Gallery.OneClip },
+        },
+    };
 
     private static string MethodName(Method method) => method == Method.Cmc ? "CMC" : method.ToString();
 

@@ -195,9 +195,12 @@ public static class ClipDecoder
 
         var named = string.Join("; ", rejected.Take(5).Select(video => $"{MessageText.OneLine(video.Id, 120)}: {video.Reason}"));
         throw new UserErrorException(
-            string.Create(CultureInfo.InvariantCulture, $"{rejected.Count} of {total} videos cannot be used, more than dataset.maxBadFraction = {settings.MaxBadFraction:0.###} allows: {named}")
+            (total == 1 ? "The video cannot be used: "
+                : rejected.Count == total ? $"None of the {total} videos can be used: "
+                : string.Create(CultureInfo.InvariantCulture, $"{rejected.Count} of {total} videos cannot be used, more than dataset.maxBadFraction = {settings.MaxBadFraction:0.###} allows: "))
+                + named
                 + (rejected.Count > 5 ? $"; and {rejected.Count - 5} more. " : ". ")
-                + "Mend or remove them, or raise dataset.maxBadFraction; what was decoded is kept.",
+                + (rejected.Count == total ? "Give videos that ffmpeg can decode." : "Mend or remove them, or raise dataset.maxBadFraction (--max-bad-fraction of coclr data); what was decoded is kept."),
             ExitCodes.BadData);
     }
 

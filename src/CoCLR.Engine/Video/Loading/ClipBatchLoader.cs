@@ -38,7 +38,7 @@ public sealed class ClipBatchLoader : IDisposable
         if (items.Count < options.BatchSize)
         {
             throw new UserErrorException(
-                $"There are {items.Count} training videos, fewer than one batch of {options.BatchSize}: lower training.batchSize or add videos.",
+                $"There {(items.Count == 1 ? "is 1 training video" : $"are {items.Count} training videos")}, fewer than one batch of {options.BatchSize}: lower training.batchSize or add videos.",
                 ExitCodes.BadConfiguration);
         }
 
