@@ -85,7 +85,7 @@ public sealed class WholeRunTests(TinyExperiment tiny) : IClassFixture<TinyExper
         Assert.Equal(["method=InfoNCE", "method=UberNCE", "Random features", "Chance"], rows.Select(r => r[0]));
         Assert.Equal("-", rows[0][^1]);
         Assert.Matches(@"^([+-]\d+\.\d|0\.0)$", rows[1][^1]);
-        Assert.Contains("method=UberNCE", await File.ReadAllTextAsync(Path.Combine(runs, "pair.md"), TestContext.Current.CancellationToken), StringComparison.Ordinal);
+        Assert.Contains("method=UberNCE", await File.ReadAllTextAsync(Path.Combine(runs, "suites", "pair.md"), TestContext.Current.CancellationToken), StringComparison.Ordinal);
 
         Finished again = (await Coclr.RunAsync("run", "-f", file, "-w", runs)).Expect(0);
         Assert.DoesNotContain("starting", again.Errors, StringComparison.Ordinal);

@@ -31,7 +31,7 @@ internal static class RunCommand
                     throw new UserErrorException("--set changes an experiment; a suite says what varies in spec.matrix.", ExitCodes.Usage);
                 }
 
-                return await SuiteRun.RunAsync(ManifestReader.LoadBenchmark(parsed.GetValue(file)!), new Workspace(parsed.GetValue(workdir)!), Options.Address(parsed.GetValue(dashboard)), parsed.GetValue(dryRun), parsed.GetValue(json)).ConfigureAwait(false);
+                return await SuiteRun.RunAsync(parsed.GetValue(file)!, new Workspace(parsed.GetValue(workdir)!), Options.Address(parsed.GetValue(dashboard)), parsed.GetValue(dryRun), parsed.GetValue(json)).ConfigureAwait(false);
             }
 
             Manifest<ExperimentSpec> manifest = ManifestReader.LoadExperiment(parsed.GetValue(file)!, Options.Overrides(parsed.GetValue(set)));

@@ -12,8 +12,9 @@ namespace CoCLR.Cli.Commands;
 internal static class SuiteRun
 {
     /// <summary>Runs a suite and prints its table.</summary>
-    public static async Task<int> RunAsync(Manifest<BenchmarkSpec> manifest, Workspace workspace, Uri? dashboard, bool dryRun, bool json)
+    public static async Task<int> RunAsync(string manifestFile, Workspace workspace, Uri? dashboard, bool dryRun, bool json)
     {
+        Manifest<BenchmarkSpec> manifest = ManifestReader.LoadBenchmark(manifestFile);
         BenchmarkSpec suite = manifest.Spec;
         _ = RunCommand.Local(suite.Template);
         var experiments = BenchmarkRules.Expand(manifest.Metadata.Name, suite);
@@ -27,6 +28,11 @@ internal static class SuiteRun
             return ExitCodes.Done;
         }
 
+        // The dashboard over this folder shows the suite as a matrix.
+        string kept = Path.Combine(workspace.Root, "suites", manifest.Metadata.Name + ".yaml");
+        Directory.CreateDirectory(Path.GetDirectoryName(kept)!);
+        await File.WriteAllTextAsync(kept, ManifestReader.LoadText(manifestFile), CancellationToken.None).ConfigureAwait(false);
+
         // A GPU takes one experiment at a time; processors are divided.
         int lanes = LocalHost.UsesGpu(suite.Template.Device) ? 1 : Math.Clamp(suite.Parallelism, 1, Environment.ProcessorCount);
         using var signals = new StopSignals();
@@ -34,7 +40,7 @@ internal static class SuiteRun
         var outcomes = new (int ExitCode, string? Message, RunFolder Folder)[experiments.Count];
         await Parallel.ForAsync(0, experiments.Count, new ParallelOptions { MaxDegreeOfParallelism = lanes }, async (i, _) =>
         {
-            StagePlan plan = Planner.Plan(experiments[i].Name, experiments[i].Spec);
+            StagePlan plan = Planner.Plan(experiments[i].Name, experiments[i].Spec, experiments[i].Name);
             RunFolder folder = workspace.Run(plan);
             (int code, string? message) = failed.IsCancellationRequested
                 ? (ExitCodes.Terminated, "not started; run the same command again to go on")
@@ -62,7 +68,7 @@ internal static class SuiteRun
         if (done.Count > 0)
         {
             ReportTable table = SuiteTable.Of(done, suite.Baseline);
-            string file = Path.Combine(workspace.Root, manifest.Metadata.Name + ".md");
+            string file = Path.ChangeExtension(kept, ".md");
             await File.WriteAllTextAsync(file, ReportWriter.MarkdownTable(table), CancellationToken.None).ConfigureAwait(false);
             if (json)
             {
