@@ -158,13 +158,29 @@ public sealed record RunReport
             TrainVideos = retrieval?.GallerySize,
             TestVideos = accuracy?.Videos ?? retrieval?.Queries,
             Seed = last.Seed,
-            Device = string.Join(", ", results.Select(r => r.Device).Distinct()),
-            WallSeconds = results.Sum(r => r.WallSeconds),
+            // Stages that ran side by side had a share of the threads: the device is named once, by its largest share.
+            Device = string.Join(" and ", results.Select(r => r.Device).Distinct().GroupBy(d => d.Split(',')[0]).Select(g => g.OrderBy(d => d.Length).ThenBy(d => d, StringComparer.Ordinal).Last())),
+            WallSeconds = WallSecondsOf(results),
             FinishedAt = results.Max(r => r.FinishedAt),
             ReferenceCompatible = results.Any(r => r.ReferenceCompatible),
             Rows = [.. rows],
             Stages = [.. results.Select(r => new ReportStage(r.Stage, r.WallSeconds, r.Device))],
         };
+    }
+
+    // Time in which at least one stage ran.
+    private static double WallSecondsOf(IReadOnlyList<StageResult> results)
+    {
+        var total = results.Where(r => r.FinishedAt is null).Sum(r => r.WallSeconds);
+        var until = DateTimeOffset.MinValue;
+        foreach (var (start, end) in results.Where(r => r.FinishedAt is not null)
+            .Select(r => (Start: r.FinishedAt!.Value - TimeSpan.FromSeconds(r.WallSeconds), End: r.FinishedAt.Value)).OrderBy(i => i.Start))
+        {
+            total += Math.Max(0, (end - (start > until ? start : until)).TotalSeconds);
+            until = end > until ? end : until;
+        }
+
+        return total;
     }
 
     private static ReportRow Row(IGrouping<(string Method, string View, long Seed), StageResult> group)

@@ -40,7 +40,7 @@ public sealed class StageContext
     public View View => Stage.View ?? View.Rgb;
 
     /// <summary>Name of the device, for people.</summary>
-    public string DeviceName => Device.type == DeviceType.CPU ? $"CPU, {TorchRuntime.Threads} threads" : $"GPU {Device.index}";
+    public string DeviceName => Device.type == DeviceType.CPU ? $"CPU, {TorchRuntime.Threads} thread{(TorchRuntime.Threads == 1 ? "" : "s")}" : $"GPU {Device.index}";
 
     /// <summary>Sets this process's arithmetic to the manifest's, and says in the log what one made for GPUs means on a processor.</summary>
     public void UsePrecision()

@@ -51,6 +51,20 @@ public class ReportTests
     }
 
     [Fact]
+    public void From_StagesSideBySide_CountTheirTimeOnceAndTheirDeviceByItsLargestShare()
+    {
+        var end = new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
+        var one = Results()[0] with { WallSeconds = 60, Device = "CPU, 2 threads" };
+        RunReport report = RunReport.From("e", [
+            one with { FinishedAt = end },
+            one with { FinishedAt = end.AddSeconds(80), WallSeconds = 80, Device = "CPU, 1 thread" },
+            one with { FinishedAt = end.AddSeconds(90), Device = "CPU, 1 thread" },
+            one with { FinishedAt = end.AddSeconds(200), WallSeconds = 10, Device = "GPU 0" }]);
+        Assert.Equal(160, report.WallSeconds);
+        Assert.Equal("CPU, 2 threads and GPU 0", report.Device);
+    }
+
+    [Fact]
     public void From_NoResults_SaysSo() =>
         Assert.Equal(ExitCodes.MissingInput, Assert.Throws<UserErrorException>(() => RunReport.From("x", [])).ExitCode);
 
