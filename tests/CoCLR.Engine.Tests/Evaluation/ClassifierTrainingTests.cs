@@ -120,7 +120,7 @@ public class ClassifierTrainingTests
     {
         using var training = new ClassifierTraining(new VideoClassifier(new TinyBackbone(), 3, probe: false), ClassifierOptions.FineTune(2));
         var error = Assert.Throws<UserErrorException>(() => training.Run(new TinyClips(8, 3) { Poison = float.NaN }, new TinyClips(4, 3), cancellationToken: Token));
-        Assert.Contains("epoch 1, step 1, at learning rate 0.001", error.Message);
+        Assert.Contains("epoch 1, step 1, with learning rate 0.001", error.Message);
         Assert.Equal(ExitCodes.Failed, error.ExitCode);
     }
 
