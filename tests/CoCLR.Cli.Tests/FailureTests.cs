@@ -62,7 +62,7 @@ public sealed class FailureTests(TinyExperiment tiny) : IClassFixture<TinyExperi
         }
 
         string kept = Path.Combine(tiny.Folder, $"kept-{exitCode}");
-        using Process process = StartTool("unshare", [.. s_mountPrefix, $"mount -t tmpfs -o {mount} tmpfs '{folder}' && '{Coclr.Path}' run -f '{tiny.ManifestFile}' -w '{folder}' --set retries=0; code=$?; cp -r '{folder}' '{kept}'; exit $code"]);
+        using Process process = StartTool("unshare", [.. s_mountPrefix, $"mount -t tmpfs -o {mount} tmpfs '{folder}' && COCLR_CACHE_DIR='{tiny.Cache}' '{Coclr.Path}' run -f '{tiny.ManifestFile}' -w '{folder}' --set retries=0; code=$?; cp -r '{folder}' '{kept}'; exit $code"]);
         Finished finished = (await Coclr.EndAsync(process)).Expect(exitCode);
         Assert.Contains(words, finished.Errors, StringComparison.Ordinal);
         Assert.Contains(folder, finished.Errors, StringComparison.Ordinal);
