@@ -33,6 +33,7 @@ internal static partial class Coclr
         var start = new ProcessStartInfo(Path, arguments) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
         start.Environment["OMP_NUM_THREADS"] = "1";
         start.Environment.Remove("COCLR_DASHBOARD_URL");
+        start.Environment.Remove("COCLR_CACHE_DIR");
         foreach ((string name, string value) in environment)
         {
             start.Environment[name] = value;

@@ -161,7 +161,11 @@ public sealed class FailureTests(TinyExperiment tiny) : IClassFixture<TinyExperi
     private static async Task UntilInAsync(Process process, string runs, string words)
     {
         await Coclr.UntilAsync(() => process.HasExited || (Directory.Exists(runs) && Directory.GetDirectories(runs, "tiny-*").Select(d => Path.Combine(d, "stages", "pretrain-rgb", "events.jsonl")).Any(f => File.Exists(f) && Coclr.ReadShared(f).Contains(words, StringComparison.Ordinal))));
-        Assert.False(process.HasExited);
+        if (process.HasExited)
+        {
+            Finished finished = await Coclr.EndAsync(process);
+            Assert.Fail($"the run ended too early, with exit code {finished.ExitCode}: {finished.Errors}");
+        }
     }
 
     private static Process StartTool(string tool, params string[] arguments)
@@ -169,6 +173,7 @@ public sealed class FailureTests(TinyExperiment tiny) : IClassFixture<TinyExperi
         var start = new ProcessStartInfo(tool, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment["OMP_NUM_THREADS"] = "1";
         start.Environment["HOME"] = Path.GetTempPath();
+        start.Environment.Remove("COCLR_CACHE_DIR");
         return Process.Start(start)!;
     }
 

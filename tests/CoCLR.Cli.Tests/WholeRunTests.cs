@@ -12,8 +12,7 @@ public sealed class WholeRunTests(TinyExperiment tiny) : IClassFixture<TinyExper
     public async Task Run_AllStagesOfCoCLR_ThenEmbedSearchAndExport()
     {
         string runs = Path.Combine(tiny.Folder, "runs");
-        Environment.SetEnvironmentVariable("COCLR_CACHE_DIR", tiny.Cache);
-        Finished run = (await Coclr.RunAsync("run", "-f", tiny.ManifestFile, "-w", runs, "--json")).Expect(0);
+        Finished run = (await RunAsync("run", "-f", tiny.ManifestFile, "-w", runs, "--json")).Expect(0);
         RunReport report = ResultJson.Read<RunReport>(run.Output, "the output");
         Assert.Equal(["rgb", "flow", "two-stream"], report.Rows.Where(r => r.Kind == ReportRowKind.Learned).Select(r => r.View));
         Assert.All(report.Rows.Where(r => r.Kind == ReportRowKind.Learned), r =>
@@ -38,32 +37,31 @@ public sealed class WholeRunTests(TinyExperiment tiny) : IClassFixture<TinyExper
         Assert.Equal(3, Events(folder, "cycle-1-rgb").OfType<MiningEvent>().Select(e => e.Epoch).Distinct().Count());
 
         // A finished run costs nothing more.
-        Finished again = (await Coclr.RunAsync("run", "-f", tiny.ManifestFile, "-w", runs)).Expect(0);
+        Finished again = (await RunAsync("run", "-f", tiny.ManifestFile, "-w", runs)).Expect(0);
         Assert.DoesNotContain("starting", again.Errors, StringComparison.Ordinal);
 
         string videos = Assert.Single(Directory.GetDirectories(tiny.Cache, "synthetic-*"));
         string collection = Path.Combine(tiny.Folder, "collection");
         string checkpoint = Path.Combine(folder, "stages", "cycle-1-rgb");
-        (await Coclr.RunAsync("embed", videos, "-c", checkpoint, "-o", collection, "--format", "csv", "--cache", tiny.Cache)).Expect(0);
+        (await RunAsync("embed", videos, "-c", checkpoint, "-o", collection, "--format", "csv", "--cache", tiny.Cache)).Expect(0);
         Assert.True(File.Exists(Path.Combine(collection, "features.csv")));
         string query = Directory.EnumerateFiles(videos, "*.mp4", SearchOption.AllDirectories).Order(StringComparer.Ordinal).First();
-        Finished search = (await Coclr.RunAsync("search", collection, query, "-k", "3", "--json")).Expect(0);
+        Finished search = (await RunAsync("search", collection, query, "-k", "3", "--json")).Expect(0);
         JsonElement hits = JsonDocument.Parse(search.Output).RootElement;
         Assert.Equal(3, hits.GetArrayLength());
         Assert.Equal(Path.GetFileName(query), Path.GetFileName(hits[0].GetProperty("id").GetString()));
         Assert.InRange(hits[0].GetProperty("distance").GetDouble(), 0, hits[1].GetProperty("distance").GetDouble());
 
         string exported = Path.Combine(tiny.Folder, "s3d.safetensors");
-        (await Coclr.RunAsync("export", checkpoint, exported, "--what", "encoder")).Expect(0);
-        (await Coclr.RunAsync("import", exported, Path.Combine(tiny.Folder, "imported"), "--backbone", "S3DMini", "--width", "0.0625")).Expect(0);
-        Finished other = await Coclr.RunAsync("import", exported, Path.Combine(tiny.Folder, "refused"), "--backbone", "S3D");
+        (await RunAsync("export", checkpoint, exported, "--what", "encoder")).Expect(0);
+        (await RunAsync("import", exported, Path.Combine(tiny.Folder, "imported"), "--backbone", "S3DMini", "--width", "0.0625")).Expect(0);
+        Finished other = await RunAsync("import", exported, Path.Combine(tiny.Folder, "refused"), "--backbone", "S3D");
         Assert.Contains("does not fit this network", other.Expect(ExitCodes.BadConfiguration).Errors, StringComparison.Ordinal);
     }
 
     [Fact]
     public async Task Run_Suite_EndsInOneTable()
     {
-        Environment.SetEnvironmentVariable("COCLR_CACHE_DIR", tiny.Cache);
         string file = Path.Combine(tiny.Folder, "suite.yaml"), runs = Path.Combine(tiny.Folder, "runs-suite");
         string template = string.Join('\n', TinyExperiment.Manifest.Split('\n').SkipWhile(l => !l.StartsWith("spec:", StringComparison.Ordinal)).Skip(1).Select(l => "  " + l));
         await File.WriteAllTextAsync(file, $"""
@@ -77,19 +75,19 @@ public sealed class WholeRunTests(TinyExperiment tiny) : IClassFixture<TinyExper
               template:
                 views: [RGB]
             """ + "\n" + template, TestContext.Current.CancellationToken);
-        Finished plan = (await Coclr.RunAsync("run", "-f", file, "-w", runs, "--dry-run")).Expect(0);
+        Finished plan = (await RunAsync("run", "-f", file, "-w", runs, "--dry-run")).Expect(0);
         Assert.Equal(2, plan.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Length);
 
-        Finished run = (await Coclr.RunAsync("run", "-f", file, "-w", runs, "--json")).Expect(0);
+        Finished run = (await RunAsync("run", "-f", file, "-w", runs, "--json")).Expect(0);
         string[][] rows = [.. JsonDocument.Parse(run.Output).RootElement.GetProperty("rows").EnumerateArray().Select(r => r.EnumerateArray().Select(c => c.GetString()!).ToArray())];
         Assert.Equal(["method=InfoNCE", "method=UberNCE", "Random features", "Chance"], rows.Select(r => r[0]));
         Assert.Equal("-", rows[0][^1]);
         Assert.Matches(@"^([+-]\d+\.\d|0\.0)$", rows[1][^1]);
         Assert.Contains("method=UberNCE", await File.ReadAllTextAsync(Path.Combine(runs, "suites", "pair.md"), TestContext.Current.CancellationToken), StringComparison.Ordinal);
 
-        Finished again = (await Coclr.RunAsync("run", "-f", file, "-w", runs)).Expect(0);
+        Finished again = (await RunAsync("run", "-f", file, "-w", runs)).Expect(0);
         Assert.DoesNotContain("starting", again.Errors, StringComparison.Ordinal);
-        Assert.Contains("--set", (await Coclr.RunAsync("run", "-f", file, "--set", "seed=1")).Expect(ExitCodes.Usage).Errors, StringComparison.Ordinal);
+        Assert.Contains("--set", (await RunAsync("run", "-f", file, "--set", "seed=1")).Expect(ExitCodes.Usage).Errors, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -99,17 +97,15 @@ public sealed class WholeRunTests(TinyExperiment tiny) : IClassFixture<TinyExper
     [InlineData("InfoNCE", "training.compatibility=reference")]
     public async Task Run_EveryMethod_EndsInAReport(string method, string set)
     {
-        Environment.SetEnvironmentVariable("COCLR_CACHE_DIR", tiny.Cache);
         string[] more = set.Length == 0 ? [] : ["--set", set];
-        Finished run = (await Coclr.RunAsync(["run", "-f", tiny.ManifestFile, "-w", Path.Combine(tiny.Folder, "runs-" + method), "--json", "--set", $"training.method={method}", "--set", "training.epochs=1", "--set", "cotrain.epochsPerTurn=1", .. more])).Expect(0);
+        Finished run = (await RunAsync(["run", "-f", tiny.ManifestFile, "-w", Path.Combine(tiny.Folder, "runs-" + method), "--json", "--set", $"training.method={method}", "--set", "training.epochs=1", "--set", "cotrain.epochsPerTurn=1", .. more])).Expect(0);
         Assert.Contains(ResultJson.Read<RunReport>(run.Output, "the output").Rows, r => r.Method == method && r.View == "two-stream");
     }
 
     [Fact]
     public async Task Run_WithFineTuningAndProbeOnClips_HasTheirRowsForBothViewsAndTheirFusion()
     {
-        Environment.SetEnvironmentVariable("COCLR_CACHE_DIR", tiny.Cache);
-        Finished run = (await Coclr.RunAsync(
+        Finished run = (await RunAsync(
             "run", "-f", tiny.ManifestFile, "-w", Path.Combine(tiny.Folder, "runs-classifiers"), "--json", "--set", "training.method=InfoNCE", "--set", "training.epochs=1",
             "--set", "evaluation.finetune={\"enabled\": true, \"epochs\": 2, \"batchSize\": 4}",
             "--set", "evaluation.linearProbe={\"mode\": \"endToEnd\", \"epochs\": 2, \"batchSize\": 4, \"selection\": \"holdout\"}")).Expect(0);
@@ -120,7 +116,6 @@ public sealed class WholeRunTests(TinyExperiment tiny) : IClassFixture<TinyExper
     [Fact]
     public async Task Run_VideosWithoutLabels_ShowsNeighboursWithoutRecall()
     {
-        Environment.SetEnvironmentVariable("COCLR_CACHE_DIR", tiny.Cache);
         string videos = Path.Combine(tiny.Folder, "unlabelled");
         Directory.CreateDirectory(videos);
         foreach ((int i, string file) in Directory.EnumerateFiles(Directory.GetDirectories(tiny.Cache, "synthetic-*")[0], "*.mp4", SearchOption.AllDirectories).Order(StringComparer.Ordinal).Index())
@@ -134,7 +129,7 @@ public sealed class WholeRunTests(TinyExperiment tiny) : IClassFixture<TinyExper
             TinyExperiment.Manifest.Replace("synthetic: {classes: 2, trainGroups: 3, testGroups: 2, groupSize: 2, frames: 12, size: 36}", $"path: {videos}", StringComparison.Ordinal).Replace("name: tiny", "name: unlabelled", StringComparison.Ordinal),
             TestContext.Current.CancellationToken);
         string runs = Path.Combine(tiny.Folder, "runs-unlabelled");
-        Finished run = (await Coclr.RunAsync("run", "-f", manifest, "-w", runs, "--json", "--set", "training.method=InfoNCE", "--set", "training.epochs=1", "--set", "views=[\"RGB\"]")).Expect(0);
+        Finished run = (await RunAsync("run", "-f", manifest, "-w", runs, "--json", "--set", "training.method=InfoNCE", "--set", "training.epochs=1", "--set", "views=[\"RGB\"]")).Expect(0);
         Assert.All(ResultJson.Read<RunReport>(run.Output, "the output").Rows, r => Assert.True(r.LinearProbe is null && r.Recalls.Length == 0));
         string folder = Assert.Single(Directory.GetDirectories(runs, "unlabelled-*"));
         NeighbourTable table = ResultJson.Read<NeighbourTable>(await File.ReadAllTextAsync(Path.Combine(folder, "stages", "retrieve-rgb", "artifacts", "neighbours.json"), TestContext.Current.CancellationToken), "neighbours.json");
@@ -142,8 +137,14 @@ public sealed class WholeRunTests(TinyExperiment tiny) : IClassFixture<TinyExper
         Assert.All(table.Queries, q => Assert.NotEmpty(q.Neighbours));
 
         // Without labels there is nothing that UberNCE could call positive.
-        Finished refused = (await Coclr.RunAsync("run", "-f", manifest, "-w", runs, "--set", "training.method=UberNCE", "--set", "views=[\"RGB\"]")).Expect(ExitCodes.BadData);
+        Finished refused = (await RunAsync("run", "-f", manifest, "-w", runs, "--set", "training.method=UberNCE", "--set", "views=[\"RGB\"]")).Expect(ExitCodes.BadData);
         Assert.Contains("UberNCE needs a label", refused.Errors, StringComparison.Ordinal);
+    }
+
+    private async Task<Finished> RunAsync(params string[] arguments)
+    {
+        using System.Diagnostics.Process process = Coclr.StartWith(new() { ["COCLR_CACHE_DIR"] = tiny.Cache }, arguments);
+        return await Coclr.EndAsync(process);
     }
 
     private static IEnumerable<RunEvent> Events(string run, string stage) =>
@@ -166,7 +167,7 @@ public sealed class WholeRunTests(TinyExperiment tiny) : IClassFixture<TinyExper
             file,
             TinyExperiment.Manifest.Replace("synthetic: {classes: 2, trainGroups: 3, testGroups: 2, groupSize: 2, frames: 12, size: 36}", $"path: {videos}", StringComparison.Ordinal).Replace("name: tiny", "name: real", StringComparison.Ordinal),
             TestContext.Current.CancellationToken);
-        Finished run = (await Coclr.RunAsync("run", "-f", file, "-w", Path.Combine(tiny.Folder, "real"), "--json", "--set", "training.epochs=4", "--set", "cotrain.epochsPerTurn=1", "--set", "evaluation.linearProbe.epochs=100")).Expect(0);
+        Finished run = (await RunAsync("run", "-f", file, "-w", Path.Combine(tiny.Folder, "real"), "--json", "--set", "training.epochs=4", "--set", "cotrain.epochsPerTurn=1", "--set", "evaluation.linearProbe.epochs=100")).Expect(0);
         RunReport report = ResultJson.Read<RunReport>(run.Output, "the output");
         Assert.Equal((10, 30), (report.Classes, report.TestVideos));
         Assert.Contains(report.Rows, r => r.View == "two-stream" && r.LinearProbe > 0.1);
