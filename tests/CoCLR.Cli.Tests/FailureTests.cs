@@ -143,8 +143,8 @@ public sealed class FailureTests(TinyExperiment tiny) : IClassFixture<TinyExperi
     {
         string runs = Path.Combine(tiny.Folder, "interrupted");
         string[] command = ["run", "-f", tiny.ManifestFile, "-w", runs, "--set", "training.epochs=400", "--set", "training.checkpointEverySteps=1000"];
-        // A process group of its own, as a terminal gives it: Ctrl-C reaches the run and its stage alike.
-        using Process process = StartTool("setsid", [Coclr.Path, .. command]);
+        // A process group of its own and an interrupt that is not ignored, as a terminal gives them: Ctrl-C reaches the run and its stage alike.
+        using Process process = StartTool("env", ["--default-signal=INT", "setsid", Coclr.Path, .. command]);
         await UntilInAsync(process, runs, "\"phase\":\"train\"");
         Coclr.SignalGroup(process, 2);
         Finished finished = (await Coclr.EndAsync(process)).Expect(ExitCodes.Terminated);
@@ -152,7 +152,7 @@ public sealed class FailureTests(TinyExperiment tiny) : IClassFixture<TinyExperi
         string stage = Path.Combine(Assert.Single(Directory.GetDirectories(runs, "tiny-*")), "stages", "pretrain-rgb");
         long step = JsonDocument.Parse(await File.ReadAllTextAsync(Path.Combine(stage, "checkpoint.json"), TestContext.Current.CancellationToken)).RootElement.GetProperty("step").GetInt64();
 
-        using Process again = StartTool("setsid", [Coclr.Path, .. command]);
+        using Process again = StartTool("env", ["--default-signal=INT", "setsid", Coclr.Path, .. command]);
         await UntilInAsync(again, runs, $"\"resumedAtStep\":{step}");
         Coclr.SignalGroup(again, 2);
         (await Coclr.EndAsync(again)).Expect(ExitCodes.Terminated);

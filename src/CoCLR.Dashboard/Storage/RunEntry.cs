@@ -480,8 +480,6 @@ internal sealed partial class RunEntry
             {
                 batch.Chunks.Add((IndexDatabase.Points, Keys.Of(Number, series.Number, chunk), PointCodec.Pack(items)));
             }
-
-            series.Points.Trim();
         }
 
         foreach ((string stage, (int number, ChunkedList<LogLine> lines)) in _logs)
@@ -491,7 +489,6 @@ internal sealed partial class RunEntry
                 batch.Chunks.Add((IndexDatabase.Logs, Keys.Of(Number, number, chunk), JsonSerializer.SerializeToUtf8Bytes(items, CoclrJson.Compact)));
             }
 
-            lines.Trim();
             batch.Dropped.AddRange(lines.Drop(_limits.LogLines).Select(chunk => (IndexDatabase.Logs, Keys.Of(Number, number, chunk))));
             document.Logs.Add(new LogDocument(number, stage, lines.Count, lines.FirstChunk));
         }
@@ -501,8 +498,23 @@ internal sealed partial class RunEntry
             batch.Chunks.Add((IndexDatabase.Mining, Keys.Of(Number, 0, chunk), JsonSerializer.SerializeToUtf8Bytes(items, CoclrJson.Compact)));
         }
 
-        _mining.Trim();
         batch.Runs.Add((Info.Run, JsonSerializer.Serialize(document, CoclrJson.Compact)));
+    }
+
+    /// <summary>Says that the batch of the last <see cref="TakeDirty"/> is written: only now may saved chunks leave memory, for a reader looks for them in the index.</summary>
+    public void Saved()
+    {
+        foreach (Series series in _series.Values)
+        {
+            series.Points.Trim();
+        }
+
+        foreach ((_, ChunkedList<LogLine> lines) in _logs.Values)
+        {
+            lines.Trim();
+        }
+
+        _mining.Trim();
     }
 
     /// <summary>Says that the batch of the last <see cref="TakeDirty"/> was not written.</summary>

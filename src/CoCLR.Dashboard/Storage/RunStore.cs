@@ -470,6 +470,14 @@ public sealed class RunStore : IDisposable
             try
             {
                 _database.Write(batch);
+                foreach (RunEntry entry in taken)
+                {
+                    lock (entry.Gate)
+                    {
+                        entry.Saved();
+                    }
+                }
+
                 if (_health.ReadOnly != null)
                 {
                     _health = _health with { ReadOnly = null };

@@ -16,6 +16,7 @@ public sealed class BrowserFixture : IAsyncLifetime
     private readonly TemporaryFolder _folder = new();
     private IPlaywright? _playwright;
     private Process? _process;
+    private string? _signedIn;
 
     public string Runs => _folder["runs"];
 
@@ -76,9 +77,11 @@ public sealed class BrowserFixture : IAsyncLifetime
     public async Task<IPage> OpenAsync(string path, ColorScheme theme = ColorScheme.Light, int width = 1440, int height = 1000)
     {
         Assert.SkipWhen(Browser is null, "no Chromium on this machine: install it, or set COCLR_CHROMIUM");
-        IBrowserContext context = await Browser.NewContextAsync(new BrowserNewContextOptions { ViewportSize = new ViewportSize { Width = width, Height = height }, ColorScheme = theme, BaseURL = Address });
+        IBrowserContext context = await Browser.NewContextAsync(new BrowserNewContextOptions { ViewportSize = new ViewportSize { Width = width, Height = height }, ColorScheme = theme, BaseURL = Address, StorageState = _signedIn });
         IPage page = await context.NewPageAsync();
-        await page.GotoAsync($"/login/link?t={Token}&returnUrl={Uri.EscapeDataString(path)}");
+        // One sign-in for all pages: more than twenty a minute are refused.
+        await page.GotoAsync(_signedIn == null ? $"/login/link?t={Token}&returnUrl={Uri.EscapeDataString(path)}" : path);
+        _signedIn ??= await context.StorageStateAsync();
         await page.WaitForFunctionAsync("() => window.coclr && document.documentElement.dataset.theme");
         return page;
     }
