@@ -6,6 +6,7 @@ using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Schema;
 using CoCLR.Core.Manifests.Status;
+using CoCLR.Core.Results;
 using CoCLR.Operator.Api;
 using CoCLR.Operator.Runtime;
 using CoCLR.Operator.Status;
@@ -250,7 +251,7 @@ public static class BenchmarkReconciler
                 ["name"] = experiment.Name,
                 ["namespace"] = suite.Key.Namespace,
                 ["labels"] = labels,
-                ["annotations"] = new JsonObject { [Labels.Cell] = CellText(experiment.Cell) + $"{(experiment.Cell.Count > 0 ? ", " : "")}seed={experiment.Seed}" },
+                ["annotations"] = new JsonObject { [Labels.Cell] = BenchmarkRules.CellText(experiment.Cell) + $"{(experiment.Cell.Count > 0 ? ", " : "")}seed={experiment.Seed}" },
                 ["ownerReferences"] = new JsonArray(new JsonObject
                 {
                     ["apiVersion"] = ApiNames.ApiVersion,
@@ -302,12 +303,12 @@ public static class BenchmarkReconciler
     /// <param name="spec">The suite.</param>
     public static (IReadOnlyList<BenchmarkRow> Rows, bool Truncated) Table(IEnumerable<(MatrixExperiment Experiment, ExperimentStatus? Status)> experiments, BenchmarkSpec spec)
     {
-        var cells = experiments.GroupBy(e => CellText(e.Experiment.Cell)).Select(g => (Text: g.Key, g.First().Experiment.Cell, Results: g.Where(e => e.Status != null).SelectMany(e => e.Status!.Results).ToArray())).ToArray();
+        var cells = experiments.GroupBy(e => BenchmarkRules.CellText(e.Experiment.Cell)).Select(g => (Text: g.Key, g.First().Experiment.Cell, Results: g.Where(e => e.Status != null).SelectMany(e => e.Status!.Results).ToArray())).ToArray();
         var byCell = cells.ToDictionary(c => c.Text, c => c.Results);
         var rows = new List<BenchmarkRow>();
         foreach ((string text, IReadOnlyDictionary<string, string> cell, ResultStatus[] results) in cells)
         {
-            string baseline = CellText(cell.ToDictionary(c => c.Key, c => spec.Baseline.FirstOrDefault(b => b.Axis == c.Key)?.Value ?? c.Value));
+            string baseline = BenchmarkRules.BaselineText(cell, spec.Baseline);
             foreach (var view in results.GroupBy(r => r.View).OrderBy(v => v.Key switch { "rgb" => 0, "flow" => 1, _ => 2 }))
             {
                 ResultStatus[] reference = spec.Baseline.Count == 0 || baseline == text ? [] : [.. byCell.GetValueOrDefault(baseline, []).Where(r => r.View == view.Key)];
@@ -330,8 +331,6 @@ public static class BenchmarkReconciler
         return rows.Count > MaximumRows ? (rows[..MaximumRows], true) : (rows, false);
     }
 
-    private static string CellText(IReadOnlyDictionary<string, string> cell) => string.Join(", ", cell.Select(c => $"{c.Key}={c.Value}"));
-
     private static double Parse(string text) => double.Parse(text, CultureInfo.InvariantCulture);
 
     private static MeasureStatus? MeasureOf(double[] values, double[] reference)
@@ -342,7 +341,7 @@ public static class BenchmarkReconciler
         }
 
         double mean = values.Average();
-        double? std = values.Length > 1 ? Math.Sqrt(values.Sum(v => (v - mean) * (v - mean)) / (values.Length - 1)) : null;
+        double? std = Statistics.StandardDeviation(values);
         return new MeasureStatus
         {
             Mean = Text(mean, "0.######"),

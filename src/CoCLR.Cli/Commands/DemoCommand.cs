@@ -66,7 +66,7 @@ internal static class DemoCommand
                 return code;
             }
 
-            reports.Add(ResultJson.Read<RunReport>(await File.ReadAllTextAsync(folder.ReportFile, CancellationToken.None).ConfigureAwait(false), folder.ReportFile));
+            reports.Add(folder.ReadReport());
             folders.Add(folder);
         }
 

@@ -5,7 +5,6 @@ using CoCLR.Cli.Terminal;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
-using CoCLR.Core.Results;
 using CoCLR.Engine;
 using CoCLR.Engine.Stages;
 
@@ -70,7 +69,7 @@ internal static class RunCommand
         }
         else
         {
-            ReportView.Show([ResultJson.Read<RunReport>(await File.ReadAllTextAsync(folder.ReportFile, CancellationToken.None).ConfigureAwait(false), folder.ReportFile)]);
+            ReportView.Show([folder.ReadReport()]);
             Say.Note($"\nRun folder: {folder.Root}");
         }
 

@@ -57,7 +57,7 @@ internal static class SuiteRun
         {
             if (code == ExitCodes.Done)
             {
-                done.Add((experiment, ResultJson.Read<RunReport>(await File.ReadAllTextAsync(folder.ReportFile, CancellationToken.None).ConfigureAwait(false), folder.ReportFile)));
+                done.Add((experiment, folder.ReadReport()));
             }
             else
             {

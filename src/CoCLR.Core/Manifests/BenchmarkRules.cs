@@ -56,6 +56,16 @@ public static class BenchmarkRules
     public static IReadOnlyList<MatrixExperiment> Expand(string name, BenchmarkSpec spec) =>
         [.. from cell in Cells(spec) from seed in spec.Seeds let experiment = Build(spec, cell, seed).Spec! select new MatrixExperiment(NameOf(name, experiment), cell, seed, experiment)];
 
+    /// <summary>A cell in words: `method=CoCLR, K=5`.</summary>
+    /// <param name="cell">Value of each axis.</param>
+    public static string CellText(IReadOnlyDictionary<string, string> cell) => string.Join(", ", cell.Select(c => $"{c.Key}={c.Value}"));
+
+    /// <summary>The cell, in words, that a cell is compared with: its own values but for the axes that the baseline names.</summary>
+    /// <param name="cell">Value of each axis.</param>
+    /// <param name="baseline">The suite's baseline.</param>
+    public static string BaselineText(IReadOnlyDictionary<string, string> cell, IReadOnlyList<AxisValue> baseline) =>
+        CellText(cell.ToDictionary(c => c.Key, c => baseline.FirstOrDefault(b => b.Axis == c.Key)?.Value ?? c.Value));
+
     private static string NameOf(string name, ExperimentSpec spec)
     {
         string hash = Planner.SpecHash(spec)[..8];

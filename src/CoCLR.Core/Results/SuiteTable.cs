@@ -15,12 +15,12 @@ public static class SuiteTable
     public static ReportTable Of(IReadOnlyList<(MatrixExperiment Experiment, RunReport Report)> runs, IReadOnlyList<AxisValue> baseline)
     {
         ArgumentNullException.ThrowIfNull(runs);
-        var cells = runs.GroupBy(r => Text(r.Experiment.Cell))
+        var cells = runs.GroupBy(r => BenchmarkRules.CellText(r.Experiment.Cell))
             .Select(g => (Name: g.Key, g.First().Experiment.Cell, Rows: g.SelectMany(r => r.Report.Rows).Where(r => r.Kind == ReportRowKind.Learned).ToArray())).ToArray();
         var rows = new List<string[]>();
         foreach ((string name, IReadOnlyDictionary<string, string> cell, ReportRow[] measured) in cells)
         {
-            string other = Text(cell.ToDictionary(c => c.Key, c => baseline.FirstOrDefault(b => b.Axis == c.Key)?.Value ?? c.Value));
+            string other = BenchmarkRules.BaselineText(cell, baseline);
             ReportRow[] reference = other == name ? [] : cells.FirstOrDefault(c => c.Name == other).Rows ?? [];
             foreach (var view in measured.GroupBy(r => r.View))
             {
@@ -55,9 +55,8 @@ public static class SuiteTable
             return "-";
         }
 
-        double mean = values.Average();
-        string text = (100 * mean).ToString("0.0", CultureInfo.InvariantCulture);
-        return values.Length == 1 ? text : string.Create(CultureInfo.InvariantCulture, $"{text} ± {100 * Math.Sqrt(values.Sum(v => (v - mean) * (v - mean)) / (values.Length - 1)):0.0}");
+        string text = (100 * values.Average()).ToString("0.0", CultureInfo.InvariantCulture);
+        return Statistics.StandardDeviation(values) is { } deviation ? string.Create(CultureInfo.InvariantCulture, $"{text} ± {100 * deviation:0.0}") : text;
     }
 
     private static string Difference(ReportRow[] rows, ReportRow[] reference, Func<ReportRow, double?> measure)
@@ -65,6 +64,4 @@ public static class SuiteTable
         double[] values = [.. rows.Select(measure).OfType<double>()], others = [.. reference.Select(measure).OfType<double>()];
         return values.Length == 0 || others.Length == 0 ? "-" : (100 * (values.Average() - others.Average())).ToString("+0.0;-0.0;0.0", CultureInfo.InvariantCulture);
     }
-
-    private static string Text(IReadOnlyDictionary<string, string> cell) => string.Join(", ", cell.Select(c => $"{c.Key}={c.Value}"));
 }

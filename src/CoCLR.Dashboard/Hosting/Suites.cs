@@ -134,7 +134,7 @@ internal sealed class Suites(IOptions<DashboardOptions> options, IServiceProvide
     {
         double[] values = [.. runs.Select(r => measure switch { "recall" => r.RecallAt1, "loss" => r.Loss, _ => r.BestProbe }).OfType<double>()];
         double? mean = values.Length > 0 ? values.Average() : null;
-        double? deviation = values.Length > 1 ? Math.Sqrt(values.Sum(v => (v - mean!.Value) * (v - mean.Value)) / (values.Length - 1)) : null;
+        double? deviation = Statistics.StandardDeviation(values);
         return new MatrixCell(runs, mean, deviation, values.Length);
     }
 }

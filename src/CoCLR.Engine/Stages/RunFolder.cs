@@ -21,6 +21,9 @@ public sealed class RunFolder(string path)
     /// <summary>The report for programs.</summary>
     public string ReportFile => Path.Combine(Root, "report.json");
 
+    /// <summary>The report of a finished run.</summary>
+    public RunReport ReadReport() => ResultJson.Read<RunReport>(File.ReadAllText(ReportFile), ReportFile);
+
     /// <summary>The report for people.</summary>
     public string ReportMarkdownFile => Path.Combine(Root, "report.md");
 
