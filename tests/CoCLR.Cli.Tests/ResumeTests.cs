@@ -13,12 +13,17 @@ public sealed class ResumeTests(TinyExperiment tiny) : IClassFixture<TinyExperim
     private const int Kills = 20;
 
     [Theory]
-    [InlineData("pretrain-rgb")]
-    [InlineData("cycle-1-rgb")]
-    public async Task KilledAtRandomMoments_EndsBitForBitLikeTheUnbrokenRun(string stage)
+    [InlineData("pretrain-rgb", false)]
+    [InlineData("cycle-1-rgb", true)]
+    public async Task KilledAtRandomMoments_EndsBitForBitLikeTheUnbrokenRun(string stage, bool batchNegatives)
     {
-        (string unbrokenPlan, string unbroken) = tiny.NewRun($"unbroken-{stage}");
-        (string brokenPlan, string broken) = tiny.NewRun($"broken-{stage}");
+        ExperimentSpec Change(ExperimentSpec spec) => spec with
+        {
+            Training = spec.Training with { BatchNegatives = batchNegatives },
+            Cotrain = spec.Cotrain with { MineIn = batchNegatives ? MiningSpace.Features : MiningSpace.Projection },
+        };
+        (string unbrokenPlan, string unbroken) = tiny.NewRun($"unbroken-{stage}", Change);
+        (string brokenPlan, string broken) = tiny.NewRun($"broken-{stage}", Change);
         if (stage != "pretrain-rgb")
         {
             foreach (string before in new[] { "pretrain-rgb", "pretrain-flow" })

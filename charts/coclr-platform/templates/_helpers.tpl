@@ -118,8 +118,9 @@ capabilities:
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
+  # Deleted only to replace a stage that hangs (stallDeadlineSeconds).
   resources: [pods]
-  verbs: [list, watch]
+  verbs: [list, watch, delete]
 - apiGroups: [""]
   resources: [configmaps, persistentvolumeclaims]
   verbs: [get, list, watch, create, patch]

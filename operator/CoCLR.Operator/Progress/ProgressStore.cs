@@ -24,7 +24,7 @@ public sealed class ProgressStore
         ConcurrentDictionary<string, StageReport> stages = _reports.GetOrAdd(uid, _ => new());
         if (stages.Count < MaximumStages || stages.ContainsKey(stage))
         {
-            stages[stage] = report;
+            stages[stage] = stages.TryGetValue(stage, out StageReport? before) && report.StandsAt(before) ? report with { MovedAt = before.MovedAt } : report;
         }
     }
 

@@ -290,6 +290,11 @@ public static class BenchmarkReconciler
             patch["preRunningDeadlineSeconds"] = wanted.PreRunningDeadlineSeconds;
         }
 
+        if (spec.StallDeadlineSeconds != wanted.StallDeadlineSeconds)
+        {
+            patch["stallDeadlineSeconds"] = wanted.StallDeadlineSeconds;
+        }
+
         if (spec.Scheduling != null && wanted.Scheduling != null && spec.Scheduling.PriorityClassName != wanted.Scheduling.PriorityClassName)
         {
             patch["scheduling"] = new JsonObject { ["priorityClassName"] = wanted.Scheduling.PriorityClassName };

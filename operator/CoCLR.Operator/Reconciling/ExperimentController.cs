@@ -59,6 +59,7 @@ public sealed class ExperimentController
     private readonly Func<ObjectKey, IReadOnlyList<PlanView>> _plansOf;
     private readonly Func<ObjectKey, IReadOnlyList<WorkloadView>> _workloadsOf;
     private readonly Func<ObjectKey, IReadOnlyList<PodFailureView>> _failuresOf;
+    private DateTimeOffset _listeningSince;
 
     /// <summary>Creates the controller; before the caches run.</summary>
     /// <param name="caches">Caches.</param>
@@ -81,6 +82,7 @@ public sealed class ExperimentController
         _queue = queue;
         _logger = logger;
         _time = time;
+        _listeningSince = time.GetUtcNow();
         _jobsOf = caches.Jobs.IndexBy(j => Owner(j.Meta));
         _podsOf = caches.Pods.IndexBy(p => p.Meta.Label(Labels.Experiment) is { } name ? new ObjectKey(p.Meta.Key.Namespace, name) : null);
         _plansOf = caches.Plans.IndexBy(p => Owner(p.Meta));
@@ -113,6 +115,7 @@ public sealed class ExperimentController
     /// <summary>Adds every experiment to the queue; a new leader starts so.</summary>
     public void EnqueueAll()
     {
+        _listeningSince = _time.GetUtcNow(); // pods push to the leader only
         foreach (CustomResource<ExperimentSpec, ExperimentStatus> experiment in _caches.Experiments.All())
         {
             _queue.Add(experiment.Meta.Key);
@@ -182,6 +185,7 @@ public sealed class ExperimentController
             Workload = uid => _workloadsOf(new ObjectKey(key.Namespace, uid)) is [var workload, ..] ? workload : null,
             PodFailure = uid => _failuresOf(new ObjectKey(key.Namespace, uid)).MaxBy(f => f.At),
             Pushed = _progress.Of(experiment.Meta.Uid),
+            ListeningSince = _listeningSince,
             Now = _time.GetUtcNow(),
         };
     }

@@ -34,6 +34,9 @@ public sealed record ExperimentObservation
     /// <summary>What pods pushed, by stage.</summary>
     public IReadOnlyDictionary<string, StageReport> Pushed { get; init; } = new Dictionary<string, StageReport>();
 
+    /// <summary>Since when pushes have been received here; what was not heard before says nothing.</summary>
+    public DateTimeOffset ListeningSince { get; init; }
+
     /// <summary>Kinds and names that belong to somebody else although this experiment needs them.</summary>
     public IReadOnlyCollection<string> Foreign { get; init; } = [];
 

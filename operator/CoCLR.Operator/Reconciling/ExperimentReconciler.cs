@@ -293,6 +293,7 @@ public static class ExperimentReconciler
                     Start(actions.Start, stages);
                 }
 
+                ReplaceStalled(stages);
                 next = Describe(next, stages, actions, missing);
             }
 
@@ -458,6 +459,29 @@ public static class ExperimentReconciler
             }
 
             return null;
+        }
+
+        // F-56: a process that hangs ends no pod by itself.
+        private void ReplaceStalled(List<SeenStage> stages)
+        {
+            if (_spec.StallDeadlineSeconds is not { } allowed)
+            {
+                return;
+            }
+
+            foreach (SeenStage seen in stages.Where(s => s.Live is { Running: true, Meta.Deleting: null }))
+            {
+                DateTimeOffset[] signs = [_observed.ListeningSince, seen.Live!.RunningSince!.Value, seen.Report?.MovedAt ?? default];
+                TimeSpan left = signs.Max().AddSeconds(allowed) - _observed.Now;
+                if (left > TimeSpan.Zero)
+                {
+                    LookAgain(left);
+                    continue;
+                }
+
+                _writes.Add(new DesiredWrite.Delete(ResourceKind.Pod, seen.Live.Meta.Key, seen.Live.Meta.Uid));
+                _events.Add(ObjectEvent.Warning("StageStalled", $"{seen.Status.Name} made no progress for {allowed} s (stallDeadlineSeconds); pod {seen.Live.Meta.Key.Name} is replaced and goes on from the checkpoint"));
+            }
         }
 
         private void LookAgain(TimeSpan delay) => _again = _again is { } known && known < delay ? known : delay;

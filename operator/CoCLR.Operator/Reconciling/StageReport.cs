@@ -22,6 +22,9 @@ public sealed record StageReport
     /// <summary>Why, for people.</summary>
     public string? Message { get; init; }
 
+    /// <summary>Number of the attempt.</summary>
+    public int? Attempt { get; init; }
+
     /// <summary>Epochs completed.</summary>
     public int? Epoch { get; init; }
 
@@ -45,6 +48,14 @@ public sealed record StageReport
 
     /// <summary>When it was received.</summary>
     public DateTimeOffset At { get; init; }
+
+    /// <summary>When a report last said something new: a process that hangs may go on reporting.</summary>
+    public DateTimeOffset MovedAt { get; init; }
+
+    /// <summary>Whether the work is where it was at an earlier report.</summary>
+    /// <param name="before">The earlier report.</param>
+    public bool StandsAt(StageReport before) =>
+        (Attempt, Outcome, Epoch, CheckpointEpoch, Step, Percent, EtaSeconds) == (before.Attempt, before.Outcome, before.Epoch, before.CheckpointEpoch, before.Step, before.Percent, before.EtaSeconds);
 
     private static readonly string[] Measures = ["linearProbeTop1", "linearProbeTop5", "knnTop1", "finetuneTop1", "recallAt1", "recallAt5", "recallAt10", "recallAt20", "recallAt50"];
 
@@ -76,6 +87,7 @@ public sealed record StageReport
                 Stage = Clean(root.Text("stage"), 63),
                 Outcome = Clean(root.Text("outcome"), 32),
                 Message = Clean(root.Text("message"), 1024),
+                Attempt = Integer(root, "attempt", int.MaxValue),
                 Epoch = Integer(root, "epoch", 1_000_000),
                 CheckpointEpoch = Integer(root, "checkpointEpoch", 1_000_000),
                 Epochs = Integer(root, "epochs", 1_000_000),
@@ -84,6 +96,7 @@ public sealed record StageReport
                 EtaSeconds = Integer(root, "etaSeconds", int.MaxValue),
                 Result = result,
                 At = at,
+                MovedAt = at,
             };
         }
         catch (JsonException)

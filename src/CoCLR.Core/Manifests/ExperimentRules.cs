@@ -12,6 +12,7 @@ public static class ExperimentRules
     internal const string QueueMultiple = "training.queueSize must be a multiple of training.batchSize";
     internal const string GroupMultiple = "training.batchSize must be a multiple of training.batchNormGroups";
     internal const string TopKInQueue = "cotrain.topK must be smaller than training.queueSize";
+    internal const string FeaturesAlternate = "cotrain.mineIn: features needs cotrain.order: alternating, for its features must stand still";
     internal const string OneSource = "give exactly one of path, volumeClaim, s3 or synthetic";
     internal const string OneValue = "give exactly one of value, secretKeyRef or configMapKeyRef";
     internal const string ReservedName = "names that begin with COCLR_, LD_ or KUBERNETES_ are reserved";
@@ -32,6 +33,7 @@ public static class ExperimentRules
             (training.BatchSize <= training.QueueSize && training.QueueSize % training.BatchSize != 0, "training.queueSize", QueueMultiple),
             (training.BatchSize % training.BatchNormGroups != 0, "training.batchNormGroups", GroupMultiple),
             (training.Method == Method.CoCLR && spec.Cotrain.TopK >= training.QueueSize, "cotrain.topK", TopKInQueue),
+            (spec.Cotrain is { MineIn: MiningSpace.Features, Order: not CotrainOrder.Alternating }, "cotrain.mineIn", FeaturesAlternate),
             (new object?[] { source.Path, source.VolumeClaim, source.S3, source.Synthetic }.Count(s => s != null) != 1, "dataset.source", OneSource),
         ];
         foreach ((bool _, string field, string message) in rules.Where(r => r.Broken))

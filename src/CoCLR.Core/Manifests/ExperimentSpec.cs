@@ -11,6 +11,7 @@ namespace CoCLR.Core.Manifests;
 [CelRule("self.training.batchSize > self.training.queueSize || self.training.queueSize % self.training.batchSize == 0", ExperimentRules.QueueMultiple, ".training.queueSize")]
 [CelRule("self.training.batchSize % self.training.batchNormGroups == 0", ExperimentRules.GroupMultiple, ".training.batchNormGroups")]
 [CelRule("self.training.method != 'CoCLR' || self.cotrain.topK < self.training.queueSize", ExperimentRules.TopKInQueue, ".cotrain.topK")]
+[CelRule("self.cotrain.mineIn != 'features' || self.cotrain.order == 'alternating'", ExperimentRules.FeaturesAlternate, ".cotrain.mineIn")]
 public sealed record ExperimentSpec
 {
     /// <summary>Where the videos come from and how they are stored.</summary>
@@ -93,6 +94,10 @@ public sealed record ExperimentSpec
     /// <summary>Seconds a stage may wait for its pod to run before the experiment fails.</summary>
     [MutableField, ClusterOnly, Bounds(1, 31536000)]
     public int? PreRunningDeadlineSeconds { get; init; }
+
+    /// <summary>Seconds without progress after which the pod of a running stage is replaced; it goes on from its checkpoint and counts as a retry. Never when absent.</summary>
+    [MutableField, ClusterOnly, Bounds(60, 31536000)]
+    public int? StallDeadlineSeconds { get; init; }
 
     /// <summary>Seconds after which a finished experiment is deleted, by outcome; kept when absent.</summary>
     [MutableField, ClusterOnly]
@@ -356,6 +361,12 @@ public sealed record TrainingSpec
     [Bounds(2, 1048576)]
     public int QueueSize { get; init; } = 2048;
 
+    /// <summary>
+    /// The keys of the batch at hand are negatives of one another too: the queue takes them before the comparison instead of after it. Then keys cannot be told from negatives by
+    /// their age, which short trainings exploit instead of learning.
+    /// </summary>
+    public bool BatchNegatives { get; init; }
+
     /// <summary>Momentum of the key encoder.</summary>
     [DecimalString(0, 1)]
     public string Momentum { get; init; } = "0.999";
@@ -496,6 +507,9 @@ public sealed record CotrainSpec
     [Bounds(0, 1024)]
     public int TopK { get; init; } = 5;
 
+    /// <summary>Where the other view's neighbours are looked for: in its projection, as the paper does, or among its centred backbone features, as retrieval does.</summary>
+    public MiningSpace MineIn { get; init; } = MiningSpace.Projection;
+
     /// <summary>alternating (one view learns at a time) or simultaneous (both at once).</summary>
     public CotrainOrder Order { get; init; } = CotrainOrder.Alternating;
 
@@ -506,6 +520,16 @@ public sealed record CotrainSpec
     /// <summary>Learning rate of the turns; that of training.optimizer when absent.</summary>
     [DecimalString(0, 1000)]
     public string? LearningRate { get; init; }
+}
+
+/// <summary>Where neighbours are looked for.</summary>
+public enum MiningSpace
+{
+    /// <summary>The embeddings that the contrastive loss compares.</summary>
+    [JsonStringEnumMemberName("projection")] Projection,
+
+    /// <summary>The features that evaluation takes.</summary>
+    [JsonStringEnumMemberName("features")] Features,
 }
 
 /// <summary>Order of co-training.</summary>

@@ -13,9 +13,10 @@ public static class ContrastiveLogits
     /// <param name="key">Unit vectors k [B,dim] of the other clip; column 0.</param>
     /// <param name="queue">Unit vectors [dim,K] of earlier keys; columns 1 to K.</param>
     /// <param name="temperature">τ above 0; 0.07 in the paper.</param>
+    /// <param name="excluded">Boolean [B,K]: entries that do not count for a query (probability 0), such as its own key where the queue holds it already.</param>
     /// <returns>[B,1+K].</returns>
     /// <exception cref="ArgumentOutOfRangeException">τ is not above 0.</exception>
-    public static Tensor Of(Tensor query, Tensor key, Tensor queue, double temperature)
+    public static Tensor Of(Tensor query, Tensor key, Tensor queue, double temperature, Tensor? excluded = null)
     {
         if (!(temperature > 0) || double.IsInfinity(temperature))
         {
@@ -26,6 +27,11 @@ public static class ContrastiveLogits
         var own = (query * key.detach()).sum(1, keepdim: true);
         // The queue changes in place before the backward pass runs; only its present values may be used.
         var negatives = query.matmul(queue.detach().clone());
+        if (excluded is not null)
+        {
+            negatives = negatives.masked_fill(excluded, float.NegativeInfinity);
+        }
+
         return cat([own, negatives], 1).div_(temperature).MoveToOuterDisposeScope();
     }
 }

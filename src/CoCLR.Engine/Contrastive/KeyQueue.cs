@@ -19,7 +19,8 @@ public sealed class KeyQueue : IDisposable
     /// <param name="second">True to keep a second view's keys too.</param>
     /// <param name="seed">Seed of the random vectors.</param>
     /// <param name="device">Where the queue lives.</param>
-    public KeyQueue(int dim, int length, bool second = false, long seed = 0, Device? device = null)
+    /// <param name="secondDim">Length of a second view's key; <paramref name="dim"/> when null.</param>
+    public KeyQueue(int dim, int length, bool second = false, long seed = 0, Device? device = null, int? secondDim = null)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(dim, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(length, 1);
@@ -28,7 +29,7 @@ public sealed class KeyQueue : IDisposable
         Length = length;
         using var generator = new Generator((ulong)seed, CPU);
         Keys = RandomUnitVectors(dim, length, generator, device);
-        SecondKeys = second ? RandomUnitVectors(dim, length, generator, device) : null;
+        SecondKeys = second ? RandomUnitVectors(secondDim ?? dim, length, generator, device) : null;
         Videos = full([length], -1L, ScalarType.Int64, device).DetachFromDisposeScope();
         Labels = full([length], -1L, ScalarType.Int64, device).DetachFromDisposeScope();
         _writtenAt = full([length], -1L, ScalarType.Int64, device).DetachFromDisposeScope();
@@ -40,7 +41,7 @@ public sealed class KeyQueue : IDisposable
     /// <summary>Keys [dim,K]; enqueueing writes them in place.</summary>
     public Tensor Keys { get; }
 
-    /// <summary>Keys of the second view [dim,K], if kept.</summary>
+    /// <summary>Keys of the second view [dim,K] (or [secondDim,K]), if kept.</summary>
     public Tensor? SecondKeys { get; }
 
     /// <summary>Source video of each entry, int64 [K]; -1 where empty.</summary>
@@ -115,6 +116,16 @@ public sealed class KeyQueue : IDisposable
                 }
             }
         }
+    }
+
+    /// <summary>Which column the next batch will write for each of its clips: where a clip meets its own key when the batch is enqueued before the comparison.</summary>
+    /// <param name="batch">B, at most K.</param>
+    /// <returns>Boolean [B,K], one true in each row.</returns>
+    public Tensor OwnColumns(int batch)
+    {
+        using var scope = NewDisposeScope();
+        var columns = arange(_pointer, _pointer + batch, ScalarType.Int64, Keys.device).remainder(Length).unsqueeze(1);
+        return zeros(batch, Length, ScalarType.Bool, Keys.device).scatter(1, columns, ones(batch, 1, ScalarType.Bool, Keys.device)).MoveToOuterDisposeScope();
     }
 
     /// <summary>Steps since each entry was written, int64 [K]; meaningless where empty.</summary>

@@ -28,8 +28,7 @@ public static class UberNce
     public static Tensor Loss(Tensor logits, Tensor positives)
     {
         using var scope = NewDisposeScope();
-        var mask = positives.to_type(logits.dtype);
-        return (logits.log_softmax(1) * mask).sum(1).div(mask.sum(1)).mean().neg().MoveToOuterDisposeScope();
+        return logits.log_softmax(1).masked_fill(positives.logical_not(), 0).sum(1).div(positives.sum(1)).mean().neg().MoveToOuterDisposeScope();
     }
 }
 
@@ -65,13 +64,14 @@ public static class Cmc
     /// <param name="queueRgb">Earlier RGB keys [dim,K].</param>
     /// <param name="queueFlow">Earlier flow keys [dim,K].</param>
     /// <param name="temperature">τ above 0.</param>
+    /// <param name="excluded">As in <see cref="ContrastiveLogits.Of"/>.</param>
     /// <returns>The loss, and both logits [B,1+K] for metrics.</returns>
     public static (Tensor Loss, Tensor RgbLogits, Tensor FlowLogits) Loss(
-        Tensor queryRgb, Tensor queryFlow, Tensor keyRgb, Tensor keyFlow, Tensor queueRgb, Tensor queueFlow, double temperature)
+        Tensor queryRgb, Tensor queryFlow, Tensor keyRgb, Tensor keyFlow, Tensor queueRgb, Tensor queueFlow, double temperature, Tensor? excluded = null)
     {
         using var scope = NewDisposeScope();
-        var rgb = ContrastiveLogits.Of(queryRgb, keyFlow, queueFlow, temperature);
-        var flow = ContrastiveLogits.Of(queryFlow, keyRgb, queueRgb, temperature);
+        var rgb = ContrastiveLogits.Of(queryRgb, keyFlow, queueFlow, temperature, excluded);
+        var flow = ContrastiveLogits.Of(queryFlow, keyRgb, queueRgb, temperature, excluded);
         var loss = InfoNce.Loss(rgb) + InfoNce.Loss(flow);
         return scope.MoveToOuter(loss, rgb, flow);
     }

@@ -59,6 +59,18 @@ public static class PositiveMask
         return videos.unsqueeze(1).eq(queueVideos.unsqueeze(0)).MoveToOuterDisposeScope();
     }
 
+    /// <summary>Cosine similarities of features as retrieval compares them: all centred by the mean of the queue's. [method.md 1e]</summary>
+    /// <param name="features">[B,F].</param>
+    /// <param name="queue">[F,K].</param>
+    /// <returns>[B,K].</returns>
+    public static Tensor CentredSimilarity(Tensor features, Tensor queue)
+    {
+        using var scope = NewDisposeScope();
+        using var frozen = no_grad();
+        var centre = queue.mean([1], keepdim: true);
+        return nn.functional.normalize(features - centre.t(), 2, 1).matmul(nn.functional.normalize(queue - centre, 2, 0)).MoveToOuterDisposeScope();
+    }
+
     /// <summary>Indices int64 [B,topK] of the most similar queue entries that are not siblings (siblings come last).</summary>
     /// <param name="secondSimilarity">[B,K]; not changed.</param>
     /// <param name="siblings">Boolean [B,K].</param>
@@ -83,6 +95,15 @@ public static class PositiveMask
         var own = result.select(1, 0);
         own.logical_and_(positives.sum(1).eq(1));
         return result.MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The same positives without entries that do not count.</summary>
+    /// <param name="positives">Boolean [B,1+K]; not changed.</param>
+    /// <param name="excluded">Boolean [B,K], or null for none.</param>
+    public static Tensor Without(Tensor positives, Tensor? excluded)
+    {
+        using var scope = NewDisposeScope();
+        return (excluded is null ? positives.alias() : cat([positives.narrow(1, 0, 1), positives.narrow(1, 1, positives.shape[1] - 1).logical_and(excluded.logical_not())], 1)).MoveToOuterDisposeScope();
     }
 
     private static Tensor WithOwnKey(Tensor queueMask)

@@ -53,8 +53,14 @@ internal abstract class Learner : IDisposable
     /// <summary>Forward passes and loss of one batch; nothing is changed but batch-norm buffers and the key encoder.</summary>
     public abstract StepOutcome Learn(TrainingBatch batch, int epoch, long step);
 
-    /// <summary>Puts the batch's keys into the queue, after the step.</summary>
-    public abstract void Remember(long step);
+    /// <summary>Ends a step: the batch's keys are in the queue from now on.</summary>
+    public void Remember(long step)
+    {
+        if (!BatchNegatives)
+        {
+            Enqueue(step);
+        }
+    }
 
     /// <summary>Fills the queue with forward passes only, so that every step has all its negatives (method.md part 2).</summary>
     public void FillQueue(TrainingData data, Action<long, long> progress, CancellationToken stop)
@@ -68,7 +74,7 @@ internal abstract class Learner : IDisposable
                 stop.ThrowIfCancellationRequested();
                 using DisposeScope scope = NewDisposeScope();
                 EncodeKeys(batch, -(int)pass, -steps + done);
-                Remember(-steps + done);
+                Enqueue(-steps + done);
                 progress(++done * Training.BatchSize, Training.QueueSize);
                 if (done == steps)
                 {
@@ -97,6 +103,25 @@ internal abstract class Learner : IDisposable
 
     public abstract void Dispose();
 
+    // The published code compares with earlier batches only.
+    private bool BatchNegatives => Training.BatchNegatives && Training.Compatibility == Compatibility.Platform;
+
+    /// <summary>Puts the batch's keys into the queue.</summary>
+    protected abstract void Enqueue(long step);
+
+    /// <summary>With <see cref="TrainingSpec.BatchNegatives"/>, takes the batch's keys into the queue and says where a clip meets its own, boolean [B,K]; null without.</summary>
+    protected Tensor? TakeInBatch(KeyQueue queue, TrainingBatch batch, long step)
+    {
+        if (!BatchNegatives)
+        {
+            return null;
+        }
+
+        Tensor own = queue.OwnColumns(batch.Size);
+        Enqueue(step);
+        return own;
+    }
+
     protected abstract void EncodeKeys(TrainingBatch batch, int epoch, long step);
 
     /// <summary>An encoder of this experiment, with the weights of a stage's checkpoint or fresh ones.</summary>
@@ -123,7 +148,7 @@ internal abstract class Learner : IDisposable
         return new MomentumEncoder(query, key, Decimals.Parse(Training.Momentum));
     }
 
-    protected KeyQueue Queue(bool second) => new(Context.Spec.Model.ProjectionSize, Training.QueueSize, second, Context.Spec.Seed, Context.Device);
+    protected KeyQueue Queue(bool second, int? secondDim = null) => new(Context.Spec.Model.ProjectionSize, Training.QueueSize, second, Context.Spec.Seed, Context.Device, secondDim);
 
     /// <summary>The order in which the key batch is normalised; drawn from its coordinates, so that a resume draws the same.</summary>
     protected int[] KeyOrder(long step) => new CounterRandom(Context.Spec.Seed, s_keyOrder, step).Permutation(Training.BatchSize);
@@ -181,18 +206,18 @@ internal sealed class SingleViewLearner : Learner
         Tensor query = _momentum.Query.forward(batch.Clip(Context.View, 0));
         _momentum.Update();
         EncodeKeys(batch, epoch, step);
-        Tensor logits = ContrastiveLogits.Of(query, _keys, _queue.Keys, Temperature);
+        Tensor? own = TakeInBatch(_queue, batch, step);
+        Tensor logits = ContrastiveLogits.Of(query, _keys, _queue.Keys, Temperature, own);
         if (Training.Method == Method.UberNCE)
         {
-            Tensor same = PositiveMask.ForUberNce(batch.Labels, _queue.Labels);
+            Tensor same = PositiveMask.Without(PositiveMask.ForUberNce(batch.Labels, _queue.Labels), own);
             return new StepOutcome(UberNce.Loss(logits, same), PretextValues(logits, same));
         }
 
-        Tensor own = PositiveMask.ForInfoNce(batch.Size, _queue.Length, Context.Device);
-        return new StepOutcome(InfoNce.Loss(logits), PretextValues(logits, own));
+        return new StepOutcome(InfoNce.Loss(logits), PretextValues(logits, PositiveMask.ForInfoNce(batch.Size, _queue.Length, Context.Device)));
     }
 
-    public override void Remember(long step) => _queue.Enqueue(_keys, null, _batch.Groups, _batch.Labels, step);
+    protected override void Enqueue(long step) => _queue.Enqueue(_keys, null, _batch.Groups, _batch.Labels, step);
 
     public override IReadOnlyDictionary<string, Tensor> State()
     {
@@ -250,22 +275,25 @@ internal sealed class CoClrLearner : Learner
             parameter.requires_grad = false;
         }
 
-        _queue = Queue(second: true);
+        _queue = Queue(second: true, MinesFeatures ? _miner.Backbone.FeatureSize : null);
         _queueClips = new QueueClips(Training.QueueSize);
         Parameters = [ParameterGroup.Of(_momentum.Query)];
     }
 
     public override IEnumerable<ParameterGroup> Parameters { get; }
 
+    private bool MinesFeatures => Cotrain.MineIn == MiningSpace.Features;
+
     public override StepOutcome Learn(TrainingBatch batch, int epoch, long step)
     {
         Tensor query = _momentum.Query.forward(batch.Clip(Context.View, 0));
         _momentum.Update();
         EncodeKeys(batch, epoch, step);
-        Tensor logits = ContrastiveLogits.Of(query, _keys, _queue.Keys, Temperature);
+        Tensor? own = TakeInBatch(_queue, batch, step);
+        Tensor logits = ContrastiveLogits.Of(query, _keys, _queue.Keys, Temperature, own);
 
-        _minerSimilarity = _minerKeys.matmul(_queue.SecondKeys!);
-        Tensor positives = PositiveMask.ForCoClr(batch.Groups, _queue.Videos, _minerSimilarity, Cotrain.TopK, _queue.IsFull);
+        _minerSimilarity = MinesFeatures ? PositiveMask.CentredSimilarity(_minerKeys, _queue.SecondKeys!) : _minerKeys.matmul(_queue.SecondKeys!);
+        Tensor positives = PositiveMask.Without(PositiveMask.ForCoClr(batch.Groups, _queue.Videos, _minerSimilarity, Cotrain.TopK, _queue.IsFull), own);
         Tensor targets = MasksSelf(step) ? PositiveMask.WithoutOwnKey(positives) : positives;
         Tensor loss = CoClr.Loss(logits, targets);
 
@@ -283,7 +311,7 @@ internal sealed class CoClrLearner : Learner
         return new StepOutcome(loss, values, Trains: _queue.IsFull || Training.Compatibility == Compatibility.Platform);
     }
 
-    public override void Remember(long step)
+    protected override void Enqueue(long step)
     {
         _queueClips.Remember(_queue.Next, _batch.Items);
         _queue.Enqueue(_keys, _minerKeys, _batch.Groups, _batch.Labels, step);
@@ -321,7 +349,8 @@ internal sealed class CoClrLearner : Learner
         _batch = batch;
         _keys = _momentum.EncodeKeys(batch.Clip(Context.View, 1), KeyOrder(step), Training.BatchNormGroups);
         using var frozen = no_grad();
-        _minerKeys = _miner.forward(batch.Clip(Context.View.Other(), 1));
+        Tensor clips = batch.Clip(Context.View.Other(), 1);
+        _minerKeys = MinesFeatures ? nn.functional.normalize(_miner.Backbone.Features(clips), 2, 1) : _miner.forward(clips);
     }
 }
 
@@ -425,10 +454,11 @@ internal sealed class JointLearner : Learner
         _rgb.Update();
         _flow.Update();
         EncodeKeys(batch, epoch, step);
-        return Training.Method == Method.Cmc ? LearnAcross(rgb, flow) : LearnTogether(batch, rgb, flow, step);
+        Tensor? own = TakeInBatch(_queue, batch, step);
+        return Training.Method == Method.Cmc ? LearnAcross(rgb, flow, own) : LearnTogether(batch, rgb, flow, own, step);
     }
 
-    public override void Remember(long step)
+    protected override void Enqueue(long step)
     {
         _queueClips.Remember(_queue.Next, _batch.Items);
         _queue.Enqueue(_rgbKeys, _flowKeys, _batch.Groups, _batch.Labels, step);
@@ -472,13 +502,13 @@ internal sealed class JointLearner : Learner
         _flowKeys = _flow.EncodeKeys(batch.Clip(View.Flow, 1), order, Training.BatchNormGroups);
     }
 
-    private StepOutcome LearnAcross(Tensor rgb, Tensor flow)
+    private StepOutcome LearnAcross(Tensor rgb, Tensor flow, Tensor? own)
     {
-        (Tensor loss, Tensor rgbLogits, _) = Cmc.Loss(rgb, flow, _rgbKeys, _flowKeys, _queue.Keys, _queue.SecondKeys!, Temperature);
+        (Tensor loss, Tensor rgbLogits, _) = Cmc.Loss(rgb, flow, _rgbKeys, _flowKeys, _queue.Keys, _queue.SecondKeys!, Temperature, own);
         return new StepOutcome(loss, PretextValues(rgbLogits, PositiveMask.ForInfoNce(_batch.Size, _queue.Length, Context.Device)));
     }
 
-    private StepOutcome LearnTogether(TrainingBatch batch, Tensor rgb, Tensor flow, long step)
+    private StepOutcome LearnTogether(TrainingBatch batch, Tensor rgb, Tensor flow, Tensor? own, long step)
     {
         Tensor rgbSimilarity = _rgbKeys.matmul(_queue.Keys);
         Tensor flowSimilarity = _flowKeys.matmul(_queue.SecondKeys!);
@@ -498,8 +528,8 @@ internal sealed class JointLearner : Learner
 
         (Tensor Logits, Tensor Positives, Tensor Loss) OneView(Tensor query, Tensor keys, Tensor queue, Tensor otherSimilarity)
         {
-            Tensor logits = ContrastiveLogits.Of(query, keys, queue, Temperature);
-            Tensor positives = PositiveMask.ForCoClr(batch.Groups, _queue.Videos, otherSimilarity, Cotrain.TopK, _queue.IsFull);
+            Tensor logits = ContrastiveLogits.Of(query, keys, queue, Temperature, own);
+            Tensor positives = PositiveMask.Without(PositiveMask.ForCoClr(batch.Groups, _queue.Videos, otherSimilarity, Cotrain.TopK, _queue.IsFull), own);
             return (logits, positives, CoClr.Loss(logits, masksSelf ? PositiveMask.WithoutOwnKey(positives) : positives));
         }
     }

@@ -10,12 +10,13 @@ namespace CoCLR.Benchmarks.Decode;
 internal static class DecodeBench
 {
     /// <summary>Measures and prints one line of JSON.</summary>
-    /// <param name="arguments">`--videos FOLDER --rounds 5 --side 147 --limit 40`; the folder is needed.</param>
+    /// <param name="arguments">`--videos FOLDER --rounds 5 --side 147 --limit 40`; without a folder, ../shared/data/ucf101-11 beside the repository.</param>
     public static void Run(string[] arguments)
     {
         string Option(string name, string fallback) => Array.IndexOf(arguments, "--" + name) is var i && i >= 0 && i + 1 < arguments.Length ? arguments[i + 1] : fallback;
         int Number(string name, int fallback) => int.Parse(Option(name, fallback.ToString(CultureInfo.InvariantCulture)), CultureInfo.InvariantCulture);
-        var folder = Option("videos", "");
+        var root = Environment.GetEnvironmentVariable("COCLR_ROOT") ?? Directory.GetCurrentDirectory();
+        var folder = Option("videos", Path.GetFullPath(Path.Combine(root, "..", "shared", "data", "ucf101-11")));
         if (!Directory.Exists(folder))
         {
             Console.Error.WriteLine("bench decode: --videos FOLDER names a folder of videos, for example one that `coclr data synth` made.");

@@ -24,6 +24,7 @@ namespace CoCLR.Benchmarks.Operator;
 /// <summary>The operator, as a process of its own, against the in-process API server.</summary>
 public static class OperatorBench
 {
+    private const int WarmUp = 40;
     private const string Spec = """{"dataset":{"source":{"synthetic":{}}},"training":{"method":"CoCLR","epochs":10},"cotrain":{"cycles":2},"resources":{"gpus":0,"cpu":"10m","memory":"1Mi"}}""";
 
     /// <summary>Measures and prints one line of JSON.</summary>
@@ -62,15 +63,14 @@ public static class OperatorBench
         };
         using var operatr = await OperatorProcess.StartAsync(cluster);
         using HttpClient client = Client(cluster);
-        var applied = new ConcurrentDictionary<string, long>();
-        await Parallel.ForEachAsync(Enumerable.Range(0, count), new ParallelOptions { MaxDegreeOfParallelism = 16 }, async (i, cancellation) =>
-        {
-            string name = $"e{i:00000}";
-            applied[name] = Stopwatch.GetTimestamp();
-            using HttpResponseMessage answer = await client.PatchAsync(new Uri($"apis/coclr.dev/v1alpha1/namespaces/train/coclrexperiments/{name}?fieldManager=bench", UriKind.Relative), Body(Experiment(name)), cancellation);
-            answer.EnsureSuccessStatusCode();
-        });
-        await UntilAsync(() => pods.Count == count);
+        // An operator that has been at work before, on a server that has: what is compiled at first use is no part of a burst's cost.
+        await ApplyAsync("w", WarmUp);
+        await UntilAsync(() => pods.Count == WarmUp);
+        await QuietAsync(cluster);
+        cluster.Log.Clear();
+        double cpu = operatr.CpuSeconds;
+        ConcurrentDictionary<string, long> applied = await ApplyAsync("e", count);
+        await UntilAsync(() => pods.Count == WarmUp + count);
         double[] seconds = [.. applied.Select(a => Stopwatch.GetElapsedTime(a.Value, jobs[a.Key]).TotalSeconds).Order()];
         await QuietAsync(cluster);
         LoggedRequest[] writes = [.. cluster.Log.Writes.Where(w => w.User == "operator")];
@@ -85,9 +85,22 @@ public static class OperatorBench
             ["applyToFirstJobWorstSeconds"] = Math.Round(seconds[^1], 3),
             ["writesPerExperiment"] = Math.Round((double)writes.Length / count, 2),
             ["writesPerExperimentWorst"] = each[^1],
-            ["operatorCpuSeconds"] = Math.Round(operatr.CpuSeconds, 2),
+            ["operatorCpuSeconds"] = Math.Round(operatr.CpuSeconds - cpu, 2),
             ["writesAtRest"] = cluster.Log.Writes.Count(w => w.User == "operator"),
         };
+
+        async Task<ConcurrentDictionary<string, long>> ApplyAsync(string prefix, int many)
+        {
+            var times = new ConcurrentDictionary<string, long>();
+            await Parallel.ForEachAsync(Enumerable.Range(0, many), new ParallelOptions { MaxDegreeOfParallelism = 16 }, async (i, cancellation) =>
+            {
+                string name = $"{prefix}{i:00000}";
+                times[name] = Stopwatch.GetTimestamp();
+                using HttpResponseMessage answer = await client.PatchAsync(new Uri($"apis/coclr.dev/v1alpha1/namespaces/train/coclrexperiments/{name}?fieldManager=bench", UriKind.Relative), Body(Experiment(name)), cancellation);
+                answer.EnsureSuccessStatusCode();
+            });
+            return times;
+        }
     }
 
     /// <summary>Many finished experiments: memory and time to synced.</summary>

@@ -1,4 +1,5 @@
-// Why this exists: `coclr bench scale` measures how cost grows with the number of videos and the length of the queue: docs/benchmarks.md extrapolates from it.
+// Why this exists: `coclr bench scale` measures how cost grows with the number of videos, the length of the queue, the batch, the frames and the resolution:
+// docs/benchmarks.md extrapolates from it.
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
@@ -11,7 +12,7 @@ using static TorchSharp.torch;
 
 namespace CoCLR.Benchmarks.Scale;
 
-/// <summary>Stores of many clips, and queues of many keys; one line of JSON for each size.</summary>
+/// <summary>Stores of many clips, queues of many keys, training steps of full S3D of many sizes; one line of JSON for each.</summary>
 internal static class ScaleBench
 {
     private const int Frames = 16;
@@ -19,7 +20,7 @@ internal static class ScaleBench
     private const int Height = 54;
 
     /// <summary>Measures and prints.</summary>
-    /// <param name="arguments">`--videos 1000,10000 --queues 512,1024,...,65536 --batch 32`, each optional.</param>
+    /// <param name="arguments">`--videos 1000,10000 --queues 512,1024,...,65536 --batch 32`, each optional; `--device cuda` for the steps.</param>
     public static void Run(string[] arguments)
     {
         int[] List(string name, string fallback) =>
@@ -34,6 +35,30 @@ internal static class ScaleBench
         foreach (var length in List("queues", "512,1024,2048,4096,8192,16384,32768,65536"))
         {
             Queue(length, batch);
+        }
+
+        var device = Array.IndexOf(arguments, "--device") is >= 0 and var at ? arguments[at + 1] : "cpu";
+        int[][] steps =
+        [
+            .. new[] { 2, 4, 8, 16, 32 }.Select(b => new[] { b, 16, 64 }),
+            .. new[] { 8, 32, 64 }.Select(frames => new[] { 8, frames, 64 }),
+            .. new[] { 32, 96, 128, 192 }.Select(size => new[] { 8, 16, size }),
+        ];
+        foreach (var step in steps)
+        {
+            Step(step[0], step[1], step[2], device);
+        }
+    }
+
+    // A process each, so that a size's peak of memory is its own.
+    private static void Step(int batch, int frames, int size, string device)
+    {
+        string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
+        using var one = Process.Start(Environment.ProcessPath!, [typeof(ScaleBench).Assembly.Location, "step", "--device", device, "--steps", "3", "--warmup", "1", "--batch", Text(batch), "--frames", Text(frames), "--size", Text(size)]);
+        one.WaitForExit();
+        if (one.ExitCode != 0)
+        {
+            throw new InvalidOperationException($"bench step ended with {one.ExitCode} at batch {batch}, 3x{frames}x{size}x{size}");
         }
     }
 

@@ -45,6 +45,7 @@ public sealed class ManifestReaderTests
     [InlineData("  training: {batchSize: 64, queueSize: 32}", "spec.training.batchSize", "must not be larger")]
     [InlineData("  training: {batchSize: 48, queueSize: 64}", "spec.training.queueSize", "multiple of training.batchSize")]
     [InlineData("  training: {batchNormGroups: 3}", "spec.training.batchNormGroups", "multiple")]
+    [InlineData("  cotrain: {mineIn: features, order: simultaneous}", "spec.cotrain.mineIn", "alternating")]
     [InlineData("  cotrain: {topK: 1024}\n  training: {queueSize: 1024}", "spec.cotrain.topK", "smaller than")]
     [InlineData("  device: tpu", "spec.device", "auto, cpu, cuda or cuda:N")]
     [InlineData("  env: [{name: COCLR_X, value: a}]", "spec.env[0].name", "reserved")]

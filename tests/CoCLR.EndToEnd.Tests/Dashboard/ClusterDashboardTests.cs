@@ -8,11 +8,13 @@ using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Cluster;
 using CoCLR.Dashboard.Storage;
 using CoCLR.Dashboard.Tests.Fixtures;
+using CoCLR.EndToEnd.Tests.Browser;
 using CoCLR.EndToEnd.Tests.Charts;
 using CoCLR.Operator.Runtime;
 using CoCLR.Operator.Tests.Harness;
 using CoCLR.Testing.Cluster;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Playwright;
 
 namespace CoCLR.EndToEnd.Tests.Dashboard;
 
@@ -84,6 +86,38 @@ public sealed class ClusterDashboardTests
         Assert.Equal(CoCLR.Core.Planning.StagePhase.Running, dashboard.Store.Find(run.Run)!.Stage("decode")!.Phase);
     }
 
+    [Fact]
+    public async Task ClusterPage_InBothThemes_HasNoSeriousAccessibilityFinding()
+    {
+        Assert.SkipWhen(Chromium.Program is null, "no Chromium on this machine: install it, or set COCLR_CHROMIUM");
+        await using Arena arena = await Arena.StartAsync(new TestClusterOptions { RunControllers = false, RunPods = false, BookmarkInterval = TimeSpan.FromSeconds(1), Nodes = [new TestNode("gpu-1", Gpus: 8), new TestNode("cpu-1", Gpus: 0)] });
+        await using DashboardServer dashboard = await StartAsync(arena);
+        await arena.StartOperatorAsync();
+        foreach (string name in new[] { "ucf101-coclr", "ucf101-infonce", "k400-coclr" })
+        {
+            await arena.ApplyAsync(arena.Experiment(name));
+            await RunAsync(arena, dashboard, name);
+        }
+
+        // A pod at work on one GPU, and a pod that finds no place.
+        await PodAsync(arena, "working", "ucf101-coclr", dashboard, "gpu-1", """{phase: Running, containerStatuses: [{name: stage, ready: true, restartCount: 0, image: i, imageID: i, state: {running: {startedAt: "2026-01-02T03:04:05Z"} } }]}""");
+        JsonObject waiting = await arena.Play.PodAsync(await arena.Play.JobAsync("k400-coclr", "decode"));
+        await arena.Play.PodStatusAsync(waiting, Arena.Parse("""{phase: Pending, conditions: [{type: PodScheduled, status: "False", reason: Unschedulable, message: "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."}]}"""));
+        using IPlaywright playwright = await Playwright.CreateAsync();
+        await using IBrowser browser = await Chromium.LaunchAsync(playwright);
+        foreach (ColorScheme theme in new[] { ColorScheme.Dark, ColorScheme.Light })
+        {
+            IPage page = await browser.NewPageAsync(new BrowserNewPageOptions { ColorScheme = theme, ViewportSize = new ViewportSize { Width = 1440, Height = 900 }, BaseURL = dashboard.Address.ToString() });
+            await page.GotoAsync($"/login/link?t={DashboardServer.Token}&returnUrl=%2Fcluster");
+            await page.WaitForFunctionAsync("() => window.coclr && document.body.innerText.includes('gpu-1') && document.body.innerText.includes('Insufficient nvidia.com/gpu')");
+            await Chromium.CheckAsync(page, theme);
+            Assert.Equal("1 / 8", (await page.Locator("tr", new PageLocatorOptions { HasText = "gpu-1" }).Locator("td").Nth(2).InnerTextAsync()).Trim());
+            await Chromium.PictureAsync(page, theme == ColorScheme.Dark ? "dashboard-cluster-dark" : "dashboard-cluster");
+            await page.SetViewportSizeAsync(375, 812);
+            Assert.True(await page.EvaluateAsync<bool>("document.documentElement.scrollWidth <= document.documentElement.clientWidth + 1"));
+        }
+    }
+
     /// <summary>A dashboard with the service account and the roles of the rendered chart.</summary>
     private static async Task<DashboardServer> StartAsync(Arena arena)
     {
@@ -150,6 +184,23 @@ public sealed class ClusterDashboardTests
         message: 0/3 nodes have a free GPU
         lastTimestamp: "2026-01-02T03:04:05Z"
         """);
+
+    private static async Task PodAsync(Arena arena, string name, string experiment, DashboardServer dashboard, string node, string status)
+    {
+        JsonObject pod = Arena.Parse($$"""
+            apiVersion: v1
+            kind: Pod
+            metadata:
+              name: {{name}}
+              namespace: {{arena.Namespace}}
+              labels: {coclr.dev/run: {{dashboard.Store.Runs.First(r => r.Experiment == experiment).Run}}, coclr.dev/stage: pretrain-rgb, coclr.dev/experiment: {{experiment}}}
+            spec:
+              containers: [{name: stage, image: none, resources: {limits: {nvidia.com/gpu: "1"}, requests: {nvidia.com/gpu: "1"} } }]
+            """);
+        pod["spec"]!["nodeName"] = node;
+        await arena.ApplyAsync(pod);
+        await arena.PatchAsync(ResourceKind.Pod, name, new JsonObject { ["status"] = Arena.Parse(status) }, "status");
+    }
 
     private static JsonObject Pod(Arena arena, string name, string run) => Arena.Parse($$"""
         apiVersion: v1

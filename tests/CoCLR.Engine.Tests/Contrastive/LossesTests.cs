@@ -61,6 +61,46 @@ public sealed class LossesTests
         Assert.True(rgb.Key.grad is null && flow.Key.grad is null);
     }
 
+    // With batch negatives the queue holds the batch already: every loss is that of a queue without the clip's own entry.
+    [Theory]
+    [MemberData(nameof(Shapes))]
+    public void Losses_WithTheOwnEntryExcluded_AreThoseOfTheOtherEntries(int batch, int dim, int length, int topK)
+    {
+        using var scope = NewDisposeScope();
+        var s = new Sample(batch, dim, length);
+        batch = Math.Min(batch, length);
+        using var queue = new KeyQueue(dim, length);
+        for (var i = 0; i < length - 1; i++)
+        {
+            queue.Enqueue(s.Queue.narrow(1, i, 1).t()); // the next batch begins at the last column and wraps around
+        }
+
+        var own = queue.OwnColumns(batch);
+        Assert.Equal([.. Enumerable.Range(0, batch).Select(i => (length - 1L + i) % length)], own.to(ScalarType.Int64).argmax(1).data<long>().ToArray());
+        var (query, key) = (s.Query.narrow(0, 0, batch).detach().requires_grad_(), s.Key.narrow(0, 0, batch));
+        queue.Enqueue(key);
+        var logits = ContrastiveLogits.Of(query, key, queue.Keys, T, own);
+        var columns = Rows(queue.Keys.t());
+        var labelled = PositiveMask.Without(PositiveMask.ForUberNce(s.Labels.narrow(0, 0, batch), s.QueueLabels), own);
+        var mined = PositiveMask.Without(PositiveMask.ForCoClr(s.Videos.narrow(0, 0, batch), s.QueueVideos, s.SecondSimilarity.narrow(0, 0, batch), topK, true), own);
+        double infoNce = 0, uberNce = 0, coClr = 0;
+        for (var i = 0; i < batch; i++)
+        {
+            var meets = (length - 1 + i) % length;
+            var slow = SlowReference.Logits([Rows(query)[i]], [Rows(key)[i]], [.. columns.Where((_, j) => j != meets)], T);
+            bool[] Others(Tensor mask) => [.. Booleans(mask)[i].Where((_, j) => j != meets + 1)];
+            infoNce += SlowReference.InfoNce(slow) / batch;
+            uberNce += SlowReference.UberNce(slow, [Others(labelled)]) / batch;
+            coClr += SlowReference.CoClr(slow, [Others(mined)]) / batch;
+        }
+
+        Near(infoNce, InfoNce.Loss(logits));
+        Near(uberNce, UberNce.Loss(logits, labelled));
+        Near(coClr, CoClr.Loss(logits, mined));
+        (InfoNce.Loss(logits) + UberNce.Loss(logits, labelled) + CoClr.Loss(logits, mined)).backward();
+        Assert.True(query.grad!.isfinite().all().item<bool>());
+    }
+
     [Fact]
     public void Mining_OnAKnownQueue_GivesPrecisionAgreementAndAge()
     {

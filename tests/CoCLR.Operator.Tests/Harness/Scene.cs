@@ -35,6 +35,8 @@ internal sealed class Scene
 
     public DateTimeOffset Now { get; set; } = Start;
 
+    public DateTimeOffset ListeningSince { get; set; }
+
     public ChildSettings Settings { get; set; } = new();
 
     public PlanView? Plan { get; set; }
@@ -126,6 +128,7 @@ internal sealed class Scene
         Workload = uid => Workloads.GetValueOrDefault(uid),
         PodFailure = uid => PodFailures.GetValueOrDefault(uid),
         Pushed = Pushed,
+        ListeningSince = ListeningSince,
         Foreign = Foreign,
         Now = Now,
     };
@@ -243,6 +246,9 @@ internal sealed class Scene
                 break;
             case DesiredWrite.Delete { Kind.Plural: "jobs" } delete:
                 _jobs.Remove(delete.Key.Name);
+                break;
+            case DesiredWrite.Delete { Kind.Plural: "pods" } delete:
+                _pods.Remove(delete.Key.Name);
                 break;
             case DesiredWrite.Delete:
                 MarkDeleted();

@@ -2,6 +2,7 @@
 using System.Text.Json.Nodes;
 using CoCLR.Core.Manifests.Status;
 using CoCLR.Operator.Api;
+using CoCLR.Operator.Progress;
 using CoCLR.Operator.Reconciling;
 using CoCLR.Operator.Runtime;
 using CoCLR.Operator.Tests.Harness;
@@ -491,6 +492,54 @@ public class ExperimentReconcilerTests
         Assert.True(Assert.IsType<DesiredWrite.SetSuspend>(Assert.Single(scene.Once().Writes)).Suspend);
         Assert.Equal("False/PreRunningDeadlineExceeded", scene.Condition("Succeeded"));
         Assert.Contains("Insufficient nvidia.com/gpu", scene.Status.Condition("Ready")!.Message, StringComparison.Ordinal);
+    }
+
+    // F-56
+    [Fact]
+    public void Stage_WithoutProgress_PodIsReplacedAfterStallDeadline()
+    {
+        var scene = new Scene("""{"stallDeadlineSeconds":300}""") { ListeningSince = Scene.Start };
+        scene.Reconcile();
+        string pod = scene.RunPod("decode");
+        Assert.Equal(300, scene.Reconcile().Again!.Value.TotalSeconds, 1.0);
+
+        // It goes on reporting, but always the same.
+        var reports = new ProgressStore();
+        for (int i = 0; i < 5; i++)
+        {
+            scene.Now += TimeSpan.FromSeconds(58);
+            reports.Put("x", "decode", StageReport.Read("""{"stage":"decode","percent":40,"etaSeconds":90}""", scene.Now)!);
+            scene.Pushed["decode"] = reports.Of("x")["decode"];
+            Assert.Empty(scene.Once().Writes);
+        }
+
+        scene.Now += TimeSpan.FromSeconds(70); // 302 s after the first of these reports
+        var replaced = Assert.IsType<DesiredWrite.Delete>(Assert.Single(scene.Once().Writes));
+        Assert.Equal((ResourceKind.Pod, pod), (replaced.Kind, replaced.Key.Name));
+        Assert.Contains(scene.Events, e => e.Reason == "StageStalled" && e.Message.Contains("stallDeadlineSeconds", StringComparison.Ordinal));
+    }
+
+    // F-56: a new leader has heard nothing yet; a report that moves on is a sign of life; without the field nothing is ever replaced.
+    [Theory]
+    [InlineData("""{"stallDeadlineSeconds":300}""", 10, "")]
+    [InlineData("""{"stallDeadlineSeconds":300}""", 1000, """{"stage":"decode","percent":41}""")]
+    [InlineData("{}", 100000, "")]
+    public void Stage_ThatMayBeAlive_KeepsItsPod(string spec, int listening, string report)
+    {
+        var scene = new Scene(spec);
+        scene.Reconcile();
+        scene.RunPod("decode");
+        scene.Now += TimeSpan.FromSeconds(1000);
+        scene.ListeningSince = scene.Now - TimeSpan.FromSeconds(listening);
+        if (report.Length > 0)
+        {
+            var reports = new ProgressStore();
+            reports.Put("x", "decode", StageReport.Read("""{"stage":"decode","percent":40}""", scene.Now - TimeSpan.FromSeconds(900))!);
+            reports.Put("x", "decode", StageReport.Read(report, scene.Now - TimeSpan.FromSeconds(20))!);
+            scene.Pushed["decode"] = reports.Of("x")["decode"];
+        }
+
+        Assert.Empty(scene.Reconcile().Writes);
     }
 
     [Theory]
