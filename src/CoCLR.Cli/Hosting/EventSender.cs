@@ -10,6 +10,7 @@ using System.Text;
 using System.Text.Json;
 using CoCLR.Core;
 using CoCLR.Core.Events;
+using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
 using CoCLR.Engine;
 using CoCLR.Engine.Evaluation;
@@ -25,6 +26,9 @@ internal sealed class EventSender : IAsyncDisposable
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan MaxBackoff = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan RequestLimit = TimeSpan.FromSeconds(60);
+
+    // After the last stage of a cluster's run nobody sends what is left, and its pod holds no device: it may outwait a restart of the dashboard.
+    private static readonly TimeSpan LastPatience = TimeSpan.FromMinutes(5);
     private readonly string _address;
     private readonly string? _tokenFile;
     private readonly string? _namespace;
@@ -60,7 +64,7 @@ internal sealed class EventSender : IAsyncDisposable
     /// <param name="stage">The stage.</param>
     public static EventSender? FromEnvironment(string runFolder, string stage) =>
         Uri.TryCreate(Environment.GetEnvironmentVariable("COCLR_DASHBOARD_URL"), UriKind.Absolute, out Uri? dashboard)
-            ? new EventSender(dashboard, TokenFile, new RunFolder(runFolder), stage, Variable("COCLR_POD_NAMESPACE"))
+            ? new EventSender(dashboard, TokenFile, new RunFolder(runFolder), stage, Variable("COCLR_POD_NAMESPACE"), Variable("COCLR_POD_NAMESPACE") != null && stage == Planner.ReportStage ? LastPatience : null)
             : null;
 
     /// <inheritdoc/>

@@ -10,9 +10,12 @@ namespace CoCLR.Core.Planning;
 /// <summary>Plans experiments.</summary>
 public static class Planner
 {
+    /// <summary>Name of the last stage of every run.</summary>
+    public const string ReportStage = "report";
+
     /// <summary>Fields of the spec that do not change the result, left out of the hash.</summary>
     private static readonly string[] OperationalFields =
-        ["device", "suspend", "managedBy", "image", "resources", "scheduling", "queueName", "storage", "env", "retries", "activeDeadlineSeconds", "preRunningDeadlineSeconds", "ttlSecondsAfterFinished"];
+        ["device", "retries", .. typeof(ExperimentSpec).GetProperties().Where(p => p.IsDefined(typeof(ClusterOnlyAttribute), inherit: false)).Select(p => JsonNamingPolicy.CamelCase.ConvertName(p.Name))];
 
     /// <summary>Plans an experiment: which stages, in which order, fed by which checkpoints (paper, section 3.3; method.md 1c).</summary>
     /// <param name="name">Name of the experiment.</param>
@@ -117,7 +120,7 @@ public static class Planner
         }
 
         string[] ends = [.. stages.Select(s => s.Name).Except(stages.SelectMany(s => s.DependsOn))];
-        stages.Add(new Stage { Name = "report", Kind = StageKind.Report, DependsOn = ends });
+        stages.Add(new Stage { Name = ReportStage, Kind = StageKind.Report, DependsOn = ends });
         return stages;
     }
 

@@ -85,7 +85,7 @@ public sealed class PageTests : IAsyncLifetime
 
     [Theory]
     [MemberData(nameof(Hostile))]
-    public void A11_NamesTagsAndLogs_AreShownAsText(string words)
+    public void A11_A12_A16_NamesTagsNotesAndLogs_AreShownAsText(string words)
     {
         Store.Apply("r1", "pretrain-rgb", [Make.Started(), Make.Log(1, words, "error"), Make.Finished(2, StageOutcome.Failed, 1, words)]);
         _context.Services.GetRequiredService<SettingsFile>().Annotate("r1", a => a with { Tags = [words], Note = words });

@@ -348,6 +348,7 @@ public class FaultClusterTests
     }
 
     // Section 7: refused at admission, with the field and the mend.
+    // only objects of its own namespace can be named, and no path leads out.
     [Theory]
     [InlineData("training.optimizer.learningRate", "\"fast\"", "learningRate")]
     [InlineData("training.batchSize", "0", "batchSize")]
