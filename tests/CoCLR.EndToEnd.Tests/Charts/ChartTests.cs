@@ -78,6 +78,7 @@ public sealed class ChartTests
         {
             Assert.DoesNotContain("*", rule!.ToJsonString(), StringComparison.Ordinal);
             Assert.DoesNotContain(rule.Items("resources"), r => r.Text() == "secrets");
+            Assert.DoesNotContain(rule.Items("verbs"), v => v.Text() is "escalate" or "bind" or "impersonate");
         }
 
         // With a list of namespaces only the review of tokens and the aggregated roles stay cluster-wide.
