@@ -81,6 +81,9 @@ public sealed record ProbeResult : Outcome
     /// <summary>The number of epochs that the classifier was trained for.</summary>
     public required int Epochs { get; init; }
 
+    /// <summary>Learning rate it began with: the manifest's, or a tenth, hundredth or thousandth of it where the loss climbed; null where an older version measured.</summary>
+    public double? LearningRate { get; init; }
+
     /// <summary>Top-1 accuracy on the training videos of the reported epoch, a fraction.</summary>
     public double TrainTop1 { get; init; }
 

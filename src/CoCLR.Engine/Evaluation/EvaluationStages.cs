@@ -37,11 +37,12 @@ public static class EvaluationStages
     /// <param name="random">Features of the untrained network, or null.</param>
     /// <param name="spec">The manifest's `evaluation.linearProbe`.</param>
     /// <param name="seed">The run's seed.</param>
+    /// <param name="lowersRate">As in <see cref="LinearProbeOptions.LowersRate"/>.</param>
     /// <param name="progress">Told after each epoch.</param>
     /// <param name="cancellationToken">Stops between epochs.</param>
     /// <exception cref="UserErrorException">Labels are missing (65), or the loss is not finite (1).</exception>
     public static ProbeResult Probe(
-        string stageFolder, string view, FeaturePair features, FeaturePair? random, ProbeSpec spec, long seed,
+        string stageFolder, string view, FeaturePair features, FeaturePair? random, ProbeSpec spec, long seed, bool lowersRate = true,
         IProgress<(int Epoch, double Loss)>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(features);
@@ -55,6 +56,7 @@ public static class EvaluationStages
             Milestones = [spec.Epochs * 60 / 100, spec.Epochs * 80 / 100],
             Selection = spec.Selection,
             Seed = seed,
+            LowersRate = lowersRate,
         };
         var outcome = LinearProbe.Evaluate(features.Train, features.Test, options, progress, cancellationToken);
         FeatureFiles.WriteNpy(outcome.Probabilities, stageFolder, Probabilities);

@@ -19,6 +19,12 @@ public sealed record LinearProbeOptions
     /// <summary>Learning rate of SGD.</summary>
     public double LearningRate { get; init; } = 1.0;
 
+    /// <summary>
+    /// Begins anew at a tenth of the rate, up to three times, where the training loss climbs above its first value: on few videos or features that are nearly alike 1.0 diverges, and what comes out
+    /// then says nothing about the features.
+    /// </summary>
+    public bool LowersRate { get; init; } = true;
+
     /// <summary>Momentum of SGD.</summary>
     public double Momentum { get; init; } = 0.9;
 
@@ -49,6 +55,8 @@ public sealed record ProbeOutcome(ProbeResult Result, FeatureSet Probabilities);
 /// <summary>Linear probe on stored features: BatchNorm1d, then Linear (paper section 4.1, method.md 1e), on the CPU.</summary>
 public sealed class LinearProbe : IDisposable
 {
+    private const int Lowerings = 3;
+    private const double Climb = 1.1;
     private static readonly ulong Purpose = CounterRandom.Purpose("linear probe");
 
     private readonly TorchSharp.Modules.BatchNorm1d _norm;
@@ -89,6 +97,27 @@ public sealed class LinearProbe : IDisposable
             judge = test;
         }
 
+        for (var lowered = 0; ; lowered++)
+        {
+            var at = options with { LearningRate = options.LearningRate * Math.Pow(0.1, lowered) };
+            var last = !options.LowersRate || lowered == Lowerings;
+            try
+            {
+                var outcome = Attempt(train, test, judge, at, progress, cancellationToken);
+                if (last || outcome.Result.LossPerEpoch.Max() <= Climb * outcome.Result.LossPerEpoch[0])
+                {
+                    return outcome;
+                }
+            }
+            catch (UserErrorException e) when (!last && e.ExitCode == ExitCodes.Failed)
+            {
+                // Not finite: a lower rate may do.
+            }
+        }
+    }
+
+    private static ProbeOutcome Attempt(FeatureSet train, FeatureSet test, FeatureSet? judge, LinearProbeOptions options, IProgress<(int Epoch, double Loss)>? progress, CancellationToken cancellationToken)
+    {
         var every = options.Selection == Selection.Test ? options.TestEvery : 1;
         var (bestEpoch, best) = (options.Epochs, -1.0);
         FeatureSet? probabilities = null;
@@ -121,6 +150,7 @@ public sealed class LinearProbe : IDisposable
                 Selection = options.Selection,
                 Epoch = bestEpoch,
                 Epochs = options.Epochs,
+                LearningRate = options.LearningRate,
                 TrainTop1 = trainTop1,
                 LossPerEpoch = [.. probe.LossPerEpoch],
                 Predictions = Classification.Predict(probabilities),

@@ -32,7 +32,7 @@ internal static class MeasuringStages
 
         ProbeResult result = spec.Mode == ProbeMode.EndToEnd
             ? ClassifierStages.EndToEndProbe(context, features)
-            : EvaluationStages.Probe(folder, context.View.Name(), trained, Untrained(context, features), spec, context.Spec.Seed, ImmediateProgress.To<(int Epoch, double Loss)>(p => context.Events.Progress("probe", p.Epoch, spec.Epochs, "epochs")), context.Stop);
+            : EvaluationStages.Probe(folder, context.View.Name(), trained, Untrained(context, features), spec, context.Spec.Seed, context.Spec.Training.Compatibility == Compatibility.Platform, ImmediateProgress.To<(int Epoch, double Loss)>(p => context.Events.Progress("probe", p.Epoch, spec.Epochs, "epochs")), context.Stop);
         TellArtifacts(context);
         return context.Result(result, epochsTrained: context.EpochsBehind(context.Stage.Evaluates));
     }

@@ -24,7 +24,7 @@ public sealed class EvaluationStagesTests : IDisposable
         var results = new List<StageResult>();
         foreach (var (view, features, random) in new[] { ("rgb", rgb, randomRgb), ("flow", flow, randomFlow) })
         {
-            results.Add(Wrap("probe-" + view, view, EvaluationStages.Probe(Stage("probe-" + view), view, features, random, Spec.LinearProbe, 0, null, Token)));
+            results.Add(Wrap("probe-" + view, view, EvaluationStages.Probe(Stage("probe-" + view), view, features, random, Spec.LinearProbe, 0, cancellationToken: Token)));
             results.Add(Wrap("retrieve-" + view, view, EvaluationStages.Retrieve(Stage("retrieve-" + view), view, features, random, Spec.Retrieval)));
         }
 

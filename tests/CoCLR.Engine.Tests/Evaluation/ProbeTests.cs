@@ -90,6 +90,32 @@ public class ProbeTests
         Assert.Equal(ExitCodes.BadData, one.ExitCode);
     }
 
+    // Features that are nearly alike: after batch norm all dimensions point one way, and SGD at 1.0 overshoots.
+    [Fact]
+    public void LinearProbe_LossClimbs_RateIsLoweredUntilItFits()
+    {
+        static FeatureSet Alike(FeatureSet set)
+        {
+            var values = new float[set.Count * set.Dimension];
+            for (var i = 0; i < values.Length; i++)
+            {
+                values[i] = set.Values[i / set.Dimension * set.Dimension] + (0.05f * set.Values[i]);
+            }
+
+            return new FeatureSet(set.Ids, values, set.Labels, set.ClassNames, set.Groups);
+        }
+
+        var (train, test) = (Alike(FeatureSamples.Clusters(200, 64, 5, 1.5, 1, "a")), Alike(FeatureSamples.Clusters(100, 64, 5, 1.5, 2, "b")));
+        var options = new LinearProbeOptions();
+        var diverged = LinearProbe.Evaluate(train, test, options with { LowersRate = false }, cancellationToken: Token).Result;
+        var fitted = LinearProbe.Evaluate(train, test, options, cancellationToken: Token).Result;
+        Assert.Equal(1, diverged.LearningRate);
+        Assert.True(diverged.LossPerEpoch.Max() > 1.1 * diverged.LossPerEpoch[0]);
+        Assert.True(fitted.LearningRate < 1);
+        Assert.True(fitted.LossPerEpoch[^1] < fitted.LossPerEpoch[0]);
+        Assert.True(fitted.TrainTop1 >= diverged.TrainTop1);
+    }
+
     [Fact]
     public void LinearProbe_LossNotFinite_NamesEpochAndField()
     {
