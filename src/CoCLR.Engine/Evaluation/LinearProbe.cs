@@ -99,7 +99,7 @@ public sealed class LinearProbe : IDisposable
 
         for (var lowered = 0; ; lowered++)
         {
-            var at = options with { LearningRate = options.LearningRate * Math.Pow(0.1, lowered) };
+            var at = options with { LearningRate = options.LearningRate / Math.Pow(10, lowered) };
             var last = !options.LowersRate || lowered == Lowerings;
             try
             {
