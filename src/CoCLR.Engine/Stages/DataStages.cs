@@ -73,7 +73,7 @@ internal static class DataStages
         if (source.Synthetic is { } synthetic)
         {
             string key = Convert.ToHexStringLower(SHA256.HashData(JsonSerializer.SerializeToUtf8Bytes(synthetic, CoclrJson.Compact)));
-            string folder = Path.Combine(context.Cache, $"synthetic-{key[..16]}");
+            string folder = Path.Combine(context.Cache, $"synthetic-v{SyntheticActions.GeneratorVersion}-{key[..16]}");
             SyntheticActions.Create(synthetic, folder, ImmediateProgress.To<SyntheticProgress>(p => context.Events.Progress("make videos", p.Done, p.Total, "videos")), context.Stop);
             return folder;
         }

@@ -25,7 +25,7 @@ public static class SyntheticActions
     private const string MarkerName = "synthetic.json";
 
     // Raised whenever equal options give other pixels.
-    private const int GeneratorVersion = 2;
+    internal const int GeneratorVersion = 3;
 
     /// <summary>Class names by label.</summary>
     /// <param name="options">How many.</param>

@@ -62,6 +62,27 @@ public class TrainingClusterTests
         Assert.Equal(0, broken["restarts"]!["counted"]!.GetValue<int>());
     }
 
+    // F-56
+    [Fact]
+    public async Task Trainer_ThatHangs_IsReplacedAfterTheStallDeadlineAndGoesOnFromItsCheckpoint()
+    {
+        const int stop = 19; // SIGSTOP: alive, and deaf to SIGTERM
+        await using Arena arena = await Training.StartAsync();
+        await using ReachableOperator operatr = await ReachableOperator.StartAsync(arena);
+        JsonObject experiment = Long(arena, "hung");
+        experiment["spec"]!["stallDeadlineSeconds"] = 60;
+        await arena.ApplyAsync(experiment);
+        await StageAsync(arena, "hung", "pretrain-rgb", "Running");
+        await EpochAsync(arena, "hung");
+        string pod = await PodAsync(arena, "hung");
+        Assert.True(arena.Cluster.Kubelet!.Signal(arena.Namespace, pod, stop));
+
+        JsonObject status = await FinishAsync(arena, "hung");
+        Assert.Equal(2, Stage(status, "pretrain-rgb")!["attempts"]!.GetValue<int>());
+        JsonObject told = Assert.Single(await arena.EventsAsync("hung", "StageStalled"));
+        Assert.Contains(pod, told["message"]!.ToString(), StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Operator_KilledAtEveryWriteOfAWholeTraining_StillEndsWithOneJobAStage()
     {
