@@ -134,6 +134,7 @@ public static class EvaluationStages
         }
 
         var randomProbes = Both("probe", Random);
+        // Of the outcome only the result is wanted; it is a record, nothing is waited for.
         var randomRetrieval = randomRgb is null || randomFlow is null
             ? null
             : Retrieval.EvaluateTwoStream(randomRgb.Train, randomRgb.Test, randomFlow.Train, randomFlow.Test, spec.Retrieval.Gallery, spec.Retrieval.Neighbours).Result;

@@ -14,7 +14,7 @@ public class ProbeTests
     [Fact]
     public void LinearProbe_SeparableClasses_AllRight()
     {
-        var result = LinearProbe.Evaluate(FeatureSamples.Clusters(90, 16, 6, 0.2, 1, "a"), FeatureSamples.Clusters(30, 16, 6, 0.2, 2, "b"), Short, cancellationToken: Token).Result;
+        var (result, _) = LinearProbe.Evaluate(FeatureSamples.Clusters(90, 16, 6, 0.2, 1, "a"), FeatureSamples.Clusters(30, 16, 6, 0.2, 2, "b"), Short, cancellationToken: Token);
         Assert.Equal(1, result.Accuracy.Top1);
         Assert.Equal(1, result.TrainTop1);
         Assert.Equal(1 / 6.0, result.Accuracy.Chance, 1e-12);
@@ -52,8 +52,8 @@ public class ProbeTests
         // A learning rate that is far too high makes the accuracy jump from epoch to epoch.
         var options = Short with { Selection = selection, LearningRate = 4, Milestones = [], TestEvery = 1, HoldoutFraction = 0.25 };
         var (train, test) = (FeatureSamples.Clusters(80, 6, 5, 1.5, 1, "a", 4), FeatureSamples.Clusters(60, 6, 5, 1.5, 2, "b"));
-        var result = LinearProbe.Evaluate(train, test, options, cancellationToken: Token).Result;
-        var last = LinearProbe.Evaluate(train, test, options with { Selection = Selection.Last }, cancellationToken: Token).Result;
+        var (result, _) = LinearProbe.Evaluate(train, test, options, cancellationToken: Token);
+        var (last, _) = LinearProbe.Evaluate(train, test, options with { Selection = Selection.Last }, cancellationToken: Token);
         Assert.Equal(selection, result.Selection);
         Assert.InRange(result.Epoch, 1, 20);
         if (selection == Selection.Last)
@@ -107,8 +107,8 @@ public class ProbeTests
 
         var (train, test) = (Alike(FeatureSamples.Clusters(200, 64, 5, 1.5, 1, "a")), Alike(FeatureSamples.Clusters(100, 64, 5, 1.5, 2, "b")));
         var options = new LinearProbeOptions();
-        var diverged = LinearProbe.Evaluate(train, test, options with { LowersRate = false }, cancellationToken: Token).Result;
-        var fitted = LinearProbe.Evaluate(train, test, options, cancellationToken: Token).Result;
+        var (diverged, _) = LinearProbe.Evaluate(train, test, options with { LowersRate = false }, cancellationToken: Token);
+        var (fitted, _) = LinearProbe.Evaluate(train, test, options, cancellationToken: Token);
         Assert.Equal(1, diverged.LearningRate);
         Assert.True(diverged.LossPerEpoch.Max() > 1.1 * diverged.LossPerEpoch[0]);
         Assert.True(fitted.LearningRate < 1);

@@ -15,7 +15,7 @@ public class RetrievalTests
     {
         var gallery = FeatureSamples.Clusters(train, dimension, classes, spread, 1, "g");
         var queries = FeatureSamples.Clusters(test, dimension, classes, spread, 2, "q");
-        var result = Retrieval.Evaluate(gallery, queries, "rgb").Result;
+        var (result, _) = Retrieval.Evaluate(gallery, queries, "rgb");
         var rankings = SlowRankings(gallery, queries);
         foreach (var recall in result.Recalls)
         {

@@ -166,6 +166,7 @@ public sealed partial class MainLayout : IAsyncDisposable
 
         _helpOpen = true;
         _help = await Dialogs.ShowAsync<HelpDialog>("Keyboard shortcuts");
+        // The dialog's task: it ends when the dialog is closed.
         await _help.Result;
         _help = null;
         _helpOpen = false;
