@@ -4,6 +4,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Xml.Linq;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
@@ -67,7 +68,7 @@ internal sealed class FakeS3 : IAsyncDisposable
         }
     }
 
-    /// <summary>The next bodies break off in the middle.</summary>
+    /// <summary>The next bodies break off in the middle, by turns with an orderly end and with a reset.</summary>
     public void BreakBodies(int count) => _breaks = count;
 
     public async ValueTask DisposeAsync()
@@ -108,10 +109,15 @@ internal sealed class FakeS3 : IAsyncDisposable
             context.Response.ContentLength = content.Length;
             context.Response.Headers.ETag = Tag(content);
             context.Response.Headers.LastModified = Modified.ToString("R", CultureInfo.InvariantCulture);
-            if (Interlocked.Decrement(ref _breaks) >= 0)
+            if (Interlocked.Decrement(ref _breaks) is var left and >= 0)
             {
                 await context.Response.Body.WriteAsync(content.AsMemory(0, content.Length / 2));
                 await context.Response.Body.FlushAsync();
+                if (left % 2 == 0)
+                {
+                    context.Features.Get<IConnectionSocketFeature>()!.Socket.Close(0); // resets the connection, as a load balancer does
+                }
+
                 context.Abort();
                 return;
             }

@@ -503,6 +503,14 @@ public sealed record CotrainSpec
     [Bounds(1, 100000)]
     public int EpochsPerTurn { get; init; } = 100;
 
+    /// <summary>Epochs of RGB's pre-training before the first turn; training.epochs when absent. 0 lets RGB learn from mined positives alone: where looks are random, InfoNCE teaches RGB to see nothing else.</summary>
+    [Bounds(0, 100000)]
+    public int? RgbPretrainEpochs { get; init; }
+
+    /// <summary>Epochs of flow's pre-training before the first turn; training.epochs when absent.</summary>
+    [Bounds(0, 100000)]
+    public int? FlowPretrainEpochs { get; init; }
+
     /// <summary>Positives mined for each clip by the other view.</summary>
     [Bounds(0, 1024)]
     public int TopK { get; init; } = 5;

@@ -58,11 +58,7 @@ internal static class BucketCopy
         {
             throw Explain(source, error);
         }
-        catch (UserErrorException error) when (error.InnerException is HttpIOException broken)
-        {
-            throw Unreachable(source, broken);
-        }
-        catch (Exception error) when (error is AmazonClientException or HttpRequestException || (error is OperationCanceledException && !stop.IsCancellationRequested))
+        catch (Exception error) when (error is BrokenBodyException or AmazonClientException or HttpRequestException || (error is OperationCanceledException && !stop.IsCancellationRequested))
         {
             throw Unreachable(source, error);
         }
@@ -146,13 +142,38 @@ internal static class BucketCopy
             try
             {
                 using GetObjectResponse answer = await client.GetObjectAsync(new GetObjectRequest { BucketName = source.Bucket, Key = item.Key, EtagToMatch = item.ETag }, cancel).ConfigureAwait(false);
-                await WholeFile.WriteAsync(file, target => answer.ResponseStream.CopyToAsync(target, cancel)).ConfigureAwait(false);
+                await WholeFile.WriteAsync(file, target => CopyBodyAsync(answer.ResponseStream, target, cancel)).ConfigureAwait(false);
                 return;
             }
-            catch (Exception error) when (attempt < Attempts && (error is UserErrorException { InnerException: HttpIOException } or AmazonClientException))
+            catch (Exception error) when (attempt < Attempts && (error is BrokenBodyException or AmazonClientException))
             {
                 await Task.Delay(TimeSpan.FromMilliseconds(200 << attempt), cancel).ConfigureAwait(false);
             }
+        }
+    }
+
+    // A connection breaks off with the same exception types as a disk that fails: only here are the two told apart.
+    private static async Task CopyBodyAsync(Stream body, Stream target, CancellationToken cancel)
+    {
+        byte[] buffer = new byte[1 << 16];
+        while (true)
+        {
+            int read;
+            try
+            {
+                read = await body.ReadAsync(buffer, cancel).ConfigureAwait(false);
+            }
+            catch (IOException broken)
+            {
+                throw new BrokenBodyException(broken);
+            }
+
+            if (read == 0)
+            {
+                return;
+            }
+
+            await target.WriteAsync(buffer.AsMemory(0, read), cancel).ConfigureAwait(false);
         }
     }
 
@@ -172,4 +193,7 @@ internal static class BucketCopy
     }
 
     private static string Name(S3Source source) => $"s3://{source.Bucket}/{source.Prefix}{(source.Endpoint == null ? "" : $" at {source.Endpoint}")}";
+
+    /// <summary>An object's content ended before its length.</summary>
+    private sealed class BrokenBodyException(IOException inner) : Exception(inner.Message, inner);
 }

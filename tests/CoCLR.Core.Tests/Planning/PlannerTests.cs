@@ -27,6 +27,19 @@ public sealed class PlannerTests
     }
 
     [Fact]
+    public void CoCLR_PretrainsEachViewAsLongAsAsked()
+    {
+        ExperimentSpec spec = Spec(Method.CoCLR) with { Cotrain = new CotrainSpec { Cycles = 1, RgbPretrainEpochs = 0, FlowPretrainEpochs = 7 } };
+        StagePlan plan = Planner.Plan("e", spec);
+        Assert.Equal((0, 7), (plan["pretrain-rgb"].Epochs, plan["pretrain-flow"].Epochs));
+        Assert.Equal("pretrain-rgb", plan["cycle-1-rgb"].InitializeFrom);
+
+        // What only co-training asks for is not asked of the methods it is compared with.
+        StagePlan infoNce = Planner.Plan("e", spec with { Training = new TrainingSpec { Method = Method.InfoNCE, Epochs = 20 } });
+        Assert.Equal((20, 20), (infoNce["pretrain-rgb"].Epochs, infoNce["pretrain-flow"].Epochs));
+    }
+
+    [Fact]
     public void InfoNCE_OfRgbAlone_NeedsNoFlow()
     {
         StagePlan plan = Planner.Plan("e", Spec(Method.InfoNCE, View.Rgb));

@@ -184,6 +184,22 @@ public sealed class DashboardBrowserTests(BrowserFixture fixture) : IClassFixtur
     }
 
     [Fact]
+    public async Task D18_CodecThatTheBrowserLacks_ShowsThePosterAndTheDownload()
+    {
+        IPage page = await fixture.OpenAsync("/");
+        await page.RouteAsync(_ => true, route => route.Request.ResourceType == "media"
+            ? route.FulfillAsync(new RouteFulfillOptions { Status = 200, ContentType = "video/mp4", Body = "a film in a codec of the future" })
+            : route.ContinueAsync());
+        await page.GotoAsync(new Uri(new Uri(page.Url), $"/experiments/{fixture.Done}/retrieval").ToString());
+        await page.WaitForSelectorAsync(".clip a[download] img");
+        Assert.True(await page.EvaluateAsync<bool>("document.querySelector('.clip a[download] img').naturalWidth > 0"));
+        string film = (await page.Locator(".clip a[download]").First.GetAttributeAsync("href"))!;
+        IAPIResponse whole = await page.APIRequest.GetAsync(new Uri(new Uri(page.Url), film).ToString());
+        Assert.True(whole.Ok);
+        Assert.StartsWith("video/", whole.Headers["content-type"], StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task D09_ServerRestart_PageComesBackToItsPlace()
     {
         IPage page = await fixture.OpenAsync($"/experiments/{fixture.Done}/retrieval?view=flow&show=misses");

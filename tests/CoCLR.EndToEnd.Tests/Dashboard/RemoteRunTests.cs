@@ -4,6 +4,7 @@ using System.Net;
 using System.Net.Http.Json;
 using System.Security.Cryptography;
 using System.Text.Json;
+using CoCLR.Core;
 using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
@@ -104,6 +105,15 @@ public sealed class RemoteRunTests
         Neighbour[] found = await local.App.Services.GetRequiredService<QueryVideos>().SearchAsync(local.Store.Find(plan.Run)!, "retrieve-rgb", new BrowserFile(video), _ => { });
         Assert.NotEmpty(found);
         Assert.All(found, n => Assert.EndsWith(".mp4", n.Id, StringComparison.Ordinal));
+
+        // what only calls itself a video ends its child process with a sentence; nothing of it stays.
+        byte[] torn = await File.ReadAllBytesAsync(video);
+        Random.Shared.NextBytes(torn.AsSpan(16));
+        await File.WriteAllBytesAsync(here["torn.mp4"], torn);
+        UserErrorException refused = await Assert.ThrowsAsync<UserErrorException>(() => local.App.Services.GetRequiredService<QueryVideos>().SearchAsync(local.Store.Find(plan.Run)!, "retrieve-rgb", new BrowserFile(here["torn.mp4"]), _ => { }));
+        Assert.Equal(ExitCodes.BadData, refused.ExitCode);
+        Assert.Contains("query.mp4", refused.Message, StringComparison.Ordinal);
+        Assert.Empty(Directory.EnumerateFileSystemEntries(Directory.EnumerateDirectories(here.Path, "queries", SearchOption.AllDirectories).Single()));
     }
 
     private static string Coclr => Path.Combine(Repository.Root, "src", "CoCLR.Cli", "bin", AppContext.BaseDirectory.Contains("/Release/", StringComparison.Ordinal) ? "Release" : "Debug", "net10.0", "coclr");

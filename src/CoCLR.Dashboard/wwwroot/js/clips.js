@@ -32,7 +32,7 @@ function play(video) {
 function enter(event) { const video = event.target.closest?.('.clip')?.querySelector('video'); if (video && mode === 'hover') { video.currentTime = 0; video.play().catch(() => {}); } }
 function leave(event) { const clip = event.target.closest?.('.clip'); if (clip && mode === 'hover' && !clip.contains(event.relatedTarget)) clip.querySelector('video')?.pause(); }
 
-// A film that is missing, or whose codec the browser lacks, gives way to its poster, and the poster to words.
+// A film that is missing, or whose codec the browser lacks, gives way to its poster, or to words where that is missing too; either way it can be downloaded.
 function failed(event) {
   const video = event.target;
   if (video.tagName !== 'VIDEO') return;
@@ -44,9 +44,9 @@ function failed(event) {
   place.append(link);
   if (video.dataset.poster) {
     const poster = new Image();
-    poster.alt = 'Still of the clip';
-    poster.style.cssText = 'width:100%;aspect-ratio:1;object-fit:cover';
-    poster.onload = () => place.replaceWith(poster);
+    poster.alt = 'Still of the clip: download the film';
+    poster.style.cssText = 'width:100%;aspect-ratio:1;object-fit:cover;display:block';
+    poster.onload = () => { link.replaceChildren(poster); link.title = 'This browser cannot play the film: download it'; place.replaceWith(link); };
     poster.src = video.dataset.poster;
   }
   video.replaceWith(place);
