@@ -24,20 +24,20 @@ namespace CoCLR.Benchmarks.Operator;
 /// <summary>The operator, as a process of its own, against the in-process API server.</summary>
 public static class OperatorBench
 {
-    private const int WarmUp = 40;
     private const string Spec = """{"dataset":{"source":{"synthetic":{}}},"training":{"method":"CoCLR","epochs":10},"cotrain":{"cycles":2},"resources":{"gpus":0,"cpu":"10m","memory":"1Mi"}}""";
 
     /// <summary>Measures and prints one line of JSON.</summary>
-    /// <param name="arguments">`--new 500 --finished 5000 --rest 15`, each optional.</param>
+    /// <param name="arguments">`--new 500 --finished 5000 --rest 15 --warm-up 40`, and `--operator DIR` for a published operator instead of the one built here; each optional.</param>
     public static void Run(string[] arguments) => RunAsync(arguments).GetAwaiter().GetResult();
 
     private static async Task RunAsync(string[] arguments)
     {
         int Option(string name, int fallback) => Array.IndexOf(arguments, "--" + name) is var i && i >= 0 ? int.Parse(arguments[i + 1], CultureInfo.InvariantCulture) : fallback;
-        int fresh = Option("new", 500), finished = Option("finished", 5000), rest = Option("rest", 15);
+        int fresh = Option("new", 500), finished = Option("finished", 5000), rest = Option("rest", 15), warmUp = Option("warm-up", 40);
+        string program = Array.IndexOf(arguments, "--operator") is var at && at >= 0 ? Path.Combine(arguments[at + 1], "CoCLR.Operator.dll") : typeof(ExperimentReconciler).Assembly.Location;
         (double reconcileMedian, double reconcileWorst) = Reconciles();
-        JsonObject burst = await BurstAsync(fresh, rest);
-        JsonObject steady = await FinishedAsync(finished);
+        JsonObject burst = await BurstAsync(program, fresh, warmUp, rest);
+        JsonObject steady = await FinishedAsync(program, finished);
         var line = new JsonObject { ["benchmark"] = "operator", ["cores"] = Environment.ProcessorCount, ["reconcileCpuMedianMs"] = Math.Round(reconcileMedian, 3), ["reconcileCpuWorstMs"] = Math.Round(reconcileWorst, 3) };
         foreach ((string key, JsonNode? value) in burst.Concat(steady))
         {
@@ -48,7 +48,7 @@ public static class OperatorBench
     }
 
     /// <summary>Many experiments applied at once: time to their first Job, and writes.</summary>
-    private static async Task<JsonObject> BurstAsync(int count, int rest)
+    private static async Task<JsonObject> BurstAsync(string program, int count, int warmUp, int rest)
     {
         await using TestCluster cluster = await StartClusterAsync(controllers: true);
         var jobs = new ConcurrentDictionary<string, long>();
@@ -61,16 +61,16 @@ public static class OperatorBench
                 (key.Plural == "jobs" ? jobs : pods).TryAdd(experiment, Stopwatch.GetTimestamp());
             }
         };
-        using var operatr = await OperatorProcess.StartAsync(cluster);
+        using var operatr = await OperatorProcess.StartAsync(cluster, program);
         using HttpClient client = Client(cluster);
-        // An operator that has been at work before, on a server that has: what is compiled at first use is no part of a burst's cost.
-        await ApplyAsync("w", WarmUp);
-        await UntilAsync(() => pods.Count == WarmUp);
+        // Unless --warm-up 0: an operator that has been at work before, on a server that has; what is compiled at first use is no part of a burst's cost.
+        await ApplyAsync("w", warmUp);
+        await UntilAsync(() => pods.Count == warmUp);
         await QuietAsync(cluster);
         cluster.Log.Clear();
         double cpu = operatr.CpuSeconds;
         ConcurrentDictionary<string, long> applied = await ApplyAsync("e", count);
-        await UntilAsync(() => pods.Count == WarmUp + count);
+        await UntilAsync(() => pods.Count == warmUp + count);
         double[] seconds = [.. applied.Select(a => Stopwatch.GetElapsedTime(a.Value, jobs[a.Key]).TotalSeconds).Order()];
         await QuietAsync(cluster);
         LoggedRequest[] writes = [.. cluster.Log.Writes.Where(w => w.User == "operator")];
@@ -104,7 +104,7 @@ public static class OperatorBench
     }
 
     /// <summary>Many finished experiments: memory and time to synced.</summary>
-    private static async Task<JsonObject> FinishedAsync(int count)
+    private static async Task<JsonObject> FinishedAsync(string program, int count)
     {
         await using TestCluster cluster = await StartClusterAsync(controllers: false);
         (ExperimentObservation done, JsonObject status) = Played(int.MaxValue);
@@ -127,14 +127,14 @@ public static class OperatorBench
         }
 
         long started = Stopwatch.GetTimestamp();
-        using var operatr = await OperatorProcess.StartAsync(cluster);
+        using var operatr = await OperatorProcess.StartAsync(cluster, program);
         double synced = Stopwatch.GetElapsedTime(started).TotalSeconds;
         await QuietAsync(cluster);
         await Task.Delay(TimeSpan.FromSeconds(5));
         double settled = operatr.Megabytes("VmRSS"), highest = operatr.Megabytes("VmHWM");
         await operatr.StopAsync();
         long again = Stopwatch.GetTimestamp();
-        using var second = await OperatorProcess.StartAsync(cluster);
+        using var second = await OperatorProcess.StartAsync(cluster, program);
         return new JsonObject
         {
             ["finished"] = count,
@@ -314,7 +314,7 @@ public static class OperatorBench
 
         private OperatorProcess(Process process) => _process = process;
 
-        public static async Task<OperatorProcess> StartAsync(TestCluster cluster)
+        public static async Task<OperatorProcess> StartAsync(TestCluster cluster, string program)
         {
             string kubeconfig = Path.Combine(cluster.Folder, "operator.kubeconfig");
             if (!File.Exists(kubeconfig))
@@ -324,7 +324,7 @@ public static class OperatorBench
 
             int port = FreePort();
             var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true };
-            foreach (string argument in new[] { typeof(ExperimentReconciler).Assembly.Location, "--Kubeconfig", kubeconfig, "--LeaderElect", "false", "--Listen", "127.0.0.1", "--Port", port.ToString(CultureInfo.InvariantCulture), "--LogLevel", "Error" })
+            foreach (string argument in new[] { program, "--Kubeconfig", kubeconfig, "--LeaderElect", "false", "--Listen", "127.0.0.1", "--Port", port.ToString(CultureInfo.InvariantCulture), "--LogLevel", "Error" })
             {
                 start.ArgumentList.Add(argument);
             }

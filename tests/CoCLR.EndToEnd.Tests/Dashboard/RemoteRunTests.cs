@@ -108,7 +108,7 @@ public sealed class RemoteRunTests
 
         // what only calls itself a video ends its child process with a sentence; nothing of it stays.
         byte[] torn = await File.ReadAllBytesAsync(video);
-        Random.Shared.NextBytes(torn.AsSpan(16));
+        new Random(16).NextBytes(torn.AsSpan(16));
         await File.WriteAllBytesAsync(here["torn.mp4"], torn);
         UserErrorException refused = await Assert.ThrowsAsync<UserErrorException>(() => local.App.Services.GetRequiredService<QueryVideos>().SearchAsync(local.Store.Find(plan.Run)!, "retrieve-rgb", new BrowserFile(here["torn.mp4"]), _ => { }));
         Assert.Equal(ExitCodes.BadData, refused.ExitCode);
