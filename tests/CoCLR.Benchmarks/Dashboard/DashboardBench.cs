@@ -17,10 +17,10 @@ namespace CoCLR.Benchmarks.Dashboard;
 public static class DashboardBench
 {
     private const int MetricsPerEvent = 10;
-    private static readonly string[] AllParts = ["start", "ingest", "latency", "clients", "pages", "circuits", "open"];
+    private static readonly string[] AllParts = ["start", "ingest", "latency", "clients", "pages", "circuits", "open", "sender", "memory"];
 
     /// <summary>Measures and prints a table of medians.</summary>
-    /// <param name="arguments">Parts to run (all when none is named), then `--seconds 5 --rounds 5 --clients 500 --circuits 200 --runs 1000 --open 500 --points 100000`, each optional.</param>
+    /// <param name="arguments">Parts to run (all when none is named), then `--seconds 5 --rounds 5 --clients 500 --circuits 200 --runs 1000 --open 500 --points 100000 --minutes 60`, each optional.</param>
     public static void Run(string[] arguments) => RunAsync(arguments).GetAwaiter().GetResult();
 
     private static async Task RunAsync(string[] arguments)
@@ -42,6 +42,8 @@ public static class DashboardBench
                     "latency" => await LatencyAsync(folder, seconds * 2),
                     "clients" => await ClientsAsync(folder, Option("clients", 500), seconds * 2),
                     "pages" => await PagesAsync(folder, Option("runs", 1000), points, rounds),
+                    "sender" => await SenderBench.RunAsync(folder, rounds),
+                    "memory" => await MemoryAsync(folder, Option("minutes", 60)),
                     "circuits" => await CircuitsAsync(folder, Option("circuits", 200)),
                     _ => await OpenAsync(folder, Option("open", 500), points, rounds),
                 });
@@ -266,6 +268,45 @@ public static class DashboardBench
         return [($"start over {runs} runs x {points:#,0} points (s)", Show(Median(opened))), ("memory then (MiB)", Show(memory)), ("index (MiB)", Show(new FileInfo(index).Length / 1048576.0))];
     }
 
+    /// <summary>Four runs at a time for an hour, each watched by a client, 1,000 points/s in all; a run gives way to the next after a twelfth of the time.</summary>
+    private static async Task<List<(string, string)>> MemoryAsync(string folder, int minutes)
+    {
+        await using DashboardProcess dashboard = await DashboardProcess.StartAsync(folder);
+        TimeSpan whole = TimeSpan.FromMinutes(minutes);
+        long begun = Stopwatch.GetTimestamp();
+        Task[] lanes = [.. Enumerable.Range(0, 4).Select(async lane =>
+        {
+            for (int turn = 0; Stopwatch.GetElapsedTime(begun) < whole; turn++)
+            {
+                string run = string.Create(CultureInfo.InvariantCulture, $"memory-{lane}-{turn}");
+                using HttpClient client = Sender(dashboard, run);
+                int seq = await PostAsync(client, run, 0, 1);
+                await using HubConnection hub = await ConnectAsync(dashboard);
+                using var stop = new CancellationTokenSource();
+                Task listening = ListenAsync(hub, run, _ => { }, stop.Token);
+                using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(200));
+                while (Stopwatch.GetElapsedTime(begun) < whole * Math.Min(1, (turn + 1) / 12.0))
+                {
+                    await timer.WaitForNextTickAsync(CancellationToken.None);
+                    seq = await PostAsync(client, run, seq, 5);
+                }
+
+                await stop.CancelAsync();
+                await listening;
+            }
+        })];
+        var memory = new List<string>();
+        for (int sixth = 1; sixth <= 6; sixth++)
+        {
+            TimeSpan left = (whole * (sixth / 6.0)) - Stopwatch.GetElapsedTime(begun);
+            await Task.Delay(left > TimeSpan.Zero ? left : TimeSpan.Zero);
+            memory.Add(dashboard.MemoryMib.ToString("0", CultureInfo.InvariantCulture));
+        }
+
+        await Task.WhenAll(lanes);
+        return [($"memory after each sixth of {minutes} minutes at 1,000 points/s (MiB)", string.Join(", ", memory)), ("CPU meanwhile (cores)", Show(dashboard.CpuSeconds / whole.TotalSeconds))];
+    }
+
     private static HttpClient Sender(DashboardProcess dashboard, string run) => dashboard.Client(IngestToken.Create(DashboardProcess.Key, run, DateTimeOffset.UtcNow.AddHours(4)));
 
     private static async Task<HubConnection> ConnectAsync(DashboardProcess dashboard)
@@ -348,10 +389,11 @@ public static class DashboardBench
 
     private static string? Chromium() => new[] { Environment.GetEnvironmentVariable("COCLR_CHROMIUM"), "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome" }.FirstOrDefault(File.Exists);
 
-    private static double Median(List<double> values)
+    /// <summary>The middle one; the larger of two.</summary>
+    internal static double Median(IEnumerable<double> values)
     {
-        values.Sort();
-        return values[values.Count / 2];
+        double[] sorted = [.. values.Order()];
+        return sorted[sorted.Length / 2];
     }
 
     private static string Show(double value) => value.ToString(value >= 100 ? "0" : value >= 10 ? "0.0" : "0.00", CultureInfo.InvariantCulture);

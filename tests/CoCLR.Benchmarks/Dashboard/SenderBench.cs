@@ -1,0 +1,121 @@
+// Why this exists: sending events must not slow training; the same stage is trained without a dashboard, with one, and with one that is away, in turns.
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json;
+using CoCLR.Core.Events;
+using CoCLR.Core.Manifests;
+using CoCLR.Core.Planning;
+using CoCLR.Engine.Stages;
+
+namespace CoCLR.Benchmarks.Dashboard;
+
+/// <summary>What the sender costs a training step.</summary>
+internal static class SenderBench
+{
+    private const string Stage = "pretrain-rgb";
+
+    private const string Manifest = """
+        apiVersion: coclr.dev/v1alpha1
+        kind: CoCLRExperiment
+        metadata: {name: sender}
+        spec:
+          dataset: {source: {synthetic: {classes: 4, trainGroups: 20, testGroups: 2, groupSize: 2, frames: 20, size: 48}}, storedSize: 45}
+          views: [RGB]
+          model: {backbone: S3DMini, width: "0.25", projectionSize: 64}
+          clip: {frames: 16, size: 40}
+          training: {method: InfoNCE, epochs: 30, batchSize: 32, queueSize: 128}
+        """;
+
+    /// <summary>The median step of a training stage, as its events say, and how it compares.</summary>
+    /// <param name="folder">Work folder.</param>
+    /// <param name="rounds">Turns.</param>
+    public static async Task<List<(string, string)>> RunAsync(string folder, int rounds)
+    {
+        Manifest<ExperimentSpec> manifest = ManifestReader.ReadExperiment(Manifest).Manifest ?? throw new InvalidOperationException("the manifest is not valid");
+        StagePlan plan = Planner.Plan(manifest.Metadata.Name, manifest.Spec);
+        string cache = Path.Combine(folder, "cache");
+        RunFolder Folder(string run)
+        {
+            var made = new RunFolder(Path.Combine(folder, run));
+            made.Adopt(plan with { Run = run });
+            return made;
+        }
+
+        RunFolder decoded = Folder("sender-decoded");
+        await StageAsync(decoded, "decode", cache, null, null);
+        await using DashboardProcess dashboard = await DashboardProcess.StartAsync(Directory.CreateDirectory(Path.Combine(folder, "dashboard")).FullName);
+        // A port on which nobody listens.
+        var away = new Uri("http://127.0.0.1:9");
+        (string Name, Uri? Address)[] ways = [("no dashboard", null), ("a dashboard beside it", dashboard.Address), ("a dashboard that is away", away)];
+        double[][] steps = [.. ways.Select(_ => new double[rounds])];
+        double dashboardCpu = 0, listening = 0;
+        for (int round = 0; round < rounds; round++)
+        {
+            for (int way = 0; way < ways.Length; way++)
+            {
+                string run = string.Create(CultureInfo.InvariantCulture, $"sender-{round}-{way}");
+                RunFolder trained = Folder(run);
+                Copy(decoded.Stage("decode"), trained.Stage("decode"));
+                string token = Path.Combine(folder, run + ".token");
+                await File.WriteAllTextAsync(token, IngestToken.Create(DashboardProcess.Key, run, DateTimeOffset.UtcNow.AddHours(4)));
+                (double before, long begun) = (dashboard.CpuSeconds, Stopwatch.GetTimestamp());
+                await StageAsync(trained, Stage, cache, ways[way].Address, token);
+                if (ways[way].Address == dashboard.Address)
+                {
+                    dashboardCpu += dashboard.CpuSeconds - before;
+                    listening += Stopwatch.GetElapsedTime(begun).TotalSeconds;
+                }
+
+                steps[way][round] = MedianStep(trained.EventsFile(Stage));
+            }
+        }
+
+        double alone = DashboardBench.Median(steps[0]);
+        return
+        [
+            ("step without a dashboard (ms)", (alone * 1000).ToString("0.0", CultureInfo.InvariantCulture)),
+            .. ways.Skip(1).Select((way, i) => ($"the same with {way.Name} (%)", (100 * (DashboardBench.Median(steps[i + 1].Zip(steps[0], (with, without) => with / without)) - 1)).ToString("+0.0;-0.0;0.0", CultureInfo.InvariantCulture))),
+            ("processors that the dashboard takes meanwhile", (dashboardCpu / listening).ToString("0.000", CultureInfo.InvariantCulture)),
+        ];
+    }
+
+    private static async Task StageAsync(RunFolder run, string stage, string cache, Uri? dashboard, string? token)
+    {
+        string command = Environment.GetEnvironmentVariable("COCLR_COMMAND") ?? throw new InvalidOperationException("COCLR_COMMAND is not set: start this with ./coclr bench dashboard sender");
+        var start = new ProcessStartInfo(command, ["stage", "--plan", run.PlanFile, "--stage", stage, "--cache", cache]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        start.Environment["OMP_WAIT_POLICY"] = "PASSIVE";
+        if (dashboard != null)
+        {
+            start.Environment["COCLR_DASHBOARD_URL"] = dashboard.ToString();
+            start.Environment["COCLR_DASHBOARD_TOKEN_FILE"] = token;
+        }
+
+        using Process process = Process.Start(start)!;
+        Task<string> output = process.StandardOutput.ReadToEndAsync(), errors = process.StandardError.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        await output;
+        if (process.ExitCode != 0)
+        {
+            throw new InvalidOperationException($"{stage} ended with {process.ExitCode.ToString(CultureInfo.InvariantCulture)}: {await errors}");
+        }
+    }
+
+    private static double MedianStep(string events) => DashboardBench.Median(File.ReadLines(events)
+        .Select(line => JsonDocument.Parse(line).RootElement)
+        .Where(e => e.GetProperty("kind").GetString() == "metric")
+        .Select(e => e.GetProperty("values").GetProperty("speed/step-seconds").GetDouble()));
+
+    private static void Copy(string from, string to)
+    {
+        Directory.CreateDirectory(to);
+        foreach (string file in Directory.EnumerateFiles(from))
+        {
+            File.Copy(file, Path.Combine(to, Path.GetFileName(file)));
+        }
+
+        foreach (string folder in Directory.EnumerateDirectories(from))
+        {
+            Copy(folder, Path.Combine(to, Path.GetFileName(folder)));
+        }
+    }
+}
