@@ -48,6 +48,7 @@ internal static class SenderBench
         var away = new Uri("http://127.0.0.1:9");
         (string Name, Uri? Address)[] ways = [("no dashboard", null), ("a dashboard beside it", dashboard.Address), ("a dashboard that is away", away)];
         double[][] steps = [.. ways.Select(_ => new double[rounds])];
+        double[][] cpu = [.. ways.Select(_ => new double[rounds])];
         double dashboardCpu = 0, listening = 0;
         for (int round = 0; round < rounds; round++)
         {
@@ -66,15 +67,17 @@ internal static class SenderBench
                     listening += Stopwatch.GetElapsedTime(begun).TotalSeconds;
                 }
 
-                steps[way][round] = MedianStep(trained.EventsFile(Stage));
+                (steps[way][round], cpu[way][round]) = Step(trained.EventsFile(Stage));
             }
         }
 
-        double alone = DashboardBench.Median(steps[0]);
+        string Change(double[][] figures, int way) =>
+            (100 * (DashboardBench.Median(figures[way].Zip(figures[0], (with, without) => with / without)) - 1)).ToString("+0.0;-0.0;0.0", CultureInfo.InvariantCulture);
+        string Milliseconds(double seconds) => (seconds * 1000).ToString("0.0", CultureInfo.InvariantCulture);
         return
         [
-            ("step without a dashboard (ms)", (alone * 1000).ToString("0.0", CultureInfo.InvariantCulture)),
-            .. ways.Skip(1).Select((way, i) => ($"the same with {way.Name} (%)", (100 * (DashboardBench.Median(steps[i + 1].Zip(steps[0], (with, without) => with / without)) - 1)).ToString("+0.0;-0.0;0.0", CultureInfo.InvariantCulture))),
+            ("step without a dashboard: time, CPU (ms)", $"{Milliseconds(DashboardBench.Median(steps[0]))}, {Milliseconds(DashboardBench.Median(cpu[0]))}"),
+            .. Enumerable.Range(1, ways.Length - 1).Select(way => ($"the same with {ways[way].Name} (%)", $"{Change(steps, way)}, {Change(cpu, way)}")),
             ("processors that the dashboard takes meanwhile", (dashboardCpu / listening).ToString("0.000", CultureInfo.InvariantCulture)),
         ];
     }
@@ -100,10 +103,16 @@ internal static class SenderBench
         }
     }
 
-    private static double MedianStep(string events) => DashboardBench.Median(File.ReadLines(events)
-        .Select(line => JsonDocument.Parse(line).RootElement)
-        .Where(e => e.GetProperty("kind").GetString() == "metric")
-        .Select(e => e.GetProperty("values").GetProperty("speed/step-seconds").GetDouble()));
+    // Medians over the steps of a stage: seconds, and seconds of CPU of its whole process.
+    private static (double Seconds, double Cpu) Step(string events)
+    {
+        (double Seconds, double Cores)[] steps =
+        [
+            .. File.ReadLines(events).Select(line => JsonDocument.Parse(line).RootElement).Where(e => e.GetProperty("kind").GetString() == "metric").Select(e => e.GetProperty("values"))
+                .Select(v => (v.GetProperty("speed/step-seconds").GetDouble(), v.GetProperty("system/cpu-cores").GetDouble())),
+        ];
+        return (DashboardBench.Median(steps.Select(s => s.Seconds)), DashboardBench.Median(steps.Select(s => s.Seconds * s.Cores)));
+    }
 
     private static void Copy(string from, string to)
     {
