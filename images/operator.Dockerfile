@@ -1,10 +1,11 @@
 # Why this exists: the operator's image where `dotnet publish /t:PublishContainer` cannot be used.
 # docker build -f images/operator.Dockerfile -t coclr-operator:0.1.0 .
 ARG DOTNET=mcr.microsoft.com/dotnet
-FROM ${DOTNET}/sdk:10.0-noble AS build
+FROM --platform=$BUILDPLATFORM ${DOTNET}/sdk:10.0-noble AS build
+ARG TARGETARCH
 WORKDIR /source
 COPY . .
-RUN dotnet publish operator/CoCLR.Operator/CoCLR.Operator.csproj -c Release -o /app
+RUN dotnet publish operator/CoCLR.Operator/CoCLR.Operator.csproj -c Release -a ${TARGETARCH:-amd64} -o /app
 
 FROM ${DOTNET}/aspnet:10.0-noble-chiseled-extra
 COPY --from=build /app /app

@@ -29,6 +29,13 @@ public static class OperatorHost
             builder.Logging.AddSimpleConsole(o => { o.SingleLine = true; o.TimestampFormat = "HH:mm:ss.fff "; o.UseUtcTimestamp = true; });
         }
 
+        // Before the host starts: what is wrong here ends in one sentence and not in the host's log of an exception.
+        if (create == null)
+        {
+            OperatorRuntime.Configuration(options);
+        }
+
+        X509Certificate2? certificate = options.ProgressPort > 0 ? Certificate(options) : null;
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
@@ -37,9 +44,8 @@ public static class OperatorHost
             kestrel.Limits.MaxConcurrentConnections = 2048;
             IPAddress address = IPAddress.Parse(options.Listen);
             kestrel.Listen(address, options.Port);
-            if (options.ProgressPort > 0)
+            if (certificate != null)
             {
-                X509Certificate2 certificate = Certificate(options);
                 kestrel.Listen(address, options.ProgressPort, listen => listen.UseHttps(certificate));
             }
         });

@@ -1,5 +1,6 @@
 // Why this exists: puts caches, leader election and controllers together, in the one order in which they are safe.
 using System.Diagnostics.Metrics;
+using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Status;
 using CoCLR.Operator.Api;
@@ -7,6 +8,7 @@ using CoCLR.Operator.Progress;
 using CoCLR.Operator.Reconciling;
 using CoCLR.Operator.Runtime;
 using k8s;
+using k8s.Exceptions;
 
 namespace CoCLR.Operator.Hosting;
 
@@ -211,8 +213,20 @@ public sealed class OperatorRuntime : IDisposable
                new("namespace", experiment.Meta.Key.Namespace),
                new("experiment", experiment.Meta.Key.Name));
 
-    private static KubernetesClientConfiguration Configuration(OperatorOptions options)
-        => options.Kubeconfig != null ? KubernetesClientConfiguration.BuildConfigFromConfigFile(options.Kubeconfig)
-            : KubernetesClientConfiguration.IsInCluster() ? KubernetesClientConfiguration.InClusterConfig()
-            : KubernetesClientConfiguration.BuildConfigFromConfigFile(Environment.GetEnvironmentVariable("KUBECONFIG") is { Length: > 0 } file ? file : null);
+    /// <summary>How to reach the cluster: the kubeconfig of the settings, else the pod's service account, else the default kubeconfig.</summary>
+    /// <param name="options">Settings.</param>
+    /// <exception cref="UserErrorException">None of them is there (78).</exception>
+    internal static KubernetesClientConfiguration Configuration(OperatorOptions options)
+    {
+        try
+        {
+            return options.Kubeconfig != null ? KubernetesClientConfiguration.BuildConfigFromConfigFile(options.Kubeconfig)
+                : KubernetesClientConfiguration.IsInCluster() ? KubernetesClientConfiguration.InClusterConfig()
+                : KubernetesClientConfiguration.BuildConfigFromConfigFile(Environment.GetEnvironmentVariable("KUBECONFIG") is { Length: > 0 } file ? file : null);
+        }
+        catch (Exception e) when (e is KubeConfigException or IOException)
+        {
+            throw new UserErrorException($"No cluster can be found: {e.Message.TrimEnd('.')}. Run in a pod with a service account, or set KUBECONFIG or --kubeconfig.", ExitCodes.BadConfiguration, e);
+        }
+    }
 }
