@@ -11,7 +11,7 @@ RUN dotnet publish src/CoCLR.Cli/CoCLR.Cli.csproj -c Release -r linux-x64 --no-s
 FROM ${DOTNET}/aspnet:10.0-noble
 RUN apt-get update && apt-get install -y --no-install-recommends ffmpeg libgomp1 && rm -rf /var/lib/apt/lists/*
 COPY --from=build /app /app
-ENV PATH=/app:$PATH DOTNET_EnableDiagnostics=0
+ENV PATH=/app:$PATH DOTNET_EnableDiagnostics=0 HOME=/tmp
 USER 10001:10001
 WORKDIR /tmp
 ENTRYPOINT ["/app/coclr"]

@@ -9,6 +9,6 @@ RUN dotnet publish operator/CoCLR.Operator/CoCLR.Operator.csproj -c Release -a $
 
 FROM ${DOTNET}/aspnet:10.0-noble-chiseled-extra
 COPY --from=build /app /app
-ENV DOTNET_EnableDiagnostics=0
+ENV DOTNET_EnableDiagnostics=0 HOME=/tmp
 USER 10001:10001
 ENTRYPOINT ["dotnet", "/app/CoCLR.Operator.dll"]

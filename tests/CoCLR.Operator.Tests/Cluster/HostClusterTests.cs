@@ -37,6 +37,15 @@ public class HostClusterTests
     }
 
     [Fact]
+    public void Host_WithoutCluster_SaysSoBeforeItStarts()
+    {
+        var error = Assert.Throws<CoCLR.Core.UserErrorException>(() => OperatorHost.Build(new OperatorOptions { Kubeconfig = "/no/such/kubeconfig" }));
+        Assert.Equal(CoCLR.Core.ExitCodes.BadConfiguration, error.ExitCode);
+        Assert.StartsWith("No cluster can be found: ", error.Message, StringComparison.Ordinal);
+        Assert.Contains("/no/such/kubeconfig", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Host_WithoutCrds_IsAliveButNotReadyAndSaysWhy()
     {
         await using Arena arena = await Arena.StartAsync(crds: false);
