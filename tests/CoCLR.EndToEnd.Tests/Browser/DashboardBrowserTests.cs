@@ -128,7 +128,7 @@ public sealed class DashboardBrowserTests(BrowserFixture fixture) : IClassFixtur
         }
     }
 
-    // docs/images, made again: COCLR_SCREENSHOTS=docs/images COCLR_SCREENSHOT_RUNS=coclr-runs ./coclr test Pictures
+    // docs/images, made again: COCLR_SCREENSHOTS=$PWD/docs/images COCLR_SCREENSHOT_RUNS=$PWD/coclr-runs ./coclr test Pictures
     [Theory]
     [InlineData("dashboard-experiments", "/")]
     [InlineData("dashboard-run", "/experiments/DONE")]
