@@ -233,7 +233,10 @@ internal sealed partial class RunFolders : BackgroundService
         string stages = Path.Combine(run.Folder, "stages");
         if (everything)
         {
-            run.Stages = Directory.Exists(stages) ? [.. Directory.EnumerateDirectories(stages).Where(d => IsName(Path.GetFileName(d)) && new DirectoryInfo(d).LinkTarget == null)] : [];
+            // In the order in which they were written, as a dashboard that had been there would have seen them.
+            run.Stages = Directory.Exists(stages)
+                ? [.. Directory.EnumerateDirectories(stages).Where(d => IsName(Path.GetFileName(d)) && new DirectoryInfo(d).LinkTarget == null).OrderBy(d => File.GetLastWriteTimeUtc(Path.Combine(d, "events.jsonl")))]
+                : [];
         }
 
         foreach (string folder in run.Stages)

@@ -77,6 +77,7 @@ internal sealed partial class RunEntry
     private readonly List<HistoryEntry> _history;
     private readonly ChunkedList<MiningRecord> _mining;
     private bool _dirty;
+    private DateTimeOffset _lossTime;
 
     public RunEntry(RunDocument document, LimitSettings limits, Func<string, long, byte[]?> load)
     {
@@ -312,8 +313,10 @@ internal sealed partial class RunEntry
                         if (newest)
                         {
                             latest[name] = value;
-                            if (name == MetricNames.Loss && double.IsFinite(value))
+                            // Not that of an older stage that is read later.
+                            if (name == MetricNames.Loss && double.IsFinite(value) && time >= _lossTime)
                             {
+                                _lossTime = time;
                                 info = Draw(info with { Loss = value }, (float)value);
                             }
                         }

@@ -1,4 +1,5 @@
 // Why this exists: run folders as they come: half-written lines, plans that arrive late, folders that go, files that are replaced.
+using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
 using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Ingest;
@@ -43,6 +44,28 @@ public sealed class RunFoldersTests : IDisposable
         Assert.Equal("CMC", _store.Find(planned)!.Method);
         Assert.NotEmpty(_store.Mining(done));
         Assert.Empty(_store.Find(done)!.Warnings);
+    }
+
+    [Fact]
+    public void Scan_OlderStageIsReadLater_LossStaysThatOfTheNewest()
+    {
+        (string run, string folder, _) = new SampleRuns(_folder["runs"]).Write("two-stages", Method.CoCLR, SampleRuns.Until.Planned);
+        DateTimeOffset now = DateTimeOffset.UtcNow;
+        Write("cycle-1-flow", now, 0.5);
+        Write("pretrain-flow", now.AddMinutes(-10), 3);
+        // A copied folder keeps no order.
+        File.SetLastWriteTimeUtc(Path.Combine(folder, "stages", "cycle-1-flow", "events.jsonl"), now.UtcDateTime.AddHours(-1));
+        _folders.Scan();
+
+        Assert.Equal(0.5, _store.Find(run)!.Loss);
+        Assert.Equal(3, _store.Find(run)!.Stage("pretrain-flow")!.Latest[MetricNames.Loss]);
+
+        void Write(string stage, DateTimeOffset time, double loss)
+        {
+            var writer = new StageWriter(folder, run, stage, time);
+            writer.Add(new MetricEvent { Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Step = 1, Epoch = 1, Values = new Dictionary<string, double> { [MetricNames.Loss] = loss } });
+            writer.Save();
+        }
     }
 
     [Fact]
