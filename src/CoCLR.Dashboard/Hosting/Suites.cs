@@ -36,6 +36,22 @@ internal sealed class Suites(IOptions<DashboardOptions> options, IServiceProvide
     /// <summary>Measures of a cell.</summary>
     public static readonly (string Key, string Name)[] Measures = [("probe", "Linear probe, top-1"), ("recall", "Retrieval, R@1"), ("loss", "Loss")];
 
+    /// <summary>Views of a run whose measures a cell may show; the first is the best of the others.</summary>
+    public static readonly (string Key, string Name)[] Views = [("best", "best"), ("rgb", "RGB"), ("flow", "Flow"), ("two-stream", "two-stream")];
+
+    /// <summary>How a run's measure is read.</summary>
+    /// <param name="measure">One of <see cref="Measures"/>.</param>
+    /// <param name="view">One of <see cref="Views"/>; the loss has none.</param>
+    /// <param name="resultsOf">Results of a run's stages; asked for a single view only.</param>
+    public static Func<RunInfo, double?> Reader(string measure, string view, Func<RunInfo, IReadOnlyList<StageResult>> resultsOf) => (measure, view) switch
+    {
+        ("loss", _) => run => run.Loss,
+        ("recall", "best") => run => run.RecallAt1,
+        (_, "best") => run => run.BestProbe,
+        ("recall", _) => run => resultsOf(run).Where(r => r.View == view).Max(RunResults.LearnedRecallAt1),
+        _ => run => resultsOf(run).Where(r => r.View == view).Max(RunResults.LearnedProbe),
+    };
+
     /// <summary>Suites whose manifests lie in the work folder.</summary>
     public IReadOnlyList<Suite> All()
     {
@@ -70,7 +86,7 @@ internal sealed class Suites(IOptions<DashboardOptions> options, IServiceProvide
     }
 
     /// <summary>The matrix of a measure over two fields.</summary>
-    public static SuiteMatrix Matrix(IReadOnlyList<RunInfo> runs, string rowField, string columnField, string measure)
+    public static SuiteMatrix Matrix(IReadOnlyList<RunInfo> runs, string rowField, string columnField, Func<RunInfo, double?> measure)
     {
         var fields = runs.ToDictionary(r => r, ManifestText.Flat);
         string Of(RunInfo run, string field) => field.Length == 0 ? "all" : fields[run].GetValueOrDefault(field, "–");
@@ -130,9 +146,9 @@ internal sealed class Suites(IOptions<DashboardOptions> options, IServiceProvide
         return (mean * scale).ToString(format, CultureInfo.InvariantCulture) + (cell.Deviation is { } d ? " ± " + (d * scale).ToString(format, CultureInfo.InvariantCulture) : "");
     }
 
-    private static MatrixCell Cell(IReadOnlyList<RunInfo> runs, string measure)
+    private static MatrixCell Cell(IReadOnlyList<RunInfo> runs, Func<RunInfo, double?> measure)
     {
-        double[] values = [.. runs.Select(r => measure switch { "recall" => r.RecallAt1, "loss" => r.Loss, _ => r.BestProbe }).OfType<double>()];
+        double[] values = [.. runs.Select(measure).OfType<double>()];
         double? mean = values.Length > 0 ? values.Average() : null;
         double? deviation = Statistics.StandardDeviation(values);
         return new MatrixCell(runs, mean, deviation, values.Length);

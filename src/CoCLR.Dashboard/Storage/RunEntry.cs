@@ -608,14 +608,12 @@ internal sealed partial class RunEntry
         try
         {
             StageResult result = ResultJson.Read<StageResult>(json, $"the result of {stageName}");
-            bool learned = !result.Method.StartsWith("Random", StringComparison.OrdinalIgnoreCase);
-            info = info with { DataSet = result.DataSet.Length > 0 ? result.DataSet : info.DataSet };
-            if (learned)
+            info = info with
             {
-                double? probe = result.Outcome switch { ProbeResult p => p.Accuracy.Top1, FusionResult f => f.Probe?.Top1, _ => null };
-                double? recall = result.Outcome switch { RetrievalResult r => r.RecallAt(1), FusionResult f => f.Retrieval?.RecallAt(1), _ => null };
-                info = info with { BestProbe = Max(info.BestProbe, probe), RecallAt1 = Max(info.RecallAt1, recall) };
-            }
+                DataSet = result.DataSet.Length > 0 ? result.DataSet : info.DataSet,
+                BestProbe = Max(info.BestProbe, RunResults.LearnedProbe(result)),
+                RecallAt1 = Max(info.RecallAt1, RunResults.LearnedRecallAt1(result)),
+            };
         }
         catch (UserErrorException e)
         {

@@ -13,6 +13,14 @@ public sealed class RunResults(IMemoryCache cache, ILogger<RunResults> logger)
     private const long MaxTable = 256 << 20;
     private static readonly string[] Views = ["rgb", "flow", "two-stream"];
 
+    /// <summary>Linear probe (top-1) of a learned representation, a fraction; null where a stage measured something else or an untrained network.</summary>
+    public static double? LearnedProbe(StageResult result) => Learned(result) switch { ProbeResult p => p.Accuracy.Top1, FusionResult f => f.Probe?.Top1, _ => null };
+
+    /// <summary>Recall at 1 of a learned representation, a fraction; null as above.</summary>
+    public static double? LearnedRecallAt1(StageResult result) => Learned(result) switch { RetrievalResult r => r.RecallAt(1), FusionResult f => f.Retrieval?.RecallAt(1), _ => null };
+
+    private static Outcome? Learned(StageResult result) => result.Method.StartsWith("Random", StringComparison.OrdinalIgnoreCase) ? null : result.Outcome;
+
     /// <summary>Results of all stages that have one, in the order of the plan.</summary>
     /// <param name="run">The run.</param>
     public IReadOnlyList<StageResult> All(RunInfo run)

@@ -3,6 +3,7 @@ using Bunit;
 using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
+using CoCLR.Core.Results;
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Components.Controls;
 using CoCLR.Dashboard.Components.Layout;
@@ -201,11 +202,31 @@ public sealed class PageTests : IAsyncLifetime
     public void Benchmarks_SeedsOfAMethod_AreMeanAndDeviation()
     {
         RunInfo Run(string name, double probe) => new() { Run = name, BestProbe = probe, PlanJson = System.Text.Json.JsonSerializer.Serialize(Planner.Plan(name, new ExperimentSpec { Training = new TrainingSpec { Method = name[0] == 'a' ? Method.InfoNCE : Method.CoCLR }, Seed = name[1] - '0' }), CoCLR.Core.CoclrJson.Compact) };
-        SuiteMatrix matrix = Suites.Matrix([Run("a0", 0.5), Run("a1", 0.6), Run("b0", 0.9)], "training.method", "", "probe");
+        SuiteMatrix matrix = Suites.Matrix([Run("a0", 0.5), Run("a1", 0.6), Run("b0", 0.9)], "training.method", "", Suites.Reader("probe", "best", _ => throw new InvalidOperationException("the best is known without the stages' results")));
         Assert.Equal(["InfoNCE", "CoCLR"], matrix.Rows);
         Assert.Equal("55.0 ± 7.1", Suites.Show(matrix.Cells[0][0], "probe"));
         Assert.Equal("90.0", Suites.Show(matrix.Cells[1][0], "probe"));
         Assert.Contains("training.method", Suites.Differing([Run("a0", 0), Run("b0", 0)]));
+    }
+
+    [Fact]
+    public void Benchmarks_ViewIsChosen_ShowsThatViewsMeasures()
+    {
+        var samples = new SampleRuns(_folder["runs"]);
+        string run = samples.Write("one", Method.CoCLR, epochs: 4, previews: false).Run;
+        samples.Write("two", Method.InfoNCE, epochs: 4, previews: false);
+        _context.Services.GetRequiredService<RunFolders>().Scan();
+        RunInfo info = _context.Services.GetRequiredService<RunStore>().Find(run)!;
+        IReadOnlyList<StageResult> results = _context.Services.GetRequiredService<RunResults>().All(info);
+        foreach ((string view, string probe, string retrieve) in new[] { ("rgb", "probe-rgb", "retrieve-rgb"), ("flow", "probe-flow", "retrieve-flow") })
+        {
+            _context.Services.GetRequiredService<NavigationManager>().NavigateTo($"benchmarks?view={view}");
+            string row = _context.Render<BenchmarksPage>().FindAll("tbody tr").First(r => r.TextContent.Contains("CoCLR", StringComparison.Ordinal)).TextContent;
+            Assert.Contains(Percent(((ProbeResult)results.First(r => r.Stage == probe).Outcome).Accuracy.Top1), row, StringComparison.Ordinal);
+            Assert.Contains(Percent(((RetrievalResult)results.First(r => r.Stage == retrieve).Outcome).RecallAt(1)!.Value), row, StringComparison.Ordinal);
+        }
+
+        static string Percent(double fraction) => (fraction * 100).ToString("0.0", System.Globalization.CultureInfo.InvariantCulture);
     }
 
     [Fact]

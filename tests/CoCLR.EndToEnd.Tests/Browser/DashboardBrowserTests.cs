@@ -138,7 +138,7 @@ public sealed class DashboardBrowserTests(BrowserFixture fixture) : IClassFixtur
     [InlineData("dashboard-probe", "/experiments/DONE/probe")]
     [InlineData("dashboard-embedding", "/experiments/DONE/embedding")]
     [InlineData("dashboard-compare", "/compare?runs=DONE,OTHER")]
-    [InlineData("dashboard-benchmarks", "/benchmarks")]
+    [InlineData("dashboard-benchmarks", "/benchmarks?view=rgb")]
     [InlineData("dashboard-new", "/new")]
     [InlineData("dashboard-phone", "/experiments/DONE", ColorScheme.Dark, 375, 812)]
     public async Task Pictures_OfPages_AreNotBlank(string name, string path, ColorScheme theme = ColorScheme.Light, int width = 1440, int height = 1000)
