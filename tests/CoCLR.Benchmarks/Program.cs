@@ -13,8 +13,27 @@ using CoCLR.Benchmarks.Small;
 using CoCLR.Benchmarks.Start;
 using CoCLR.Benchmarks.Step;
 
+const string Usage = """
+    usage: bench [NAME [options]]      without a name: all of docs/benchmarks.md
+
+      augment    --mode policy|base|null --samples 200 --through augmenter|loader|device --device cpu|cuda
+      compare    --rounds 5 --only TEXT
+      dashboard  [start|ingest|latency|clients|pages|circuits|open|sender|memory ...] --seconds 5 --rounds 5 --clients 500 --circuits 200 --runs 1000 --open 500 --points 100000 --minutes 60
+      decode     --videos FOLDER --rounds 5 --side 147 --limit 40
+      flow       --size 320x240 --threads 2 --pairs 16 --repeats 5 --algorithm TVL1|Fast --device cpu|cuda
+      operator   --new 500 --finished 5000 --rest 15 --warm-up 40 --operator DIR
+      retrieval  --n 100000 --d 1024 --k 50 --batch 64 --rounds 9 --threads 2
+      scale      --videos 1000,10000 --queues 512,1024,2048 --batch 32 --device cpu|cuda
+      small      --only TEXT
+      start      --rounds 5
+      step       --step infonce --device cpu|cuda --amp bf16 --batch 8 --frames 16 --size 64 --steps 9
+    """;
+
 switch (args)
 {
+    case [.., "--help" or "-h"]:
+        Console.WriteLine(Usage);
+        return 0;
     case ["augment", .. var options]:
         AugmentationBench.Run(options);
         return 0;
@@ -40,8 +59,7 @@ switch (args)
         ScaleBench.Run(options);
         return 0;
     case ["small", .. var options]:
-        SmallBench.Run(options);
-        return 0;
+        return SmallBench.Run(options);
     case ["start", .. var options]:
         StartBench.Run(options);
         return 0;
@@ -62,6 +80,6 @@ switch (args)
 
         return worst;
     default:
-        Console.Error.WriteLine("usage: bench [augment|compare|dashboard|decode|flow|operator|retrieval|scale|small|start|step [options]]");
+        Console.Error.WriteLine(Usage);
         return 64;
 }

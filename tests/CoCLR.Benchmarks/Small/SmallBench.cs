@@ -2,6 +2,7 @@
 using BenchmarkDotNet.Attributes;
 using BenchmarkDotNet.Configs;
 using BenchmarkDotNet.Jobs;
+using BenchmarkDotNet.Reports;
 using BenchmarkDotNet.Running;
 using BenchmarkDotNet.Toolchains.InProcess.Emit;
 using CoCLR.Engine;
@@ -13,12 +14,13 @@ using static TorchSharp.torch;
 
 namespace CoCLR.Benchmarks.Small;
 
-/// <summary>Runs the classes of this file in this process: libtorch is loaded once, and nothing is built.</summary>
+/// <summary>Runs the classes of this file (BenchmarkDotNet derives from them: none is sealed) in this process: libtorch is loaded once, and nothing is built.</summary>
 internal static class SmallBench
 {
     /// <summary>Measures and prints BenchmarkDotNet's tables.</summary>
     /// <param name="arguments">`--only TEXT`: benchmarks whose name holds it.</param>
-    public static void Run(string[] arguments)
+    /// <returns>0, or 1 when a benchmark gave no measurement.</returns>
+    public static int Run(string[] arguments)
     {
         TorchRuntime.Initialize();
         var only = Array.IndexOf(arguments, "--only") is >= 0 and var i && i + 1 < arguments.Length ? arguments[i + 1] : "";
@@ -26,12 +28,13 @@ internal static class SmallBench
             .WithOptions(ConfigOptions.DisableLogFile | ConfigOptions.JoinSummary)
             .WithArtifactsPath(Path.Combine(Path.GetTempPath(), "coclr-bench-small"))
             .AddJob(Job.ShortRun.WithToolchain(InProcessEmitToolchain.Instance));
-        BenchmarkSwitcher.FromTypes([typeof(ParameterBenchmarks), typeof(QueueBenchmarks), typeof(FrameBenchmarks)]).Run(["--filter", $"*{only}*"], config);
+        Summary[] summaries = [.. BenchmarkSwitcher.FromTypes([typeof(ParameterBenchmarks), typeof(QueueBenchmarks), typeof(FrameBenchmarks)]).Run(["--filter", $"*{only}*"], config)];
+        return summaries.Length > 0 && summaries.All(s => !s.HasCriticalValidationErrors && s.Reports.All(r => r.Success)) ? 0 : 1;
     }
 }
 
 /// <summary>Over all 231 parameters of S3D: one pass over everything against tensor by tensor.</summary>
-public sealed class ParameterBenchmarks : IDisposable
+public class ParameterBenchmarks : IDisposable
 {
     private VideoEncoder _query = null!;
     private VideoEncoder _key = null!;
@@ -68,6 +71,7 @@ public sealed class ParameterBenchmarks : IDisposable
         _stock.Dispose();
         _query.Dispose();
         _key.Dispose();
+        GC.SuppressFinalize(this);
     }
 
     /// <summary>One step of the engine's Adam.</summary>
@@ -96,7 +100,7 @@ public sealed class ParameterBenchmarks : IDisposable
 }
 
 /// <summary>What a step does beside its networks, batch 32, dimension 128, 2,048 keys.</summary>
-public sealed class QueueBenchmarks : IDisposable
+public class QueueBenchmarks : IDisposable
 {
     private readonly KeyQueue _queue = new(128, 2048, second: true);
     private Tensor _query = null!;
@@ -119,7 +123,11 @@ public sealed class QueueBenchmarks : IDisposable
 
     /// <inheritdoc/>
     [GlobalCleanup]
-    public void Dispose() => _queue.Dispose();
+    public void Dispose()
+    {
+        _queue.Dispose();
+        GC.SuppressFinalize(this);
+    }
 
     /// <summary>InfoNCE.</summary>
     [Benchmark]
@@ -147,7 +155,7 @@ public sealed class QueueBenchmarks : IDisposable
 }
 
 /// <summary>One frame of 320x240 to 128x128: the operations of augmentation on their own.</summary>
-public sealed class FrameBenchmarks
+public class FrameBenchmarks
 {
     private readonly byte[] _frame = new byte[320 * 240 * 3];
     private byte[] _small = [];
