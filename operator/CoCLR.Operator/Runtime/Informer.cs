@@ -366,8 +366,8 @@ public sealed class Informer<T> : IInformer
         // Not all at the same second after a restart of the server.
         double seconds = _options.WatchTimeout.TotalSeconds * (0.9 + (0.2 * Random.Shared.NextDouble()));
         string query = $"{_kind.Path(scope.Namespace)}?watch=true&allowWatchBookmarks=true&resourceVersion={Uri.EscapeDataString(version)}&timeoutSeconds={Math.Max(1, (int)seconds)}{_selector}";
-        using var watchdog = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        using ITimer timer = _time.CreateTimer(_ => watchdog.Cancel(), null, _options.Silence, Timeout.InfiniteTimeSpan);
+        using var silence = new CancellationTokenSource(_options.Silence, _time);
+        using var watchdog = CancellationTokenSource.CreateLinkedTokenSource(cancellation, silence.Token);
         try
         {
             using HttpResponseMessage response = await _client.OpenWatchAsync(query, watchdog.Token).ConfigureAwait(false);
@@ -376,7 +376,7 @@ public sealed class Informer<T> : IInformer
             using var reader = new StreamReader(stream, Encoding.UTF8, false, 16 * 1024);
             while (await reader.ReadLineAsync(watchdog.Token).ConfigureAwait(false) is { } line)
             {
-                timer.Change(_options.Silence, Timeout.InfiniteTimeSpan);
+                silence.CancelAfter(_options.Silence);
                 scope.Contact(_time.GetTimestamp(), null);
                 if (line.Length == 0)
                 {

@@ -140,8 +140,8 @@ public sealed class LeaderElector
     private async Task<bool> TryAcquireOrRenewAsync(CancellationToken cancellation)
     {
         long asked = _time.GetTimestamp();
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        using ITimer timer = _time.CreateTimer(_ => limit.Cancel(), null, _options.RenewDeadline / 2, Timeout.InfiniteTimeSpan);
+        using var late = new CancellationTokenSource(_options.RenewDeadline / 2, _time);
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation, late.Token);
         try
         {
             bool held = await TryOnceAsync(limit.Token).ConfigureAwait(false);

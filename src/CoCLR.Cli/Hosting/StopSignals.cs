@@ -37,14 +37,26 @@ internal sealed partial class StopSignals : IDisposable
     private void Handle(PosixSignalContext context)
     {
         context.Cancel = true;
-        _source.Cancel();
+        Stop();
     }
 
     private void StopWhenOrphaned(int parent)
     {
         if (ParentProcess() != parent)
         {
+            Stop();
+        }
+    }
+
+    private void Stop()
+    {
+        try
+        {
             _source.Cancel();
+        }
+        catch (ObjectDisposedException)
+        {
+            // Came while the program was ending: neither the timer nor a registration waits for a call in flight.
         }
     }
 
