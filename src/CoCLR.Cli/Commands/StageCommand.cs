@@ -31,7 +31,7 @@ internal static class StageCommand
                             PlanFile = planFile,
                             Stage = parsed.GetValue(stage)!,
                             RunFolder = folder,
-                            Cache = parsed.GetValue(cache) ?? Variable("COCLR_CACHE_DIR") ?? Path.Combine(Path.GetDirectoryName(Path.GetFullPath(folder))!, "cache"),
+                            Cache = parsed.GetValue(cache) ?? Variable("COCLR_CACHE_DIR") ?? Path.GetFullPath(Path.Combine(folder, "..", "cache")),
                             Observer = reporter.Observe,
                         },
                         signals.Token),
