@@ -13,6 +13,38 @@ public static class ExperimentRules
     internal const string GroupMultiple = "training.batchSize must be a multiple of training.batchNormGroups";
     internal const string TopKInQueue = "cotrain.topK must be smaller than training.queueSize";
     internal const string FeaturesAlternate = "cotrain.mineIn: features needs cotrain.order: alternating, for its features must stand still";
+    internal const string PretrainSchedule =
+        "milestones and warmupEpochs of training.optimizer must lie within the epochs of pre-training "
+        + "(training.epochs, or cotrain.rgbPretrainEpochs and cotrain.flowPretrainEpochs)";
+
+    internal const string TurnSchedule =
+        "milestones and warmupEpochs of the turns must lie within cotrain.epochsPerTurn: "
+        + "give them in cotrain.optimizer, which takes what is absent from training.optimizer";
+
+    internal const string RgbScheduleCel =
+        $"!self.views.exists(v, v == 'RGB') || {RgbEpochs} == 0 || "
+        + $"({Training}.warmupEpochs <= {RgbEpochs} && ({Training}.schedule != 'step' || !has({Training}.milestones) || {Training}.milestones.all(m, m < {RgbEpochs})))";
+
+    internal const string FlowScheduleCel =
+        $"!self.views.exists(v, v == 'Flow') || {FlowEpochs} == 0 || "
+        + $"({Training}.warmupEpochs <= {FlowEpochs} && ({Training}.schedule != 'step' || !has({Training}.milestones) || {Training}.milestones.all(m, m < {FlowEpochs})))";
+
+    internal const string TurnScheduleCel =
+        "self.training.method != 'CoCLR' || self.cotrain.cycles == 0 || "
+        + $"(({Turn}.warmupEpochs) ? self.cotrain.optimizer.warmupEpochs : {Training}.warmupEpochs) <= self.cotrain.epochsPerTurn && "
+        + $"(({Turn}.schedule) ? self.cotrain.optimizer.schedule : {Training}.schedule) != 'step' || "
+        + $"({Turn}.milestones) ? self.cotrain.optimizer.milestones.all(m, m < self.cotrain.epochsPerTurn) : "
+        + $"!has({Training}.milestones) || {Training}.milestones.all(m, m < self.cotrain.epochsPerTurn))))";
+
+    private const string Training = "self.training.optimizer";
+    private const string Turn = "has(self.cotrain.optimizer) && has(self.cotrain.optimizer";
+
+    private const string RgbEpochs =
+        "(self.training.method == 'CoCLR' && has(self.cotrain.rgbPretrainEpochs) ? self.cotrain.rgbPretrainEpochs : self.training.epochs)";
+
+    private const string FlowEpochs =
+        "(self.training.method == 'CoCLR' && has(self.cotrain.flowPretrainEpochs) ? self.cotrain.flowPretrainEpochs : self.training.epochs)";
+
     internal const string OneSource = "give exactly one of path, volumeClaim, s3 or synthetic";
     internal const string OneValue = "give exactly one of value, secretKeyRef or configMapKeyRef";
     internal const string ReservedName = "names that begin with COCLR_, LD_ or KUBERNETES_ are reserved";
@@ -41,6 +73,11 @@ public static class ExperimentRules
             yield return new ManifestProblem($"{path}.{field}", message);
         }
 
+        foreach (ManifestProblem problem in CheckSchedules(spec, path))
+        {
+            yield return problem;
+        }
+
         for (int i = 0; i < spec.Env.Count; i++)
         {
             EnvironmentVariableSpec variable = spec.Env[i];
@@ -55,4 +92,29 @@ public static class ExperimentRules
             }
         }
     }
+    /// <summary>A milestone or a warm-up that a stage is too short for would change nothing, silently.</summary>
+    private static IEnumerable<ManifestProblem> CheckSchedules(ExperimentSpec spec, string path)
+    {
+        OptimizerSpec training = spec.Training.Optimizer;
+        foreach (View view in spec.Views.Distinct().Where(v => spec.PretrainEpochs(v) > 0))
+        {
+            if (Beyond(training, spec.PretrainEpochs(view)) is { } beyond)
+            {
+                yield return new ManifestProblem($"{path}.training.optimizer.{beyond.Field}", $"{beyond.Words} of {(view == View.Rgb ? "RGB" : "Flow")} ({PretrainSchedule})");
+                break;
+            }
+        }
+
+        if (spec.Training.Method == Method.CoCLR && spec.Cotrain.Cycles > 0 && Beyond(spec.TurnOptimizer(), spec.Cotrain.EpochsPerTurn) is { } late)
+        {
+            bool own = late.Field == "milestones" ? spec.Cotrain.Optimizer?.Milestones != null : spec.Cotrain.Optimizer?.WarmupEpochs != null;
+            yield return new ManifestProblem($"{path}.{(own ? "cotrain" : "training")}.optimizer.{late.Field}", $"{late.Words} of a turn ({TurnSchedule})");
+        }
+    }
+
+    private static (string Field, string Words)? Beyond(OptimizerSpec optimizer, int epochs) =>
+        optimizer.WarmupEpochs > epochs ? ("warmupEpochs", $"a warm-up of {optimizer.WarmupEpochs} epochs is longer than the {epochs} epochs")
+        : optimizer is { Schedule: Schedule.Step, Milestones: { } milestones } && milestones.Any(m => m >= epochs)
+            ? ("milestones", $"milestone {milestones.First(m => m >= epochs)} lies beyond the {epochs} epochs")
+        : null;
 }

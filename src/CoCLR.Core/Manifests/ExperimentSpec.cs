@@ -12,6 +12,9 @@ namespace CoCLR.Core.Manifests;
 [CelRule("self.training.batchSize % self.training.batchNormGroups == 0", ExperimentRules.GroupMultiple, ".training.batchNormGroups")]
 [CelRule("self.training.method != 'CoCLR' || self.cotrain.topK < self.training.queueSize", ExperimentRules.TopKInQueue, ".cotrain.topK")]
 [CelRule("self.cotrain.mineIn != 'features' || self.cotrain.order == 'alternating'", ExperimentRules.FeaturesAlternate, ".cotrain.mineIn")]
+[CelRule(ExperimentRules.RgbScheduleCel, ExperimentRules.PretrainSchedule, ".training.optimizer")]
+[CelRule(ExperimentRules.FlowScheduleCel, ExperimentRules.PretrainSchedule, ".training.optimizer")]
+[CelRule(ExperimentRules.TurnScheduleCel, ExperimentRules.TurnSchedule, ".cotrain")]
 public sealed record ExperimentSpec
 {
     /// <summary>Where the videos come from and how they are stored.</summary>
@@ -102,6 +105,14 @@ public sealed record ExperimentSpec
     /// <summary>Seconds after which a finished experiment is deleted, by outcome; kept when absent.</summary>
     [MutableField, ClusterOnly]
     public TtlSpec? TtlSecondsAfterFinished { get; init; }
+
+    /// <summary>Epochs that a view is trained before the first turn, or altogether by the methods without turns.</summary>
+    /// <param name="view">A view.</param>
+    public int PretrainEpochs(View view) =>
+        (Training.Method != Method.CoCLR ? null : view == View.Rgb ? Cotrain.RgbPretrainEpochs : Cotrain.FlowPretrainEpochs) ?? Training.Epochs;
+
+    /// <summary>Optimizer and schedule of the turns.</summary>
+    public OptimizerSpec TurnOptimizer() => Cotrain.Optimizer?.Over(Training.Optimizer) ?? Training.Optimizer;
 }
 
 /// <summary>A view of a video: its pixels or their motion (paper, section 3).</summary>
@@ -525,9 +536,51 @@ public sealed record CotrainSpec
     [DecimalString(0, 1)]
     public string SelfMasking { get; init; } = "0.9";
 
-    /// <summary>Learning rate of the turns; that of training.optimizer when absent.</summary>
+    /// <summary>Optimizer and schedule of the turns; what is absent is taken from training.optimizer.</summary>
+    public TurnOptimizerSpec? Optimizer { get; init; }
+}
+
+/// <summary>Optimizer and learning-rate schedule of the turns: each field is that of training.optimizer when absent.</summary>
+public sealed record TurnOptimizerSpec
+{
+    /// <summary>Adam (weight decay as L2, as in the reference), AdamW or SGD.</summary>
+    public OptimizerName? Name { get; init; }
+
+    /// <summary>Learning rate.</summary>
     [DecimalString(0, 1000)]
     public string? LearningRate { get; init; }
+
+    /// <summary>Weight decay.</summary>
+    [DecimalString(0, 100)]
+    public string? WeightDecay { get; init; }
+
+    /// <summary>Schedule of the learning rate.</summary>
+    public Schedule? Schedule { get; init; }
+
+    /// <summary>Epochs of a turn at which the step schedule divides the rate by 10.</summary>
+    [Bounds(0, 16)]
+    public IReadOnlyList<int>? Milestones { get; init; }
+
+    /// <summary>Epochs of linear warm-up at the start of a turn.</summary>
+    [Bounds(0, 1000)]
+    public int? WarmupEpochs { get; init; }
+
+    /// <summary>Largest norm of the gradient; 0 does not clip.</summary>
+    [DecimalString(0, 1000000)]
+    public string? ClipGradientNorm { get; init; }
+
+    /// <summary>These fields, and those of another optimizer where they are absent.</summary>
+    /// <param name="training">The optimizer of pre-training.</param>
+    public OptimizerSpec Over(OptimizerSpec training) => new()
+    {
+        Name = Name ?? training.Name,
+        LearningRate = LearningRate ?? training.LearningRate,
+        WeightDecay = WeightDecay ?? training.WeightDecay,
+        Schedule = Schedule ?? training.Schedule,
+        Milestones = Milestones ?? training.Milestones,
+        WarmupEpochs = WarmupEpochs ?? training.WarmupEpochs,
+        ClipGradientNorm = ClipGradientNorm ?? training.ClipGradientNorm,
+    };
 }
 
 /// <summary>Where neighbours are looked for.</summary>

@@ -84,7 +84,7 @@ public static class Planner
         bool jointPretraining = spec.Training.Method == Method.Cmc;
         foreach (View view in views)
         {
-            var stage = new Stage { Name = $"pretrain-{view.Name()}", Kind = StageKind.Pretrain, View = view, Epochs = PretrainEpochs(spec, view) };
+            var stage = new Stage { Name = $"pretrain-{view.Name()}", Kind = StageKind.Pretrain, View = view, Epochs = spec.PretrainEpochs(view) };
             newest[view] = AddTraining(stages, jointPretraining ? Share(stage, newest) : stage);
         }
 
@@ -123,9 +123,6 @@ public static class Planner
         stages.Add(new Stage { Name = ReportStage, Kind = StageKind.Report, DependsOn = ends });
         return stages;
     }
-
-    private static int PretrainEpochs(ExperimentSpec spec, View view) =>
-        (spec.Training.Method != Method.CoCLR ? null : view == View.Rgb ? spec.Cotrain.RgbPretrainEpochs : spec.Cotrain.FlowPretrainEpochs) ?? spec.Training.Epochs;
 
     /// <summary>Joint learning: the RGB stage trains both views, the flow stage takes over the flow encoder that it made.</summary>
     private static Stage Share(Stage stage, Dictionary<View, string> newest) => stage.View == View.Rgb

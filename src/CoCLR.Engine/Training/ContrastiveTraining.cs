@@ -28,9 +28,7 @@ public static class ContrastiveTraining
         ArgumentNullException.ThrowIfNull(context);
         TrainingSpec training = context.Spec.Training;
         int epochs = context.Stage.Epochs ?? 0;
-        OptimizerSpec optimizerSpec = context.Stage.Kind == StageKind.Cotrain && context.Spec.Cotrain.LearningRate is { } turnRate
-            ? training.Optimizer with { LearningRate = turnRate }
-            : training.Optimizer;
+        OptimizerSpec optimizerSpec = context.Stage.Kind == StageKind.Cotrain ? context.Spec.TurnOptimizer() : training.Optimizer;
         double maxNorm = Decimals.Parse(optimizerSpec.ClipGradientNorm);
         TorchRuntime.Initialize();
 
@@ -185,8 +183,9 @@ public static class ContrastiveTraining
         {
             if (!double.IsFinite(value))
             {
+                string block = context.Stage.Kind == StageKind.Cotrain ? "cotrain.optimizer" : "training.optimizer";
                 throw new UserErrorException(
-                    $"{context.Stage.Name}: the {(double.IsFinite(means.Latest) ? "loss or its gradient" : "loss")} became {value} at step {atStep} with learning rate {rate:G4}. {(lastGood is { } good ? $"The last good checkpoint is {Path.Combine(context.Folder.Stage(context.Stage.Name), good.File)} (step {good.Step})." : "No checkpoint was written before.")} Lower training.optimizer.learningRate or set training.optimizer.clipGradientNorm.",
+                    $"{context.Stage.Name}: the {(double.IsFinite(means.Latest) ? "loss or its gradient" : "loss")} became {value} at step {atStep} with learning rate {rate:G4}. {(lastGood is { } good ? $"The last good checkpoint is {Path.Combine(context.Folder.Stage(context.Stage.Name), good.File)} (step {good.Step})." : "No checkpoint was written before.")} Lower {block}.learningRate or set {block}.clipGradientNorm.",
                     ExitCodes.Failed);
             }
         }

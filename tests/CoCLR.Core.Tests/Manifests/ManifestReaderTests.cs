@@ -51,6 +51,12 @@ public sealed class ManifestReaderTests
     [InlineData("  env: [{name: COCLR_X, value: a}]", "spec.env[0].name", "reserved")]
     [InlineData("  env: [{name: A}]", "spec.env[0]", "exactly one of value")]
     [InlineData("  suspend: maybe", "spec.suspend", "must be true or false")]
+    [InlineData("  training: {method: InfoNCE, epochs: 100, optimizer: {milestones: [80, 100]}}", "spec.training.optimizer.milestones", "milestone 100 lies beyond the 100 epochs of RGB")]
+    [InlineData("  training: {epochs: 5, optimizer: {warmupEpochs: 6}}", "spec.training.optimizer.warmupEpochs", "warm-up of 6 epochs is longer than the 5 epochs")]
+    [InlineData("  training: {optimizer: {milestones: [250]}}\n  cotrain: {flowPretrainEpochs: 200, optimizer: {schedule: cosine}}", "spec.training.optimizer.milestones", "milestone 250 lies beyond the 200 epochs of Flow")]
+    [InlineData("  training: {optimizer: {milestones: [250, 280]}}\n  cotrain: {epochsPerTurn: 100}", "spec.training.optimizer.milestones", "milestone 250 lies beyond the 100 epochs of a turn")]
+    [InlineData("  cotrain: {epochsPerTurn: 100, optimizer: {milestones: [40, 120]}}", "spec.cotrain.optimizer.milestones", "milestone 120 lies beyond the 100 epochs of a turn")]
+    [InlineData("  cotrain: {learningRate: \"0.1\"}", "spec.cotrain.learningRate", "unknown field")]
     public void Wrong_Field_IsNamedWithItsMendAndLine(string lines, string path, string words)
     {
         var reading = ManifestReader.ReadExperiment(Minimal + "\n" + lines);
@@ -59,6 +65,25 @@ public sealed class ManifestReaderTests
         Assert.Equal(path, problem.Path);
         Assert.Contains(words, problem.Message, StringComparison.Ordinal);
         Assert.True(problem.Line >= 9, $"line {problem.Line}");
+    }
+
+    [Theory]
+    [InlineData("training: {optimizer: {milestones: [250, 280]}}", "cotrain: {epochsPerTurn: 100, optimizer: {milestones: [80]}}")]
+    [InlineData("training: {optimizer: {milestones: [250, 280]}}", "cotrain: {epochsPerTurn: 100, optimizer: {schedule: cosine}}")]
+    [InlineData("training: {optimizer: {milestones: [250, 280]}}", "cotrain: {cycles: 0}")]
+    [InlineData("training: {method: InfoNCE, optimizer: {milestones: [250, 280]}}", "cotrain: {epochsPerTurn: 100, rgbPretrainEpochs: 3}")]
+    [InlineData("training: {epochs: 10, optimizer: {schedule: cosine, milestones: [250]}}", "cotrain: {rgbPretrainEpochs: 0}")]
+    public void Milestones_WithinTheStagesThatTheyRule_Read(string training, string cotrain) =>
+        Assert.Empty(ManifestReader.ReadExperiment($"{Minimal}\n  {training}\n  {cotrain}").Problems);
+
+    [Fact]
+    public void TurnOptimizer_TakesWhatIsAbsentFromTraining()
+    {
+        ExperimentSpec spec = ManifestReader.ReadExperiment(
+            Minimal + "\n  training: {optimizer: {name: SGD, learningRate: \"0.1\", milestones: [250]}}\n  cotrain: {optimizer: {learningRate: \"0.01\", milestones: [80]}}").Manifest!.Spec;
+        OptimizerSpec turn = spec.TurnOptimizer();
+        Assert.Equal((OptimizerName.Sgd, "0.01", "0.00001", Schedule.Step), (turn.Name, turn.LearningRate, turn.WeightDecay, turn.Schedule));
+        Assert.Equal([80], turn.Milestones);
     }
 
     [Theory]

@@ -33,6 +33,16 @@ public class SampleTests
         }
     }
 
+    [Theory]
+    [InlineData("ucf101-coclr.yaml", 80)]
+    [InlineData("kinetics400-coclr.yaml", 40)]
+    public void PapersRecipes_LowerTheRateInPretrainingAndInTurns(string file, int milestone)
+    {
+        ExperimentSpec spec = ManifestReader.ReadExperiment(File.ReadAllText(Path.Combine(Folder, file))).Manifest!.Spec;
+        Assert.Equal([250, 280], spec.Training.Optimizer.Milestones);
+        Assert.Equal([milestone], spec.TurnOptimizer().Milestones);
+    }
+
     [Fact]
     public async Task Samples_Applied_AreAcceptedAndReconciled()
     {

@@ -353,6 +353,9 @@ public class FaultClusterTests
     [InlineData("training.optimizer.learningRate", "\"fast\"", "learningRate")]
     [InlineData("training.batchSize", "0", "batchSize")]
     [InlineData("training.batchSize", "7", "queueSize must be a multiple")]
+    [InlineData("training.optimizer", """{"milestones":[1,2]}""", "milestones and warmupEpochs of training.optimizer")]
+    [InlineData("training.optimizer", """{"warmupEpochs":3}""", "milestones and warmupEpochs of training.optimizer")]
+    [InlineData("cotrain", """{"optimizer":{"milestones":["a"]}}""", "milestones")]
     [InlineData("training.temperature", "\"99999\"", "give a decimal number from")]
     [InlineData("views", "[\"RGB\",\"RGB\"]", "Duplicate")]
     [InlineData("views", "[\"Sound\"]", "Unsupported value")]
@@ -368,6 +371,32 @@ public class FaultClusterTests
         ApiException error = await Assert.ThrowsAsync<ApiException>(() => arena.CreateAsync(ResourceKind.Experiment, arena.Experiment("a", (field, JsonNode.Parse(json)))));
         Assert.Equal(HttpStatusCode.UnprocessableEntity, error.Code);
         Assert.Contains(words, error.Message, StringComparison.OrdinalIgnoreCase);
+    }
+
+    [Theory]
+    [InlineData(true, 9, null)]
+    [InlineData(false, 10, null)]
+    [InlineData(true, 19, 9)]
+    [InlineData(false, 19, 10)]
+    [InlineData(false, 19, null)]
+    public async Task Milestones_OfPretrainingAndTurns_AreCheckedAtAdmission(bool accepted, int pretraining, int? turns)
+    {
+        await using Arena arena = await Arena.StartAsync();
+        JsonObject experiment = arena.Experiment(
+            "a",
+            ("views", new JsonArray("RGB", "Flow")),
+            ("training.method", "CoCLR"),
+            ("training.epochs", 20),
+            ("training.optimizer", new JsonObject { ["milestones"] = new JsonArray(pretraining) }),
+            ("cotrain", new JsonObject { ["epochsPerTurn"] = 10, ["optimizer"] = turns is { } t ? new JsonObject { ["milestones"] = new JsonArray(t) } : new JsonObject() }));
+        if (accepted)
+        {
+            await arena.CreateAsync(ResourceKind.Experiment, experiment);
+            return;
+        }
+
+        ApiException error = await Assert.ThrowsAsync<ApiException>(() => arena.CreateAsync(ResourceKind.Experiment, experiment));
+        Assert.Contains("must lie within cotrain.epochsPerTurn", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
