@@ -32,7 +32,7 @@ internal sealed class TrialCluster : IAsyncDisposable
     /// <exception cref="UserErrorException">A part is not there (78) or does not start.</exception>
     public static async Task<TrialCluster> StartAsync(Workspace workspace, int port, Action<string> output, CancellationToken stop)
     {
-        string server = HelperProcess.Find("cluster", "COCLR_CLUSTER_HOME", "tests/CoCLR.TestCluster");
+        string server = HelperProcess.Find("cluster", "COCLR_CLUSTER_HOME", "src/CoCLR.TrialCluster");
         string manager = HelperProcess.Find("operator", "COCLR_OPERATOR_HOME", "operator/CoCLR.Operator");
         string folder = Path.Combine(workspace.Root, "cluster");
         Directory.CreateDirectory(folder);

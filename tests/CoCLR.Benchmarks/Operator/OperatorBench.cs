@@ -16,7 +16,7 @@ using CoCLR.Core.Manifests.Status;
 using CoCLR.Operator.Api;
 using CoCLR.Operator.Reconciling;
 using CoCLR.Operator.Runtime;
-using CoCLR.Testing.Cluster;
+using CoCLR.TrialCluster;
 using YamlDotNet.Serialization;
 
 namespace CoCLR.Benchmarks.Operator;
@@ -50,7 +50,7 @@ public static class OperatorBench
     /// <summary>Many experiments applied at once: time to their first Job, and writes.</summary>
     private static async Task<JsonObject> BurstAsync(string program, int count, int warmUp, int rest)
     {
-        await using TestCluster cluster = await StartClusterAsync(controllers: true);
+        await using InProcessCluster cluster = await StartClusterAsync(controllers: true);
         var jobs = new ConcurrentDictionary<string, long>();
         var pods = new ConcurrentDictionary<string, long>();
         cluster.Store.Written += (key, change) =>
@@ -106,7 +106,7 @@ public static class OperatorBench
     /// <summary>Many finished experiments: memory and time to synced.</summary>
     private static async Task<JsonObject> FinishedAsync(string program, int count)
     {
-        await using TestCluster cluster = await StartClusterAsync(controllers: false);
+        await using InProcessCluster cluster = await StartClusterAsync(controllers: false);
         (ExperimentObservation done, JsonObject status) = Played(int.MaxValue);
         for (int i = 0; i < count; i++)
         {
@@ -255,9 +255,9 @@ public static class OperatorBench
 
     private static JsonElement Element(JsonNode node) => JsonSerializer.SerializeToElement(node);
 
-    private static async Task<TestCluster> StartClusterAsync(bool controllers)
+    private static async Task<InProcessCluster> StartClusterAsync(bool controllers)
     {
-        TestCluster cluster = await TestCluster.StartAsync(new TestClusterOptions { RunControllers = controllers, RunPods = false, Namespaces = ["train"], HistoryLimit = 50_000, Nodes = [new TestNode("node-1", Cpu: 100_000, Memory: "100Ti")] });
+        InProcessCluster cluster = await InProcessCluster.StartAsync(new InProcessClusterOptions { RunControllers = controllers, RunPods = false, Namespaces = ["train"], HistoryLimit = 50_000, Nodes = [new ClusterNode("node-1", Cpu: 100_000, Memory: "100Ti")] });
         using HttpClient client = Client(cluster);
         foreach (string yaml in CrdGenerator.Files().Values)
         {
@@ -270,7 +270,7 @@ public static class OperatorBench
         return cluster;
     }
 
-    private static HttpClient Client(TestCluster cluster)
+    private static HttpClient Client(InProcessCluster cluster)
     {
         var handler = new SocketsHttpHandler { MaxConnectionsPerServer = 32 };
         handler.SslOptions.CertificateChainPolicy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
@@ -296,7 +296,7 @@ public static class OperatorBench
         }
     }
 
-    private static async Task QuietAsync(TestCluster cluster)
+    private static async Task QuietAsync(InProcessCluster cluster)
     {
         int before;
         do
@@ -314,7 +314,7 @@ public static class OperatorBench
 
         private OperatorProcess(Process process) => _process = process;
 
-        public static async Task<OperatorProcess> StartAsync(TestCluster cluster, string program)
+        public static async Task<OperatorProcess> StartAsync(InProcessCluster cluster, string program)
         {
             string kubeconfig = Path.Combine(cluster.Folder, "operator.kubeconfig");
             if (!File.Exists(kubeconfig))

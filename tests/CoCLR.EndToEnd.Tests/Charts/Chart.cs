@@ -1,7 +1,7 @@
 // Why this exists: how the tests find the repository, run helm and kubectl, and read what they print.
 using System.Diagnostics;
 using System.Text.Json.Nodes;
-using CoCLR.Testing.Cluster;
+using CoCLR.TrialCluster;
 
 namespace CoCLR.EndToEnd.Tests.Charts;
 

@@ -1,11 +1,11 @@
 // Why this exists: the chart, installed by real helm on the in-process cluster, with the real operator and dashboard as its pods.
-using CoCLR.Testing.Cluster;
+using CoCLR.TrialCluster;
 
 namespace CoCLR.EndToEnd.Tests.Charts;
 
 public sealed class ChartClusterTests : IAsyncLifetime
 {
-    private TestCluster _cluster = null!;
+    private InProcessCluster _cluster = null!;
 
     private static string Assembly(string project, string name)
     {
@@ -17,8 +17,8 @@ public sealed class ChartClusterTests : IAsyncLifetime
     {
         Chart.Tool("helm");
         Chart.Tool("kubectl");
-        _cluster = await TestCluster.StartAsync(
-            new TestClusterOptions
+        _cluster = await InProcessCluster.StartAsync(
+            new InProcessClusterOptions
             {
                 Images =
                 [

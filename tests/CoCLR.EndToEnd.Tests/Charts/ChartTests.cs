@@ -1,6 +1,6 @@
 // Why this exists: what the chart promises, asked of what it renders: least rights, hardened pods, pinned images, values that cannot be misspelt.
 using System.Text.Json.Nodes;
-using CoCLR.Testing.Cluster;
+using CoCLR.TrialCluster;
 
 namespace CoCLR.EndToEnd.Tests.Charts;
 

@@ -1,8 +1,8 @@
 // Why this exists: the health checks for Argo CD and Flux decide whether a deployment is called good; they are run here over the states an
 // experiment goes through, in the layout of Argo CD's own tests.
 using System.Text.Json.Nodes;
-using CoCLR.Testing.Cluster;
-using CoCLR.Testing.Cluster.Cel;
+using CoCLR.TrialCluster;
+using CoCLR.TrialCluster.Cel;
 using NLua;
 
 namespace CoCLR.EndToEnd.Tests.Charts;

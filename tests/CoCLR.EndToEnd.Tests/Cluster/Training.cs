@@ -6,7 +6,7 @@ using CoCLR.Operator.Hosting;
 using CoCLR.Operator.Runtime;
 using CoCLR.Operator.Tests;
 using CoCLR.Operator.Tests.Harness;
-using CoCLR.Testing.Cluster;
+using CoCLR.TrialCluster;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.Logging;
 
@@ -27,7 +27,7 @@ internal static class Training
     }
 
     /// <summary>A cluster whose stage image is the command line of this repository.</summary>
-    public static Task<Arena> StartAsync() => Arena.StartAsync(new TestClusterOptions
+    public static Task<Arena> StartAsync() => Arena.StartAsync(new InProcessClusterOptions
     {
         Images = [ImageProgram.For("coclr-engine:*", [Coclr])],
         BookmarkInterval = TimeSpan.FromSeconds(1),

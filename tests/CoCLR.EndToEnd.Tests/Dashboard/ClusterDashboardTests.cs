@@ -12,7 +12,7 @@ using CoCLR.EndToEnd.Tests.Browser;
 using CoCLR.EndToEnd.Tests.Charts;
 using CoCLR.Operator.Runtime;
 using CoCLR.Operator.Tests.Harness;
-using CoCLR.Testing.Cluster;
+using CoCLR.TrialCluster;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Playwright;
 
@@ -23,7 +23,7 @@ public sealed class ClusterDashboardTests
     [Fact]
     public async Task Cluster_Experiment_IsListedChangedAsThePersonAndFedByItsPod()
     {
-        await using Arena arena = await Arena.StartAsync(new TestClusterOptions { RunControllers = false, RunPods = false, BookmarkInterval = TimeSpan.FromSeconds(1) });
+        await using Arena arena = await Arena.StartAsync(new InProcessClusterOptions { RunControllers = false, RunPods = false, BookmarkInterval = TimeSpan.FromSeconds(1) });
         await using DashboardServer dashboard = await StartAsync(arena);
         await arena.StartOperatorAsync();
         await arena.ApplyAsync(arena.Experiment("first"));
@@ -90,7 +90,7 @@ public sealed class ClusterDashboardTests
     public async Task ClusterPage_InBothThemes_HasNoSeriousAccessibilityFinding()
     {
         Assert.SkipWhen(Chromium.Program is null, "no Chromium on this machine: install it, or set COCLR_CHROMIUM");
-        await using Arena arena = await Arena.StartAsync(new TestClusterOptions { RunControllers = false, RunPods = false, BookmarkInterval = TimeSpan.FromSeconds(1), Nodes = [new TestNode("gpu-1", Gpus: 8), new TestNode("cpu-1", Gpus: 0)] });
+        await using Arena arena = await Arena.StartAsync(new InProcessClusterOptions { RunControllers = false, RunPods = false, BookmarkInterval = TimeSpan.FromSeconds(1), Nodes = [new ClusterNode("gpu-1", Gpus: 8), new ClusterNode("cpu-1", Gpus: 0)] });
         await using DashboardServer dashboard = await StartAsync(arena);
         await arena.StartOperatorAsync();
         foreach (string name in new[] { "ucf101-coclr", "ucf101-infonce", "k400-coclr" })

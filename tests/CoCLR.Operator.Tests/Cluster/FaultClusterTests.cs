@@ -3,7 +3,7 @@ using System.Net;
 using System.Text.Json.Nodes;
 using CoCLR.Operator.Runtime;
 using CoCLR.Operator.Tests.Harness;
-using CoCLR.Testing.Cluster;
+using CoCLR.TrialCluster;
 using ApiException = CoCLR.Operator.Runtime.ApiException;
 
 namespace CoCLR.Operator.Tests.Cluster;

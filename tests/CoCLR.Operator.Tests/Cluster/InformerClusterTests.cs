@@ -4,7 +4,7 @@ using CoCLR.Core.Manifests.Status;
 using CoCLR.Operator.Api;
 using CoCLR.Operator.Runtime;
 using CoCLR.Operator.Tests.Harness;
-using CoCLR.Testing.Cluster;
+using CoCLR.TrialCluster;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace CoCLR.Operator.Tests.Cluster;

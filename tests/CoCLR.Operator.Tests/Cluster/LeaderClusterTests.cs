@@ -1,7 +1,7 @@
 // Why this exists: two operators never write at once, whatever happens to one of them (rows F-19 to F-22).
 using CoCLR.Operator.Runtime;
 using CoCLR.Operator.Tests.Harness;
-using CoCLR.Testing.Cluster;
+using CoCLR.TrialCluster;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
 

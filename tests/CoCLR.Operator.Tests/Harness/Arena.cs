@@ -5,7 +5,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using CoCLR.Core.Manifests.Schema;
 using CoCLR.Operator.Runtime;
-using CoCLR.Testing.Cluster;
+using CoCLR.TrialCluster;
 using ApiException = CoCLR.Operator.Runtime.ApiException;
 using k8s;
 using Microsoft.Extensions.Logging;
@@ -18,10 +18,10 @@ internal sealed class Arena : IAsyncDisposable
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
     private readonly List<TestOperator> _operators = [];
-    private readonly TestCluster? _cluster;
+    private readonly InProcessCluster? _cluster;
     private readonly RealServer? _real;
 
-    private Arena(TestCluster? cluster, RealServer? real, string ns)
+    private Arena(InProcessCluster? cluster, RealServer? real, string ns)
     {
         _cluster = cluster;
         _real = real;
@@ -47,7 +47,7 @@ internal sealed class Arena : IAsyncDisposable
     public Player Play { get; }
 
     /// <summary>The in-process cluster; tests that need it skip against a real server.</summary>
-    public TestCluster Cluster
+    public InProcessCluster Cluster
     {
         get
         {
@@ -56,7 +56,7 @@ internal sealed class Arena : IAsyncDisposable
         }
     }
 
-    public static async Task<Arena> StartAsync(TestClusterOptions? options = null, bool crds = true)
+    public static async Task<Arena> StartAsync(InProcessClusterOptions? options = null, bool crds = true)
     {
         if (options == null && await RealServer.FindAsync() is { } server)
         {
@@ -66,7 +66,7 @@ internal sealed class Arena : IAsyncDisposable
             return real;
         }
 
-        TestCluster cluster = await TestCluster.StartAsync(options ?? new TestClusterOptions { RunControllers = false, RunPods = false, BookmarkInterval = TimeSpan.FromSeconds(1) }, TestContext.Current.CancellationToken);
+        InProcessCluster cluster = await InProcessCluster.StartAsync(options ?? new InProcessClusterOptions { RunControllers = false, RunPods = false, BookmarkInterval = TimeSpan.FromSeconds(1) }, TestContext.Current.CancellationToken);
         var arena = new Arena(cluster, null, "train");
         await arena.PrepareAsync(crds);
         return arena;
