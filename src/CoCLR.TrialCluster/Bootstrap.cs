@@ -119,7 +119,7 @@ internal static class Bootstrap
         });
     }
 
-    private static void Node(InProcessCluster cluster, ClusterNode node)
+    private static void Node(InProcessCluster cluster, TrialNode node)
     {
         var labels = new JsonObject { ["kubernetes.io/hostname"] = node.Name, ["kubernetes.io/os"] = "linux", ["kubernetes.io/arch"] = "amd64" };
         foreach (var (key, value) in node.Labels ?? new Dictionary<string, string>())

@@ -29,7 +29,7 @@ public sealed class InProcessClusterOptions
     public bool RunPods { get; init; } = true;
 
     /// <summary>The nodes; empty: no pod can be scheduled.</summary>
-    public IReadOnlyList<ClusterNode> Nodes { get; init; } = [new ClusterNode("node-1")];
+    public IReadOnlyList<TrialNode> Nodes { get; init; } = [new TrialNode("node-1")];
 
     /// <summary>Which program stands for which image; the first match runs. No match: the image cannot be pulled.</summary>
     public IList<ImageProgram> Images { get; init; } = [];
@@ -64,7 +64,7 @@ public sealed class InProcessClusterOptions
 /// <param name="GpuResource">Name of the extended resource.</param>
 /// <param name="Labels">Labels.</param>
 /// <param name="Taints">Taints as `key=value:Effect`.</param>
-public sealed record ClusterNode(
+public sealed record TrialNode(
     string Name,
     int Cpu = 64,
     string Memory = "256Gi",

@@ -36,7 +36,7 @@ var options = new InProcessClusterOptions
     KubeconfigPath = Option("--kubeconfig"),
     Folder = Option("--folder"),
     RunPods = !args.Contains("--no-pods"),
-    Nodes = [new ClusterNode("node-1", Gpus: int.Parse(Option("--gpus") ?? "8", System.Globalization.CultureInfo.InvariantCulture))],
+    Nodes = [new TrialNode("node-1", Gpus: int.Parse(Option("--gpus") ?? "8", System.Globalization.CultureInfo.InvariantCulture))],
     Images = images,
     Output = Console.Error.WriteLine,
 };

@@ -13,7 +13,7 @@ public sealed class JobTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         _cluster = await InProcessCluster.StartAsync(
-            new InProcessClusterOptions { Images = [ImageProgram.For("bash:*", ["/bin/bash"])], JobBackoff = TimeSpan.FromSeconds(0.05), Nodes = [new ClusterNode("node-1", Gpus: 1)] },
+            new InProcessClusterOptions { Images = [ImageProgram.For("bash:*", ["/bin/bash"])], JobBackoff = TimeSpan.FromSeconds(0.05), Nodes = [new TrialNode("node-1", Gpus: 1)] },
             TestContext.Current.CancellationToken);
         _api = new Api(_cluster);
         await Objects.Until(async () => (await _api.Get("/api/v1/namespaces/default/serviceaccounts/default")).Code == 200, "default service account");

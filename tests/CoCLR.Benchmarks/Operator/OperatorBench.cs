@@ -257,7 +257,7 @@ public static class OperatorBench
 
     private static async Task<InProcessCluster> StartClusterAsync(bool controllers)
     {
-        InProcessCluster cluster = await InProcessCluster.StartAsync(new InProcessClusterOptions { RunControllers = controllers, RunPods = false, Namespaces = ["train"], HistoryLimit = 50_000, Nodes = [new ClusterNode("node-1", Cpu: 100_000, Memory: "100Ti")] });
+        InProcessCluster cluster = await InProcessCluster.StartAsync(new InProcessClusterOptions { RunControllers = controllers, RunPods = false, Namespaces = ["train"], HistoryLimit = 50_000, Nodes = [new TrialNode("node-1", Cpu: 100_000, Memory: "100Ti")] });
         using HttpClient client = Client(cluster);
         foreach (string yaml in CrdGenerator.Files().Values)
         {

@@ -90,7 +90,7 @@ public sealed class ClusterDashboardTests
     public async Task ClusterPage_InBothThemes_HasNoSeriousAccessibilityFinding()
     {
         Assert.SkipWhen(Chromium.Program is null, "no Chromium on this machine: install it, or set COCLR_CHROMIUM");
-        await using Arena arena = await Arena.StartAsync(new InProcessClusterOptions { RunControllers = false, RunPods = false, BookmarkInterval = TimeSpan.FromSeconds(1), Nodes = [new ClusterNode("gpu-1", Gpus: 8), new ClusterNode("cpu-1", Gpus: 0)] });
+        await using Arena arena = await Arena.StartAsync(new InProcessClusterOptions { RunControllers = false, RunPods = false, BookmarkInterval = TimeSpan.FromSeconds(1), Nodes = [new TrialNode("gpu-1", Gpus: 8), new TrialNode("cpu-1", Gpus: 0)] });
         await using DashboardServer dashboard = await StartAsync(arena);
         await arena.StartOperatorAsync();
         foreach (string name in new[] { "ucf101-coclr", "ucf101-infonce", "k400-coclr" })
