@@ -9,15 +9,20 @@ public sealed class DependencyTests
 
     [Theory]
     [InlineData("src/CoCLR.Core", "")]
-    [InlineData("src/CoCLR.Engine", "CoCLR.Core")]
-    [InlineData("src/CoCLR.Cli", "CoCLR.Core CoCLR.Engine")]
-    [InlineData("src/CoCLR.Dashboard", "CoCLR.Core")]
-    [InlineData("operator/CoCLR.Operator", "CoCLR.Core")]
+    [InlineData("src/CoCLR.Runs", "CoCLR.Core")]
+    [InlineData("src/CoCLR.Cluster", "CoCLR.Core")]
+    [InlineData("src/CoCLR.Engine", "CoCLR.Core CoCLR.Runs")]
+    [InlineData("src/CoCLR.Cli", "CoCLR.Core CoCLR.Runs CoCLR.Cluster CoCLR.Engine")]
+    [InlineData("src/CoCLR.Dashboard", "CoCLR.Core CoCLR.Runs CoCLR.Cluster")]
+    [InlineData("src/CoCLR.TrialCluster", "")]
+    [InlineData("operator/CoCLR.Operator", "CoCLR.Core CoCLR.Cluster")]
     public void Project_ReferencesOnlyWhatLiesBelowIt(string folder, string allowed) =>
         Assert.Empty(References(folder, "ProjectReference").Select(r => Path.GetFileNameWithoutExtension(r.Replace('\\', '/'))).Except(allowed.Split(' ', StringSplitOptions.RemoveEmptyEntries)));
 
     [Theory]
     [InlineData("src/CoCLR.Core", "TorchSharp|Kubernetes|AspNetCore|MudBlazor|LiteDB|Spectre|AWSSDK")]
+    [InlineData("src/CoCLR.Runs", "TorchSharp|Kubernetes|AspNetCore|MudBlazor|LiteDB|Spectre|AWSSDK")]
+    [InlineData("src/CoCLR.Cluster", "TorchSharp|AspNetCore|MudBlazor|LiteDB|Spectre|AWSSDK")]
     [InlineData("src/CoCLR.Engine", "Kubernetes|AspNetCore|SignalR|MudBlazor|LiteDB|Spectre")]
     [InlineData("src/CoCLR.Dashboard", "TorchSharp|libtorch")]
     [InlineData("operator/CoCLR.Operator", "TorchSharp|libtorch|MudBlazor|LiteDB")]
@@ -27,7 +32,7 @@ public sealed class DependencyTests
     [Fact]
     public void EveryProjectOfTheProduct_IsLookedAt() =>
         Assert.Equal(
-            ["CoCLR.Cli", "CoCLR.Core", "CoCLR.Dashboard", "CoCLR.Engine", "CoCLR.Operator"],
+            ["CoCLR.Cli", "CoCLR.Cluster", "CoCLR.Core", "CoCLR.Dashboard", "CoCLR.Engine", "CoCLR.Operator", "CoCLR.Runs", "CoCLR.TrialCluster"],
             new[] { "src", "operator" }.SelectMany(f => Directory.GetDirectories(Path.Combine(s_root, f))).Where(d => Directory.GetFiles(d, "*.csproj").Length > 0).Select(Path.GetFileName).Order());
 
     private static IEnumerable<string> References(string folder, string kind)

@@ -1,6 +1,6 @@
 // Why this exists: of Jobs, pods, claims and the rest only the few facts are cached that a reconcile looks at; ten thousand pods must fit in memory.
 using System.Text.Json;
-using CoCLR.Operator.Runtime;
+using CoCLR.Cluster;
 
 namespace CoCLR.Operator.Api;
 

@@ -1,8 +1,8 @@
 // Why this exists: experiments and suites as they are cached: metadata read, spec and status kept as bytes, so that an object nobody can read affects only itself.
 using System.Text.Json;
+using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Core.Manifests.Schema;
-using CoCLR.Operator.Runtime;
 
 namespace CoCLR.Operator.Api;
 

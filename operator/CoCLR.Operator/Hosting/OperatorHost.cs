@@ -1,6 +1,7 @@
 // Why this exists: the operator as a web application: health, readiness, metrics and the progress endpoint around the runtime.
 using System.Net;
 using System.Security.Cryptography.X509Certificates;
+using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Operator.Progress;
 using CoCLR.Operator.Reconciling;
@@ -50,7 +51,7 @@ public static class OperatorHost
             }
         });
         builder.Services.AddRoutingCore();
-        builder.Services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(OperatorMetrics.MeterName, OperatorMetrics.MeterName + ".State").AddPrometheusExporter(o => o.ScopeInfoEnabled = false));
+        builder.Services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(ClusterMetrics.MeterName, OperatorMetrics.MeterName, OperatorMetrics.MeterName + ".State").AddPrometheusExporter(o => o.ScopeInfoEnabled = false));
         builder.Services.AddSingleton(services => (create ?? (loggers => new OperatorRuntime(options, loggers)))(services.GetRequiredService<ILoggerFactory>()));
         builder.Services.AddHostedService<OperatorService>();
         builder.Services.Configure<HostOptions>(o => o.ShutdownTimeout = TimeSpan.FromSeconds(options.DrainSeconds + 10));

@@ -1,5 +1,6 @@
 // Why this exists: puts caches, leader election and controllers together, in the one order in which they are safe.
 using System.Diagnostics.Metrics;
+using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Status;

@@ -1,6 +1,7 @@
 // Why this exists: pods push progress here, so that `kubectl get` shows it without a dashboard. Everything that arrives is bounded and belongs to the pod's own experiment.
 using System.Globalization;
 using System.Text;
+using CoCLR.Cluster;
 using CoCLR.Core.Manifests;
 using CoCLR.Operator.Api;
 using CoCLR.Operator.Reconciling;

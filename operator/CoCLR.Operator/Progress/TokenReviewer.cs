@@ -3,7 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using CoCLR.Operator.Runtime;
+using CoCLR.Cluster;
 
 namespace CoCLR.Operator.Progress;
 

@@ -1,4 +1,5 @@
 // Why this exists: everything a reconcile may look at, as one value; the reconciler is a pure function of it.
+using CoCLR.Cluster;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Status;
 using CoCLR.Core.Planning;

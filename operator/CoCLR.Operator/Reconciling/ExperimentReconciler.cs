@@ -1,6 +1,7 @@
 // Why this exists: an experiment's whole behaviour in a cluster as one pure function: from what is observed to the children and the status that should be.
 using System.Globalization;
 using System.Text.Json;
+using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Schema;

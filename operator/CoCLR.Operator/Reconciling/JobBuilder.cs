@@ -1,10 +1,10 @@
 // Why this exists: the objects an experiment owns. Only the fields of the spec's allow-list reach a pod, and every pod passes Pod Security "restricted".
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
-using CoCLR.Operator.Runtime;
 
 namespace CoCLR.Operator.Reconciling;
 

@@ -2,6 +2,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using CoCLR.Cluster;
 using CoCLR.Core.Manifests.Status;
 using CoCLR.Operator.Runtime;
 

@@ -1,4 +1,6 @@
 // Why this exists: workers between a queue and a reconciler: errors stay with their object, and what is in flight may finish when the operator stops.
+using CoCLR.Cluster;
+
 namespace CoCLR.Operator.Runtime;
 
 /// <summary>Works on the names of a queue.</summary>

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
+using CoCLR.Cluster;
 
 namespace CoCLR.Operator.Runtime;
 

@@ -18,21 +18,6 @@ public static class OperatorMetrics
     /// <summary>Time of a reconcile.</summary>
     public static Histogram<double> ReconcileDuration { get; } = Meter.CreateHistogram<double>("coclr.reconcile.duration", "s", "Time of one reconcile.");
 
-    /// <summary>Additions to a queue.</summary>
-    public static Counter<long> QueueAdds { get; } = Meter.CreateCounter<long>("coclr.workqueue.adds", null, "Names added to a work queue.");
-
-    /// <summary>Retries of a queue.</summary>
-    public static Counter<long> QueueRetries { get; } = Meter.CreateCounter<long>("coclr.workqueue.retries", null, "Names added again after a failure.");
-
-    /// <summary>Time in a queue.</summary>
-    public static Histogram<double> QueueDuration { get; } = Meter.CreateHistogram<double>("coclr.workqueue.queue.duration", "s", "Time a name waits in a work queue.");
-
-    /// <summary>Time of work.</summary>
-    public static Histogram<double> WorkDuration { get; } = Meter.CreateHistogram<double>("coclr.workqueue.work.duration", "s", "Time the work on a name takes.");
-
-    /// <summary>Watches that ended.</summary>
-    public static Counter<long> WatchRestarts { get; } = Meter.CreateCounter<long>("coclr.watch.restarts", null, "Watches that ended, by reason.");
-
     /// <summary>Writes to the API server.</summary>
     public static Counter<long> ApiWrites { get; } = Meter.CreateCounter<long>("coclr.api.writes", null, "Writes to the API server by resource and result.");
 

@@ -3,7 +3,7 @@ using System.CommandLine;
 using CoCLR.Cli.Terminal;
 using CoCLR.Core;
 using CoCLR.Core.Manifests.Schema;
-using CoCLR.Engine;
+using CoCLR.Runs;
 
 namespace CoCLR.Cli.Commands;
 

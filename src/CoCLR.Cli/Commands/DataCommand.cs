@@ -1,7 +1,6 @@
 // Why this exists: `coclr data`: make, check, decode and cache data sets without a manifest.
 using System.CommandLine;
 using System.Globalization;
-using CoCLR.Cli.Hosting;
 using CoCLR.Cli.Terminal;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
@@ -9,6 +8,7 @@ using CoCLR.Core.Manifests.Schema;
 using CoCLR.Engine;
 using CoCLR.Engine.Flow;
 using CoCLR.Engine.Video;
+using CoCLR.Runs;
 using Spectre.Console;
 
 namespace CoCLR.Cli.Commands;

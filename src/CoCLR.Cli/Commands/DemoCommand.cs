@@ -8,7 +8,7 @@ using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
-using CoCLR.Engine.Stages;
+using CoCLR.Runs;
 
 namespace CoCLR.Cli.Commands;
 

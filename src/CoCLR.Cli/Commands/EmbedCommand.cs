@@ -1,12 +1,12 @@
 // Why this exists: `coclr embed`: features of any videos with a trained checkpoint.
 using System.CommandLine;
-using CoCLR.Cli.Hosting;
 using CoCLR.Cli.Terminal;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Engine.Evaluation;
 using CoCLR.Engine.Training;
 using CoCLR.Engine.Video;
+using CoCLR.Runs;
 
 namespace CoCLR.Cli.Commands;
 

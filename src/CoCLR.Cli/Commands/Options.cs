@@ -1,7 +1,7 @@
 // Why this exists: options that several verbs share, said once.
 using System.CommandLine;
-using CoCLR.Cli.Hosting;
 using CoCLR.Core;
+using CoCLR.Runs;
 
 namespace CoCLR.Cli.Commands;
 

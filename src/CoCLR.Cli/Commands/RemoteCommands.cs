@@ -7,10 +7,11 @@ using CoCLR.Cli.Hosting;
 using CoCLR.Cli.Terminal;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
+using CoCLR.Runs;
+using Spectre.Console;
 using k8s;
 using k8s.Autorest;
 using k8s.Models;
-using Spectre.Console;
 
 namespace CoCLR.Cli.Commands;
 

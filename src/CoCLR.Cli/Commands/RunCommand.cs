@@ -6,7 +6,7 @@ using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Engine;
-using CoCLR.Engine.Stages;
+using CoCLR.Runs;
 
 namespace CoCLR.Cli.Commands;
 

@@ -1,11 +1,11 @@
 // Why this exists: `coclr search`: the nearest videos of a collection to a query video.
 using System.CommandLine;
 using System.Globalization;
-using CoCLR.Cli.Hosting;
 using CoCLR.Cli.Terminal;
 using CoCLR.Core;
 using CoCLR.Engine.Evaluation;
 using CoCLR.Engine.Video;
+using CoCLR.Runs;
 using Spectre.Console;
 
 namespace CoCLR.Cli.Commands;

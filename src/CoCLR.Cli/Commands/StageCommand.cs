@@ -3,6 +3,7 @@ using System.CommandLine;
 using CoCLR.Cli.Hosting;
 using CoCLR.Cli.Terminal;
 using CoCLR.Engine.Stages;
+using CoCLR.Runs;
 
 namespace CoCLR.Cli.Commands;
 

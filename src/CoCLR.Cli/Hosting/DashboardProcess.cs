@@ -1,6 +1,7 @@
 // Why this exists: starts the dashboard as a child process on loopback and passes on the link that it prints.
 using System.Globalization;
 using CoCLR.Core;
+using CoCLR.Runs;
 
 namespace CoCLR.Cli.Hosting;
 

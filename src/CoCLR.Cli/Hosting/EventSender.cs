@@ -12,9 +12,8 @@ using CoCLR.Core;
 using CoCLR.Core.Events;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
-using CoCLR.Engine;
 using CoCLR.Engine.Evaluation;
-using CoCLR.Engine.Stages;
+using CoCLR.Runs;
 
 namespace CoCLR.Cli.Hosting;
 

@@ -1,6 +1,7 @@
 // Why this exists: the dashboard, the trial cluster and its operator are programs of their own; this starts one, waits for what it announces, and ends it with the command.
 using System.Diagnostics;
 using CoCLR.Core;
+using CoCLR.Runs;
 
 namespace CoCLR.Cli.Hosting;
 

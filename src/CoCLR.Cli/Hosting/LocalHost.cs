@@ -3,7 +3,7 @@ using System.Diagnostics;
 using CoCLR.Core;
 using CoCLR.Core.Events;
 using CoCLR.Core.Planning;
-using CoCLR.Engine.Stages;
+using CoCLR.Runs;
 
 namespace CoCLR.Cli.Hosting;
 

@@ -4,6 +4,7 @@ using System.Net;
 using System.Net.Sockets;
 using CoCLR.Core;
 using CoCLR.Core.Manifests.Schema;
+using CoCLR.Runs;
 using k8s;
 using k8s.Models;
 

@@ -5,7 +5,7 @@ using CoCLR.Cli.Hosting;
 using CoCLR.Core;
 using CoCLR.Core.Events;
 using CoCLR.Core.Planning;
-using CoCLR.Engine.Stages;
+using CoCLR.Runs;
 using Spectre.Console;
 
 namespace CoCLR.Cli.Terminal;

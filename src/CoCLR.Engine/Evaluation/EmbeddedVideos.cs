@@ -1,6 +1,7 @@
 // Why this exists: `coclr embed` leaves features of any videos in a folder, and `coclr search` finds a video's nearest among them, without the data set or the run.
 using CoCLR.Core;
 using CoCLR.Core.Results;
+using CoCLR.Runs;
 
 namespace CoCLR.Engine.Evaluation;
 

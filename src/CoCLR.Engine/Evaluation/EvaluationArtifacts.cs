@@ -1,6 +1,7 @@
 // Why this exists: the gallery, the confusion matrix and the map are drawn from files under a stage's `artifacts/`; their names and forms are decided here.
 using CoCLR.Core;
 using CoCLR.Core.Results;
+using CoCLR.Runs;
 
 namespace CoCLR.Engine.Evaluation;
 

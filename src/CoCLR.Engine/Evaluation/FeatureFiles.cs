@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.Json.Serialization;
 using CoCLR.Core;
 using CoCLR.Core.Results;
+using CoCLR.Runs;
 using Parquet;
 using Parquet.Serialization;
 

@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Globalization;
 using System.Text.Json;
 using CoCLR.Core;
+using CoCLR.Runs;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Interop;

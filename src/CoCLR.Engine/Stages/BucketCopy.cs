@@ -8,6 +8,7 @@ using Amazon.S3;
 using Amazon.S3.Model;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
+using CoCLR.Runs;
 
 namespace CoCLR.Engine.Stages;
 

@@ -7,6 +7,7 @@ using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
 using CoCLR.Engine.Evaluation;
 using CoCLR.Engine.Video;
+using CoCLR.Runs;
 
 namespace CoCLR.Engine.Stages;
 

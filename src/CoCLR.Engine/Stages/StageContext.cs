@@ -2,6 +2,7 @@
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
+using CoCLR.Runs;
 using TorchSharp;
 
 namespace CoCLR.Engine.Stages;

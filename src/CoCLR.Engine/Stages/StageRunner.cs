@@ -5,6 +5,7 @@ using CoCLR.Core.Events;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
 using CoCLR.Engine.Training;
+using CoCLR.Runs;
 
 namespace CoCLR.Engine.Stages;
 

@@ -6,6 +6,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using CoCLR.Core;
 using CoCLR.Engine.Interop;
+using CoCLR.Runs;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Training;

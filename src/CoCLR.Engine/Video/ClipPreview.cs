@@ -3,6 +3,7 @@ using System.Globalization;
 using System.IO.Hashing;
 using System.Text;
 using CoCLR.Core;
+using CoCLR.Runs;
 
 namespace CoCLR.Engine.Video;
 

@@ -5,6 +5,7 @@ using System.IO.MemoryMappedFiles;
 using System.Text.Json;
 using CoCLR.Core;
 using CoCLR.Engine.Video.Loading;
+using CoCLR.Runs;
 
 namespace CoCLR.Engine.Video;
 

@@ -5,6 +5,7 @@ using System.IO.Hashing;
 using System.Text;
 using System.Text.Json;
 using CoCLR.Core;
+using CoCLR.Runs;
 using Microsoft.Win32.SafeHandles;
 
 namespace CoCLR.Engine.Video;

@@ -5,6 +5,7 @@ using System.Globalization;
 using System.Text;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
+using CoCLR.Runs;
 
 namespace CoCLR.Engine.Video;
 

@@ -6,7 +6,7 @@ using System.Text.Json;
 using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
-using CoCLR.Engine.Stages;
+using CoCLR.Runs;
 
 namespace CoCLR.Benchmarks.Dashboard;
 

@@ -9,13 +9,13 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Schema;
 using CoCLR.Core.Manifests.Status;
 using CoCLR.Operator.Api;
 using CoCLR.Operator.Reconciling;
-using CoCLR.Operator.Runtime;
 using CoCLR.TrialCluster;
 using YamlDotNet.Serialization;
 

@@ -2,8 +2,8 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using CoCLR.Cluster;
 using CoCLR.Operator.Hosting;
-using CoCLR.Operator.Runtime;
 using CoCLR.Operator.Tests;
 using CoCLR.Operator.Tests.Harness;
 using CoCLR.TrialCluster;

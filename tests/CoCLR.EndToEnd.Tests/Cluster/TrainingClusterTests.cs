@@ -1,6 +1,6 @@
 // Why this exists: the promise itself: one applied manifest really trains through all stages, whatever happens to operator and pods, with the same numbers.
 using System.Text.Json.Nodes;
-using CoCLR.Operator.Runtime;
+using CoCLR.Cluster;
 using CoCLR.Operator.Tests;
 using CoCLR.Operator.Tests.Harness;
 

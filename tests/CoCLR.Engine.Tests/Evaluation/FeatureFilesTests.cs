@@ -3,6 +3,7 @@ using System.Text;
 using CoCLR.Core;
 using CoCLR.Core.Results;
 using CoCLR.Engine.Evaluation;
+using CoCLR.Runs;
 
 namespace CoCLR.Engine.Tests.Evaluation;
 

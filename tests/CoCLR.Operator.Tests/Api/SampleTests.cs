@@ -63,7 +63,7 @@ public class SampleTests
         await arena.StateAsync("suspended", "Suspended");
         await arena.StateAsync("kueue", "Waiting");
         await arena.StateAsync("s3", "Starting");
-        await Arena.UntilAsync("the sweep has its experiments", async () => (await arena.ListAsync(CoCLR.Operator.Runtime.ResourceKind.Experiment, "coclr.dev/benchmark=sweep-topk")).Length == 4);
+        await Arena.UntilAsync("the sweep has its experiments", async () => (await arena.ListAsync(CoCLR.Cluster.ResourceKind.Experiment, "coclr.dev/benchmark=sweep-topk")).Length == 4);
     }
 
     private static IEnumerable<string> Documents(string file) => File.ReadAllText(Path.Combine(Folder, file)).Split("\n---\n").Where(d => d.Contains("kind:", StringComparison.Ordinal));

@@ -2,6 +2,7 @@
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using CoCLR.Cluster;
 using CoCLR.Operator.Runtime;
 using CoCLR.Operator.Tests.Harness;
 using Microsoft.Extensions.Logging.Abstractions;

@@ -1,6 +1,6 @@
 // Why this exists: experiments against an API server: what is made, in which order, and what the status says meanwhile.
 using System.Text.Json.Nodes;
-using CoCLR.Operator.Runtime;
+using CoCLR.Cluster;
 using CoCLR.Operator.Tests.Harness;
 
 namespace CoCLR.Operator.Tests.Cluster;

@@ -1,10 +1,10 @@
 // Why this exists: the whole operator against a faulty API server (rows F-07, F-08, F-12 to F-18, F-36, F-38, F-41, F-44, F-47, F-48).
 using System.Net;
 using System.Text.Json.Nodes;
-using CoCLR.Operator.Runtime;
+using CoCLR.Cluster;
 using CoCLR.Operator.Tests.Harness;
 using CoCLR.TrialCluster;
-using ApiException = CoCLR.Operator.Runtime.ApiException;
+using ApiException = CoCLR.Cluster.ApiException;
 
 namespace CoCLR.Operator.Tests.Cluster;
 

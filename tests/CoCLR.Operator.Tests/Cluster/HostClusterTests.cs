@@ -4,9 +4,9 @@ using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using CoCLR.Cluster;
 using CoCLR.Operator.Hosting;
 using CoCLR.Operator.Reconciling;
-using CoCLR.Operator.Runtime;
 using CoCLR.Operator.Tests.Harness;
 using Microsoft.AspNetCore.Builder;
 

@@ -1,8 +1,8 @@
 // Why this exists: the cache stays true through everything that happens to a watch (rows F-01 to F-09).
+using CoCLR.Cluster;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Status;
 using CoCLR.Operator.Api;
-using CoCLR.Operator.Runtime;
 using CoCLR.Operator.Tests.Harness;
 using CoCLR.TrialCluster;
 using Microsoft.Extensions.Logging.Abstractions;

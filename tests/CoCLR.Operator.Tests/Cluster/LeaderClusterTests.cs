@@ -1,4 +1,5 @@
 // Why this exists: two operators never write at once, whatever happens to one of them (rows F-19 to F-22).
+using CoCLR.Cluster;
 using CoCLR.Operator.Runtime;
 using CoCLR.Operator.Tests.Harness;
 using CoCLR.TrialCluster;

@@ -3,13 +3,13 @@ using System.Net;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using CoCLR.Cluster;
 using CoCLR.Core.Manifests.Schema;
-using CoCLR.Operator.Runtime;
 using CoCLR.TrialCluster;
-using ApiException = CoCLR.Operator.Runtime.ApiException;
-using k8s;
 using Microsoft.Extensions.Logging;
 using YamlDotNet.Serialization;
+using k8s;
+using ApiException = CoCLR.Cluster.ApiException;
 
 namespace CoCLR.Operator.Tests.Harness;
 

@@ -1,6 +1,6 @@
 // Why this exists: plays the Job controller, the scheduler and the kubelet by hand, so that a test says exactly what happens to a pod, also on an API server without them.
 using System.Text.Json.Nodes;
-using CoCLR.Operator.Runtime;
+using CoCLR.Cluster;
 
 namespace CoCLR.Operator.Tests.Harness;
 

@@ -1,6 +1,7 @@
 // Why this exists: pure reconciles without a cluster: an experiment with its Jobs and pods as values, moved on by hand with a clock that tests turn.
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Status;

@@ -1,6 +1,6 @@
 // Why this exists: an operator inside the test process that can be stopped gracefully or as if it had been killed.
+using CoCLR.Cluster;
 using CoCLR.Operator.Hosting;
-using CoCLR.Operator.Runtime;
 
 namespace CoCLR.Operator.Tests.Harness;
 

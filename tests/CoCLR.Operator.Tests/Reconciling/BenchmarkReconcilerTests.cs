@@ -1,6 +1,7 @@
 // Why this exists: a suite's behaviour without a cluster: what it makes, keeps, prunes and counts, and its table.
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Status;

@@ -1,10 +1,10 @@
 // Why this exists: an experiment's behaviour without a cluster, one row of the fault catalogue at a time; every status is checked against Flux's rules.
 using System.Text.Json.Nodes;
+using CoCLR.Cluster;
 using CoCLR.Core.Manifests.Status;
 using CoCLR.Operator.Api;
 using CoCLR.Operator.Progress;
 using CoCLR.Operator.Reconciling;
-using CoCLR.Operator.Runtime;
 using CoCLR.Operator.Tests.Harness;
 
 namespace CoCLR.Operator.Tests.Reconciling;

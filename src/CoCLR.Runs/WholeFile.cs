@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 using System.Text;
 using CoCLR.Core;
 
-namespace CoCLR.Engine;
+namespace CoCLR.Runs;
 
 /// <summary>Writes a file under a temporary name beside it, flushes it to the disk, then renames it.</summary>
 public static partial class WholeFile
@@ -98,7 +98,7 @@ public static partial class WholeFile
     /// <summary>Turns a full disk (1), a read-only file system or a missing permission (78) into words; null for anything else.</summary>
     /// <param name="error">What went wrong.</param>
     /// <param name="path">What was to be written.</param>
-    internal static UserErrorException? Explain(Exception error, string path) => error switch
+    public static UserErrorException? Explain(Exception error, string path) => error switch
     {
         IOException { HResult: ErrnoNoSpace or ErrnoQuota } => new UserErrorException(
             $"The disk is full: cannot write to {path}. What is finished is kept; free some space and run the same command again to go on.",

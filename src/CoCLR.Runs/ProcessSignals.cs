@@ -2,15 +2,19 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 
-namespace CoCLR.Cli.Hosting;
+namespace CoCLR.Runs;
 
 /// <summary>Signals to child processes.</summary>
-internal static partial class ProcessSignals
+public static partial class ProcessSignals
 {
     private const int SigTerm = 15;
 
     /// <summary>Asks a process to end.</summary>
-    public static void Terminate(Process process) => _ = Signal(process.Id, SigTerm);
+    public static void Terminate(Process process)
+    {
+        ArgumentNullException.ThrowIfNull(process);
+        _ = Signal(process.Id, SigTerm);
+    }
 
     [LibraryImport("libc", EntryPoint = "kill")]
     private static partial int Signal(int process, int signal);

@@ -1,15 +1,16 @@
 // Why this exists: SIGTERM and Ctrl-C ask a run to write a checkpoint and end; nothing is cut off in the middle.
 using System.Runtime.InteropServices;
 
-namespace CoCLR.Cli.Hosting;
+namespace CoCLR.Runs;
 
 /// <summary>A token that is cancelled by SIGTERM, SIGINT or the death of the parent process.</summary>
-internal sealed partial class StopSignals : IDisposable
+public sealed partial class StopSignals : IDisposable
 {
     private readonly CancellationTokenSource _source = new();
     private readonly PosixSignalRegistration[] _registrations;
     private readonly Timer? _parentWatch;
 
+    /// <summary>Listens from now on.</summary>
     public StopSignals()
     {
         _registrations = [.. new[] { PosixSignal.SIGTERM, PosixSignal.SIGINT, PosixSignal.SIGHUP }.Select(s => PosixSignalRegistration.Create(s, Handle))];
@@ -21,8 +22,10 @@ internal sealed partial class StopSignals : IDisposable
         }
     }
 
+    /// <summary>Cancelled by the first signal.</summary>
     public CancellationToken Token => _source.Token;
 
+    /// <inheritdoc/>
     public void Dispose()
     {
         _parentWatch?.Dispose();

@@ -4,7 +4,7 @@ using System.Net.Http.Headers;
 using System.Text.Json;
 using k8s;
 
-namespace CoCLR.Operator.Runtime;
+namespace CoCLR.Cluster;
 
 /// <summary>Sends requests to the API server and returns raw JSON.</summary>
 public sealed class ApiClient : IDisposable

@@ -3,8 +3,10 @@ using System.Globalization;
 using System.Net;
 using System.Text;
 using System.Text.Json;
+using CoCLR.Core;
+using Microsoft.Extensions.Logging;
 
-namespace CoCLR.Operator.Runtime;
+namespace CoCLR.Cluster;
 
 /// <summary>How an informer behaves; the defaults suit real clusters, tests shorten them.</summary>
 public sealed record InformerOptions
@@ -245,7 +247,7 @@ public sealed class Informer<T> : IInformer
                 failures = version == null ? 0 : failures;
                 version = from;
                 (version, string reason) = await WatchAsync(scope, from, cancellation).ConfigureAwait(false);
-                OperatorMetrics.WatchRestarts.Add(1, new("resource", Name), new("reason", reason));
+                ClusterMetrics.WatchRestarts.Add(1, new("resource", Name), new("reason", reason));
                 failures = _time.GetElapsedTime(started) > TimeSpan.FromSeconds(5) ? 0 : failures + 1;
             }
             catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
@@ -271,7 +273,7 @@ public sealed class Informer<T> : IInformer
                 }
 
                 scope.Error = text;
-                OperatorMetrics.WatchRestarts.Add(1, new("resource", Name), new("reason", error is ApiException { Code: var code } ? "http-" + (int)code : "error"));
+                ClusterMetrics.WatchRestarts.Add(1, new("resource", Name), new("reason", error is ApiException { Code: var code } ? "http-" + (int)code : "error"));
                 if (error is ApiException api)
                 {
                     version = api.Code == HttpStatusCode.Gone || api.Reason == "Expired" ? null : version;
@@ -615,19 +617,5 @@ public sealed class Informer<T> : IInformer
                 Interlocked.Exchange(ref _seen, seen);
             }
         }
-    }
-}
-
-/// <summary>Exponential delays with jitter.</summary>
-public static class Backoff
-{
-    /// <summary>Delay before the next try: doubled for every failure, and up to half of it taken off at random so that many do not come back together.</summary>
-    /// <param name="failures">Failures so far, from 1.</param>
-    /// <param name="minimum">First delay.</param>
-    /// <param name="maximum">Longest delay.</param>
-    public static TimeSpan Of(int failures, TimeSpan minimum, TimeSpan maximum)
-    {
-        double seconds = Math.Min(maximum.TotalSeconds, minimum.TotalSeconds * Math.Pow(2, Math.Clamp(failures - 1, 0, 30)));
-        return TimeSpan.FromSeconds(seconds * (0.5 + (0.5 * Random.Shared.NextDouble())));
     }
 }

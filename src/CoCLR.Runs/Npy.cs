@@ -6,7 +6,7 @@ using System.Text;
 using System.Text.RegularExpressions;
 using CoCLR.Core;
 
-namespace CoCLR.Engine.Evaluation;
+namespace CoCLR.Runs;
 
 /// <summary>NumPy `.npy` files of float32 and int64, C order (format 1.0; 2.0 and 3.0 are read).</summary>
 public static partial class Npy

@@ -1,7 +1,8 @@
 // Why this exists: two runs that share a cache must not write the same folder at once; the system drops the lock of a process that dies.
-namespace CoCLR.Engine.Video;
+namespace CoCLR.Runs;
 
-internal static class WriterLock
+/// <summary>The lock of a folder that several runs write.</summary>
+public static class WriterLock
 {
     private const string Name = ".writer.lock";
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(200);

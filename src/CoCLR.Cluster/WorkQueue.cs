@@ -1,5 +1,7 @@
 // Why this exists: many changes of one object must become one reconcile, never two at once, and a failing object must not hold up the others.
-namespace CoCLR.Operator.Runtime;
+using CoCLR.Core;
+
+namespace CoCLR.Cluster;
 
 /// <summary>A queue of names with a dirty set: a name that changes while it is worked on comes back once, afterwards. Semantics of client-go.</summary>
 #pragma warning disable CA1711 // It is a queue.
@@ -119,7 +121,7 @@ public sealed class WorkQueue : IDisposable
             delay = Backoff.Of(failures, _minimumBackoff, _maximumBackoff);
         }
 
-        OperatorMetrics.QueueRetries.Add(1, new KeyValuePair<string, object?>("name", Name));
+        ClusterMetrics.QueueRetries.Add(1, new KeyValuePair<string, object?>("name", Name));
         AddAfter(key, atLeast > delay ? atLeast.Value : delay);
     }
 
@@ -153,7 +155,7 @@ public sealed class WorkQueue : IDisposable
             (ObjectKey key, long added) = _ready.Dequeue();
             _dirty.Remove(key);
             _processing[key] = _time.GetTimestamp();
-            OperatorMetrics.QueueDuration.Record(_time.GetElapsedTime(added).TotalSeconds, new KeyValuePair<string, object?>("name", Name));
+            ClusterMetrics.QueueDuration.Record(_time.GetElapsedTime(added).TotalSeconds, new KeyValuePair<string, object?>("name", Name));
             return key;
         }
     }
@@ -166,7 +168,7 @@ public sealed class WorkQueue : IDisposable
         {
             if (_processing.Remove(key, out long started))
             {
-                OperatorMetrics.WorkDuration.Record(_time.GetElapsedTime(started).TotalSeconds, new KeyValuePair<string, object?>("name", Name));
+                ClusterMetrics.WorkDuration.Record(_time.GetElapsedTime(started).TotalSeconds, new KeyValuePair<string, object?>("name", Name));
             }
 
             if (_dirty.Contains(key))
@@ -212,7 +214,7 @@ public sealed class WorkQueue : IDisposable
             return;
         }
 
-        OperatorMetrics.QueueAdds.Add(1, new KeyValuePair<string, object?>("name", Name));
+        ClusterMetrics.QueueAdds.Add(1, new KeyValuePair<string, object?>("name", Name));
         _due.Remove(key);
         if (!_processing.ContainsKey(key))
         {

@@ -1,5 +1,5 @@
 // Why this exists: caches, queues and logs all name an object the same way, namespace/name.
-namespace CoCLR.Operator.Runtime;
+namespace CoCLR.Cluster;
 
 /// <summary>Name of an object inside its kind.</summary>
 /// <param name="Namespace">Namespace; empty for cluster-wide kinds.</param>

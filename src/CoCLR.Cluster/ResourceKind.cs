@@ -1,7 +1,7 @@
 // Why this exists: the paths of the API server for a kind, written once.
 using CoCLR.Core.Manifests;
 
-namespace CoCLR.Operator.Runtime;
+namespace CoCLR.Cluster;
 
 /// <summary>A kind as the API server names it.</summary>
 /// <param name="Group">API group; empty for core.</param>

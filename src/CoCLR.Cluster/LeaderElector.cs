@@ -3,8 +3,9 @@ using System.Globalization;
 using System.Net;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Microsoft.Extensions.Logging;
 
-namespace CoCLR.Operator.Runtime;
+namespace CoCLR.Cluster;
 
 /// <summary>How a lease is held.</summary>
 public sealed record LeaderOptions

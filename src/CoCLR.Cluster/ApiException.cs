@@ -1,7 +1,7 @@
 // Why this exists: what the API server refuses, with the facts that decide what to do about it.
 using System.Net;
 
-namespace CoCLR.Operator.Runtime;
+namespace CoCLR.Cluster;
 
 /// <summary>The API server refused a request.</summary>
 public sealed class ApiException : Exception

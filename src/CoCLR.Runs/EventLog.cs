@@ -7,7 +7,7 @@ using CoCLR.Core;
 using CoCLR.Core.Events;
 using CoCLR.Core.Results;
 
-namespace CoCLR.Engine.Stages;
+namespace CoCLR.Runs;
 
 /// <summary>Appends the events of one attempt of a stage to <c>events.jsonl</c>. Safe for use from several threads.</summary>
 public sealed class EventLog : IDisposable

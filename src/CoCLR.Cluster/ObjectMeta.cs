@@ -1,7 +1,7 @@
 // Why this exists: the metadata that every cached object keeps, read from raw JSON.
 using System.Text.Json;
 
-namespace CoCLR.Operator.Runtime;
+namespace CoCLR.Cluster;
 
 /// <summary>An object of a cache.</summary>
 public interface ICachedObject

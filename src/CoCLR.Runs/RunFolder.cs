@@ -4,7 +4,7 @@ using CoCLR.Core;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
 
-namespace CoCLR.Engine.Stages;
+namespace CoCLR.Runs;
 
 /// <summary>A run on disk: <c>plan.json</c>, <c>stages/NAME/...</c>, <c>report.json</c>, <c>report.md</c>.</summary>
 /// <param name="path">The folder.</param>

@@ -4,10 +4,10 @@ using System.Text.Json;
 using CoCLR.Core;
 using CoCLR.Core.Events;
 
-namespace CoCLR.Cli.Hosting;
+namespace CoCLR.Runs;
 
 /// <summary>Reads the events that a file has gained.</summary>
-internal sealed class EventTail
+public sealed class EventTail
 {
     private readonly string _file;
     private long _position;

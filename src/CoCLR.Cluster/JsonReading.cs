@@ -2,7 +2,7 @@
 using System.Globalization;
 using System.Text.Json;
 
-namespace CoCLR.Operator.Runtime;
+namespace CoCLR.Cluster;
 
 /// <summary>Forgiving reading of raw JSON.</summary>
 public static class JsonReading
