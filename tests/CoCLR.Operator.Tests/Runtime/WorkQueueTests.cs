@@ -1,6 +1,7 @@
 // Why this exists: the queue's promises: one reconcile of a name at a time, no lost change, backoff for each name alone.
 using System.Diagnostics;
 using CoCLR.Cluster;
+using CoCLR.Core;
 using CoCLR.Operator.Runtime;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
