@@ -19,10 +19,6 @@ public sealed record ManifestReading<TSpec>(Manifest<TSpec>? Manifest, IReadOnly
 /// <summary>Reads manifests.</summary>
 public static partial class ManifestReader
 {
-    private const int MaxCharacters = 1 << 20;
-    private const int MaxNodes = 50_000;
-    private const int MaxDepth = 64;
-
     /// <summary>Reads an experiment.</summary>
     /// <param name="text">YAML or JSON.</param>
     /// <param name="overrides">Fields to set over it, such as ("training.epochs", "10").</param>
@@ -36,17 +32,7 @@ public static partial class ManifestReader
 
     /// <summary>The kind that a manifest names; null when it names none.</summary>
     /// <param name="text">YAML or JSON.</param>
-    public static string? KindOf(string text)
-    {
-        try
-        {
-            return (Parse(text, []) as JsonObject)?["kind"]?.ToString();
-        }
-        catch (YamlException)
-        {
-            return null;
-        }
-    }
+    public static string? KindOf(string text) => TryToJson(text)?["kind"]?.ToString();
 
     /// <summary>Checks a spec that is at hand as JSON, such as one from an API server or a form.</summary>
     /// <param name="spec">The spec.</param>
@@ -71,6 +57,20 @@ public static partial class ManifestReader
     /// <summary>A manifest's text as the JSON that kubectl would send.</summary>
     /// <param name="text">YAML or JSON that has been checked.</param>
     public static JsonObject ToJson(string text) => (JsonObject)Parse(text, [])!;
+
+    /// <summary>The same of text that has not been checked; null when it is no group of fields.</summary>
+    /// <param name="text">Any text.</param>
+    public static JsonObject? TryToJson(string text)
+    {
+        try
+        {
+            return Parse(text, []) as JsonObject;
+        }
+        catch (YamlException)
+        {
+            return null;
+        }
+    }
 
     /// <summary>Text of a manifest file.</summary>
     /// <param name="file">A file.</param>
@@ -208,34 +208,15 @@ public static partial class ManifestReader
     /// <summary>YAML to JSON with the types that kubectl would send; fills the line of every field path.</summary>
     private static JsonNode? Parse(string text, Dictionary<string, int> lines)
     {
-        if (text.Length > MaxCharacters)
-        {
-            throw new YamlException($"larger than {MaxCharacters} characters");
-        }
-
-        var stream = new YamlStream();
-        try
-        {
-            stream.Load(new StringReader(text));
-        }
-        catch (Exception e) when (e is InvalidOperationException or ArgumentException)
-        {
-            throw new YamlException("cannot be parsed", e); // the parser's own exceptions on some malformed input
-        }
-
-        if (stream.Documents.Count > 1)
-        {
-            throw new YamlException(stream.Documents[1].RootNode.Start, stream.Documents[1].RootNode.End, "holds several documents; give one manifest a file");
-        }
-
         int nodes = 0;
-        return stream.Documents.Count == 0 ? null : Convert(stream.Documents[0].RootNode, "", 0);
+        return YamlText.Load(text) is { } root ? Convert(root, "", 0) : null;
 
         JsonNode? Convert(YamlNode node, string path, int depth)
         {
-            if (++nodes > MaxNodes || depth > MaxDepth)
+            // Aliases repeat what they name, and may name what they stand in.
+            if (++nodes > YamlText.MaxNodes || depth > YamlText.MaxDepth)
             {
-                throw new YamlException(node.Start, node.End, "holds too many values or nests too deeply");
+                throw new YamlException(node.Start, node.End, "holds too many values, or is nested too deeply, once its aliases are followed");
             }
 
             lines[path] = (int)node.Start.Line;

@@ -5,8 +5,6 @@ using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Dashboard.Storage;
-using YamlDotNet.Core;
-using YamlDotNet.RepresentationModel;
 using YamlDotNet.Serialization;
 
 namespace CoCLR.Dashboard.Api;
@@ -81,33 +79,6 @@ internal static class ManifestText
         ["metadata"] = new Dictionary<string, object?> { ["name"] = name },
         ["spec"] = Plain(spec),
     });
-
-    /// <summary>YAML as JSON, without any check; null when it is no map.</summary>
-    public static JsonObject? Parse(string yaml)
-    {
-        try
-        {
-            var stream = new YamlStream();
-            stream.Load(new StringReader(yaml.Length > 1 << 20 ? "" : yaml));
-            return stream.Documents.Count > 0 ? Convert(stream.Documents[0].RootNode, 0) as JsonObject : null;
-        }
-        catch (YamlException)
-        {
-            return null;
-        }
-    }
-
-    private static JsonNode? Convert(YamlNode node, int depth) => node switch
-    {
-        _ when depth > 30 => null,
-        YamlMappingNode map => new JsonObject(map.Children.Where(c => c.Key is YamlScalarNode).DistinctBy(c => ((YamlScalarNode)c.Key).Value).Select(c => KeyValuePair.Create(((YamlScalarNode)c.Key).Value ?? "", Convert(c.Value, depth + 1)))),
-        YamlSequenceNode list => new JsonArray([.. list.Children.Select(c => Convert(c, depth + 1))]),
-        YamlScalarNode { Style: YamlDotNet.Core.ScalarStyle.Plain } scalar when long.TryParse(scalar.Value, System.Globalization.CultureInfo.InvariantCulture, out long number) => number,
-        YamlScalarNode { Style: YamlDotNet.Core.ScalarStyle.Plain, Value: "true" or "false" } scalar => scalar.Value == "true",
-        YamlScalarNode { Style: YamlDotNet.Core.ScalarStyle.Plain, Value: "" or "~" or "null" } => null,
-        YamlScalarNode scalar => scalar.Value,
-        _ => null,
-    };
 
     /// <summary>A spec without the fields that say what would hold anyway.</summary>
     public static JsonObject Without(JsonObject spec, JsonObject defaults)

@@ -125,7 +125,7 @@ public static class ClipDecoder
     {
         if (FfmpegTool.Version is null)
         {
-            FfmpegTool.Run("ffmpeg", ["-version"], null, cancellationToken);
+            FfmpegTool.Run("ffmpeg", ["-version"], cancellationToken: cancellationToken);
         }
 
         var pending = work.Where(item => !writer.Contains(item.Video.Id, item.Fingerprint)).ToList();
@@ -244,7 +244,7 @@ public static class ClipDecoder
     // Runs ffmpeg on one video; the reason when it cannot be used, and the frame rate that its container states.
     internal static (string? Rejection, double Fps) DecodeInto(PixmapReader pictures, string path, DecodeSettings settings, CancellationToken cancellationToken)
     {
-        using var process = FfmpegTool.Start("ffmpeg", Arguments(path, settings));
+        using var process = FfmpegTool.Start("ffmpeg", Arguments(path, settings), only: path);
         using var timeout = new CancellationTokenSource(settings.Timeout);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, cancellationToken);
         using var kill = either.Token.Register(() => FfmpegTool.Kill(process));
@@ -320,10 +320,8 @@ public static class ClipDecoder
         List<string> arguments =
         [
             "-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info",
-            // A playlist that calls itself .mp4 must not make this machine fetch addresses.
-            "-protocol_whitelist", "file,pipe",
             "-threads", "1", "-max_pixels", settings.MaxPixels.ToString(CultureInfo.InvariantCulture),
-            "-i", FfmpegTool.FileArgument(path),
+            .. FfmpegTool.Input(path),
             "-map", "0:V:0", "-filter_threads", "1", "-vf", filter,
         ];
         arguments.AddRange(FfmpegTool.EveryFrameOnce);

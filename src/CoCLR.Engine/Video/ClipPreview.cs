@@ -70,7 +70,7 @@ public static class ClipPreview
         var (width, height) = (Even(video.Width * grow), Even(video.Height * grow));
         string[] arguments =
         [
-            "-hide_banner", "-loglevel", "level+error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24",
+            "-hide_banner", "-loglevel", "level+error", "-y", "-protocol_whitelist", "pipe", "-f", "rawvideo", "-pix_fmt", "rgb24",
             "-video_size", $"{video.Width}x{video.Height}", "-framerate", fps.ToString("R", CultureInfo.InvariantCulture), "-i", "pipe:0",
             "-vf", $"scale={width}:{height}:flags=bicubic", "-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-pix_fmt", "yuv420p",
             "-threads", "1", "-movflags", "+faststart", "-f", "mp4", FfmpegTool.FileArgument(temporaryVideo),
@@ -79,7 +79,7 @@ public static class ClipPreview
         ];
         try
         {
-            var (status, _, log) = FfmpegTool.Run("ffmpeg", arguments, stream => WriteFrames(store, videoIndex, start, count, stream), cancellationToken);
+            var (status, _, log) = FfmpegTool.Run("ffmpeg", arguments, stream => WriteFrames(store, videoIndex, start, count, stream), cancellationToken: cancellationToken);
             if (status != 0 || !File.Exists(temporaryPoster))
             {
                 throw new UserErrorException($"ffmpeg could not write {files.Video}: {log.Summary(temporaryVideo)}.", ExitCodes.Failed);

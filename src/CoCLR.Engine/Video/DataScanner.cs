@@ -180,11 +180,11 @@ public static class DataScanner
         var (status, output, log) = FfmpegTool.Run(
             "ffprobe",
             [
-                "-loglevel", "level+error", "-protocol_whitelist", "file,pipe", "-select_streams", "V:0", "-show_entries",
-                "stream=codec_name,width,height,avg_frame_rate,nb_frames,duration:format=duration", "-of", "json", FfmpegTool.FileArgument(video.Path),
+                "-loglevel", "level+error", "-select_streams", "V:0", "-show_entries",
+                "stream=codec_name,width,height,avg_frame_rate,nb_frames,duration:format=duration", "-of", "json", .. FfmpegTool.Input(video.Path),
             ],
-            null,
-            cancellationToken);
+            only: video.Path,
+            cancellationToken: cancellationToken);
         var seen = status == 0 ? Parse(output) : null;
         if (seen is null)
         {

@@ -1,5 +1,5 @@
 // Why this exists: one place that starts ffmpeg and ffprobe: never through a shell, with file names passed so that no name is taken for
-// an option or an address, and with their messages made short.
+// an option or an address, with nothing but the one video open to what the video says, and with their messages made short.
 using System.Diagnostics;
 using System.Globalization;
 using System.Text;
@@ -12,6 +12,11 @@ namespace CoCLR.Engine.Video;
 public static partial class FfmpegTool
 {
     private const int LongestLog = 400;
+
+    // Containers and streams that hold their own pictures. Whatever names other files (HLS, DASH, concat, IMF, image sequences, scripts) is missing on purpose.
+    private const string VideoFormats =
+        "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,av1,obu,ivf,vc1,dirac,mjpeg,mjpeg_2000,smjpeg,ogg,flv,asf,rm,mxf,nut,dv,wtv,gif,yuv4mpegpipe";
+
     private static readonly Lazy<Version?> FfmpegVersion = new(() => ReadVersion("ffmpeg"));
 
     /// <summary>What `ffmpeg -version` says, or null when it cannot be started; for `coclr doctor`.</summary>
@@ -21,12 +26,23 @@ public static partial class FfmpegTool
     /// <param name="path">A path.</param>
     internal static string FileArgument(string path) => "file:" + Path.GetFullPath(path);
 
+    /// <summary>
+    /// The options that read a video which is not trusted: only formats that hold their own pictures, only from this file. A playlist that calls itself
+    /// .mp4 opens neither other files nor addresses.
+    /// </summary>
+    /// <param name="path">A path.</param>
+    internal static string[] Input(string path) => ["-protocol_whitelist", "file", "-format_whitelist", VideoFormats, "-i", FileArgument(path)];
+
     /// <summary>The option that keeps every decoded frame once, as variable-rate videos have them.</summary>
     internal static string[] EveryFrameOnce => Version is { } version && version < new Version(5, 1) ? ["-vsync", "0"] : ["-fps_mode", "passthrough"];
 
     /// <summary>Starts a tool with its standard output and error piped.</summary>
+    /// <param name="tool">ffmpeg or ffprobe.</param>
+    /// <param name="arguments">Its arguments.</param>
+    /// <param name="input">Whether its standard input is written.</param>
+    /// <param name="only">The one file that it may read, where the system can enforce that; null: any.</param>
     /// <exception cref="UserErrorException">66: it is not installed.</exception>
-    internal static Process Start(string tool, IEnumerable<string> arguments, bool input = false)
+    internal static Process Start(string tool, IEnumerable<string> arguments, bool input = false, string? only = null)
     {
         var info = new ProcessStartInfo(Executable(tool))
         {
@@ -43,7 +59,7 @@ public static partial class FfmpegTool
 
         try
         {
-            return Process.Start(info)!;
+            return only is not null && ConfinedProcess.IsSupported ? ConfinedProcess.Start(info, only) : Process.Start(info)!;
         }
         catch (System.ComponentModel.Win32Exception error)
         {
@@ -58,15 +74,17 @@ public static partial class FfmpegTool
     /// <param name="tool">ffmpeg or ffprobe.</param>
     /// <param name="arguments">Its arguments.</param>
     /// <param name="input">Writes its standard input; null: none.</param>
+    /// <param name="only">The one file that it may read; null: any.</param>
     /// <param name="cancellationToken">Kills it.</param>
     /// <returns>Exit status, standard output, log.</returns>
     internal static (int Status, string Output, FfmpegLog Log) Run(
         string tool,
         IEnumerable<string> arguments,
         Action<Stream>? input = null,
+        string? only = null,
         CancellationToken cancellationToken = default)
     {
-        using var process = Start(tool, arguments, input is not null);
+        using var process = Start(tool, arguments, input is not null, only);
         using var kill = cancellationToken.Register(() => Kill(process));
         var log = FfmpegLog.ReadAsync(process.StandardError);
         var output = process.StandardOutput.ReadToEndAsync(CancellationToken.None);
@@ -100,7 +118,7 @@ public static partial class FfmpegTool
         }
     }
 
-    private static string Executable(string tool) =>
+    internal static string Executable(string tool) =>
         Environment.GetEnvironmentVariable($"COCLR_{tool.ToUpperInvariant()}") is { Length: > 0 } path ? path : tool;
 
     private static Version? ReadVersion(string tool)
@@ -137,6 +155,9 @@ public static partial class FfmpegTool
 
         public bool Interrupted { get; private set; }
 
+        /// <summary>Why the file is of no format that is read, or null.</summary>
+        public string? Refused { get; private set; }
+
         public static async Task<FfmpegLog> ReadAsync(TextReader reader)
         {
             var log = new FfmpegLog();
@@ -155,7 +176,8 @@ public static partial class FfmpegTool
             var said = _errors.Select(error => MessageText.OneLine(error.Replace(argument, "", StringComparison.Ordinal).TrimStart(':', ' '), 160))
                 .Where(error => error.Length > 0)
                 .ToList();
-            return said.Count == 0 ? ""
+            return Refused is not null ? Refused
+                : said.Count == 0 ? ""
                 : said.Exists(error => error.Contains("matches no streams", StringComparison.Ordinal)) ? "there is no video stream in it"
                 : said.Count == 1 || said[0] == said[^1] ? said[0]
                 : $"{said[0]}; {said[^1]}";
@@ -163,7 +185,14 @@ public static partial class FfmpegTool
 
         private void Add(string line)
         {
-            if (Complaint().Match(line) is { Success: true } complaint)
+            if (OtherFormat().Match(line) is { Success: true } format)
+            {
+                Refused = Playlist().IsMatch(format.Groups[1].Value)
+                    ? "a playlist, not a video: give the files that it names"
+                    : $"of the format {format.Groups[1].Value}, which is not read: convert it to mp4 or mkv";
+                _errors.Add(Refused);
+            }
+            else if (Complaint().Match(line) is { Success: true } complaint)
             {
                 if (_errors.Count < LongestLog)
                 {
@@ -186,6 +215,13 @@ public static partial class FfmpegTool
                 Interrupted = true;
             }
         }
+
+        // [hls @ 0x55d] [error] Format not on whitelist 'mov,avi'
+        [GeneratedRegex(@"^\[([\w,]+) @ [^\]]*\] \[error\] Format not on whitelist")]
+        private static partial Regex OtherFormat();
+
+        [GeneratedRegex("^(hls|applehttp|dash|concat|concatf|imf|sdp|rtsp|webm_dash_manifest|avisynth|avs|vapoursynth)")]
+        private static partial Regex Playlist();
 
         // [mov,mp4 @ 0x55d] [error] moov atom not found
         [GeneratedRegex(@"\[(?:error|fatal|panic)\] (.+)")]

@@ -138,7 +138,7 @@ public static class SyntheticActions
         var cuts = string.Join(',', Enumerable.Range(1, siblings.Count).Select(i => i * options.Frames));
         string[] arguments =
         [
-            "-hide_banner", "-loglevel", "level+error", "-y", "-f", "rawvideo", "-pix_fmt", subsampled ? "yuv420p" : "yuv444p",
+            "-hide_banner", "-loglevel", "level+error", "-y", "-protocol_whitelist", "pipe", "-f", "rawvideo", "-pix_fmt", subsampled ? "yuv420p" : "yuv444p",
             "-video_size", $"{size}x{size}", "-framerate", options.FrameRate.ToString(CultureInfo.InvariantCulture), "-i", "pipe:0",
             "-map", "0:v", "-c:v", "libx264", "-qp", "0", "-preset", "veryfast", "-threads", "1", "-bf", "0", "-g", "12",
             "-force_key_frames", string.Create(CultureInfo.InvariantCulture, $"expr:eq(mod(n,{options.Frames}),0)"),
@@ -156,7 +156,7 @@ public static class SyntheticActions
                     stream.Write(YCbCr(SyntheticClip.Draw(options, motion, group, clip), options.Frames, options.Size, subsampled));
                 }
             },
-            cancellationToken);
+            cancellationToken: cancellationToken);
         var temporary = files.Select((_, i) => string.Create(CultureInfo.InvariantCulture, $"{files[0]}.{i}.tmp")).ToList();
         if (status != 0 || !temporary.TrueForAll(File.Exists))
         {

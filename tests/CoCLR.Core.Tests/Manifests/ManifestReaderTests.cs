@@ -163,4 +163,35 @@ public sealed class ManifestReaderTests
             Assert.NotNull(ManifestReader.ReadExperiment(i % 2 == 0 ? noise : Minimal.Insert(at, noise)).Problems);
         }
     }
+
+    // A stack overflow cannot be caught: before the bound, these ended the process.
+    [Theory]
+    [InlineData("a: ", "[", "")]
+    [InlineData("", "[", "]")]
+    [InlineData("", "{a: ", "}")]
+    [InlineData("", "- ", "")]
+    [InlineData("a:\n", "? ", "")]
+    public void DeeplyNested_Text_IsRefusedWithItsLine(string begin, string open, string close)
+    {
+        string text = begin + string.Concat(Enumerable.Repeat(open, 200_000 / open.Length)) + string.Concat(Enumerable.Repeat(close, 100_000));
+        ManifestProblem problem = Assert.Single(ManifestReader.ReadExperiment(text).Problems);
+        Assert.Contains("nested too deeply: more than 64", problem.Message, StringComparison.Ordinal);
+        Assert.Equal(begin.Count(c => c == '\n') + 1, problem.Line);
+        Assert.Null(ManifestReader.KindOf(text));
+        Assert.Null(ManifestReader.TryToJson(text));
+    }
+
+    [Fact]
+    public void NestedAsDeepAsAllowed_Reads()
+    {
+        string text = new string('[', YamlText.MaxDepth) + new string(']', YamlText.MaxDepth);
+        Assert.NotNull(YamlText.Load(text));
+        Assert.Throws<YamlDotNet.Core.YamlException>(() => YamlText.Load($"[{text}]"));
+    }
+
+    [Theory]
+    [InlineData("a: &a [*a]")]
+    [InlineData("a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c]\ne: [*d, *d, *d, *d, *d, *d, *d, *d, *d]")]
+    public void Aliases_ThatGrowWithoutEnd_AreRefused(string text) =>
+        Assert.Contains("not valid YAML", Assert.Single(ManifestReader.ReadExperiment(text).Problems).Message, StringComparison.Ordinal);
 }

@@ -109,6 +109,32 @@ public sealed class ClipDecoderTests : IDisposable
         Assert.Contains("maxBadFraction", error.Message, StringComparison.Ordinal);
     }
 
+    // Names of files, and an address, by the formats that hold names instead of pictures.
+    [Theory]
+    [InlineData("playlist.mp4", "#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:0\n#EXTINF:10.0,\n@FILE@\n#EXT-X-ENDLIST\n")]
+    [InlineData("master.mp4", "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nhttp://127.0.0.1:9/x.m3u8\n")]
+    [InlineData("list.avi", "ffconcat version 1.0\nfile '@FILE@'\n")]
+    [InlineData("dash.mp4", "<?xml version=\"1.0\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" type=\"static\" profiles=\"urn:mpeg:dash:profile:isoff-on-demand:2011\" mediaPresentationDuration=\"PT1S\"><Period><AdaptationSet mimeType=\"video/mp4\"><Representation id=\"1\" bandwidth=\"1\" codecs=\"avc1\"><BaseURL>@FILE@</BaseURL></Representation></AdaptationSet></Period></MPD>\n")]
+    public void Playlist_ThatNamesAVideo_IsNoVideo(string name, string text)
+    {
+        var other = _folder.File("other.mp4");
+        TestVideos.Make(other, 5);
+        File.WriteAllText(Path.Combine(Data, name), text.Replace("@FILE@", other, StringComparison.Ordinal));
+        var error = Assert.Throws<UserErrorException>(() => Prepare());
+        Assert.Equal(ExitCodes.BadData, error.ExitCode);
+        Assert.Contains("a playlist, not a video", error.Message, StringComparison.Ordinal);
+
+        ScanReport report = DataScanner.Scan(new CatalogueOptions { Root = Data }, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Contains("a playlist, not a video", Assert.Single(report.Broken).Reason, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Pictures_ThatAreNoVideo_AreNamedByTheirFormat()
+    {
+        TestVideos.Ffmpeg("-f", "lavfi", "-i", "testsrc=size=64x48", "-frames:v", "1", "-f", "image2", "-c:v", "png", Path.Combine(Data, "picture.mp4"));
+        Assert.Contains("of the format png_pipe, which is not read", Assert.Throws<UserErrorException>(() => Prepare()).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Prepare_ListedFileThatIsMissing_IsLeftOutWithItsLine()
     {

@@ -19,8 +19,7 @@ public sealed class ClipPreviewTests : IDisposable
         var (status, output, _) = FfmpegTool.Run(
             "ffprobe",
             ["-v", "error", "-count_frames", "-show_entries", "stream=codec_name,width,height,pix_fmt,nb_read_frames", "-of", "csv=p=0", files.Video],
-            null,
-            TestContext.Current.CancellationToken);
+            cancellationToken: TestContext.Current.CancellationToken);
         Assert.Equal(0, status);
         Assert.Equal("h264,148,112,yuv420p,6", output.Trim());
         Assert.True(File.ReadAllBytes(files.Video).AsSpan().IndexOf("moov"u8) is > 0 and < 200, "the index comes first, so that playing starts at once");

@@ -205,7 +205,7 @@ public sealed partial class NewPage
 
     private void Read()
     {
-        if (ManifestText.Parse(_yaml) is { } manifest)
+        if (ManifestReader.TryToJson(_yaml) is { } manifest)
         {
             _name = manifest["metadata"]?["name"]?.ToString() ?? "";
             _spec = manifest["spec"] as JsonObject is { } spec ? spec.DeepClone().AsObject() : [];
