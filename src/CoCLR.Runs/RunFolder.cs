@@ -3,6 +3,7 @@ using System.Text.Json;
 using CoCLR.Core;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
+using CoCLR.Runs;
 
 namespace CoCLR.Runs;
 
@@ -10,8 +11,6 @@ namespace CoCLR.Runs;
 /// <param name="path">The folder.</param>
 public sealed class RunFolder(string path)
 {
-    private const string LockName = "run.lock";
-
     /// <summary>The folder.</summary>
     public string Root { get; } = Path.GetFullPath(path);
 
@@ -101,12 +100,8 @@ public sealed class RunFolder(string path)
         string folder = stage == null ? Root : Stage(stage);
         try
         {
-            Directory.CreateDirectory(folder);
-            return new FileStream(Path.Combine(folder, LockName), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.None);
-        }
-        catch (IOException e) when (Directory.Exists(folder) && File.Exists(Path.Combine(folder, LockName)))
-        {
-            throw new UserErrorException($"Another process is working in {folder}: wait for it or stop it, then run this again.", ExitCodes.Failed, e);
+            return RunLock.TryTake(folder) ?? throw new UserErrorException(
+                $"Another process is working in {folder}{(RunLock.HolderOf(folder) is { } holder ? $" ({holder})" : "")}: wait for it or stop it, then run this again.", ExitCodes.Failed);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

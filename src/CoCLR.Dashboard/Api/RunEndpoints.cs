@@ -1,195 +1,129 @@
-// Why this exists: everything a page shows can be read, and everything it does can be done, by a script: the REST API under /api/v1.
+// Why this exists: everything a page shows can be read by a script: the REST API under /api/v1.
 using System.Security.Claims;
-using System.Text;
+using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Live;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Http.HttpResults;
-using Microsoft.Net.Http.Headers;
 
 namespace CoCLR.Dashboard.Api;
 
 /// <summary>Reads about runs.</summary>
 internal static class RunEndpoints
 {
+    private const string Json = "application/json";
+
     public static void MapRuns(this IEndpointRouteBuilder app)
     {
-        RouteGroupBuilder api = app.MapGroup("/api/v1").RequireAuthorization(Policies.View).RequireRateLimiting(RateLimits.Api).WithTags("Runs");
+        RouteGroupBuilder api = app.MapGroup("/api/v1").RequireAuthorization(Policies.View).RequireRateLimiting(RateLimits.Api).WithTags("Runs")
+            .WithProblems(StatusCodes.Status400BadRequest);
+        api.MapGet("/runs", List).Named("listRuns", "Lists runs", $"""
+            filter: words and terms such as `state:failed method:CoCLR probe>0.5 or training.momentum!=0.999`; terms side by side must all hold, `or`, `-` (not)
+            and parentheses combine them, `:` finds a part of a text, `=` the whole. Fields: {string.Join(", ", RunFields.BuiltIn)}, any field of the manifest,
+            any metric. sort: one of them with an optional - in front. columns: fields, comma-separated, that each row has, too. group: a field, by whose
+            values the answer also has groups with means; over: a field, mostly seed, for groups of runs that differ in nothing else.
+            """);
+        api.MapGet("/fields", (RunStore store, ClaimsPrincipal user) => TypedResults.Ok(RunFields.All(RunQuery.Visible(store, user)))).Named("listFields", "Lists the fields that filter, sort and group take");
 
-        api.MapGet("/runs", (RunStore store, SettingsFile settings, ClaimsPrincipal user, string? filter, string? sort, bool? archived, int? skip, int? take) =>
-        {
-            IEnumerable<RunInfo> runs = RunQuery.Select(store, settings, user, filter, sort, archived ?? false);
-            RunInfo[] all = [.. runs];
-            return TypedResults.Ok(new RunPage(all.Length, [.. all.Skip(Math.Max(0, skip ?? 0)).Take(Math.Clamp(take ?? 100, 1, 5000)).Select(RunRow.Of)]));
-        }).WithSummary("Lists runs").WithDescription("filter: words and terms such as `state:failed method:CoCLR probe>0.5 tag:paper`; sort: created, updated, name, probe, recall, loss with an optional - in front.");
-
-        api.MapGet("/runs/{run}", Results<Ok<RunDetail>, NotFound> (RunStore store, SettingsFile settings, ClaimsPrincipal user, string run) =>
-            store.Find(run) is { } info && user.MaySee(info) ? TypedResults.Ok(new RunDetail(info, info.State, info.Progress, info.EtaSeconds, settings.Of(run))) : TypedResults.NotFound())
-            .WithSummary("Reads a run with its stages");
-
-        api.MapGet("/runs/{run}/plan", (RunStore store, ClaimsPrincipal user, string run) =>
-            store.Find(run) is { PlanJson: { } plan } info && user.MaySee(info) ? Results.Content(plan, "application/json") : Results.NotFound())
-            .WithSummary("Reads the stage plan");
-
-        api.MapGet("/runs/{run}/manifest", (RunStore store, ClaimsPrincipal user, string run) =>
-            store.Find(run) is { PlanJson: not null } info && user.MaySee(info) ? Results.Content(ManifestText.Of(info), "application/yaml") : Results.NotFound())
-            .WithSummary("Reads the manifest as YAML");
-
-        api.MapGet("/runs/{run}/metrics", Results<Ok<MetricPage>, NotFound> (RunStore store, ClaimsPrincipal user, string run, string? names, string? stage, int? points, string? x) =>
-        {
-            if (!user.MaySee(store.Find(run)))
-            {
-                return TypedResults.NotFound();
-            }
-
-            string[]? wanted = names?.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
-            (long cursor, IReadOnlyList<Curve> curves) = store.Curves(run, (s, n) => (stage == null || s == stage) && (wanted == null || wanted.Contains(n)), points ?? 2000, x ?? "step");
-            return TypedResults.Ok(new MetricPage(cursor, curves));
-        }).WithSummary("Reads curves").WithDescription("names: comma-separated; points: most points of each curve (largest-triangle-three-buckets); x: step or time, the axis along which is thinned.");
-
-        api.MapGet("/runs/{run}/metrics.csv", (RunStore store, ClaimsPrincipal user, string run, string? names, string? stage) =>
-        {
-            if (!user.MaySee(store.Find(run)))
-            {
-                return Results.NotFound();
-            }
-
-            string[]? wanted = names?.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
-            var csv = new StringBuilder();
-            csv.AppendCsvRow("run", "stage", "attempt", "metric", "step", "epoch", "time", "value");
-            foreach (Curve curve in store.Curves(run, (s, n) => (stage == null || s == stage) && (wanted == null || wanted.Contains(n)), int.MaxValue).Curves)
-            {
-                for (int i = 0; i < curve.Steps.Length; i++)
-                {
-                    csv.AppendCsvRow(run, curve.Stage, curve.Attempt, curve.Name, curve.Steps[i], curve.Epochs[i], DateTimeOffset.FromUnixTimeMilliseconds(curve.Times[i]), curve.Values[i]);
-                }
-            }
-
-            return Download(csv.ToString(), "text/csv", $"{run}-metrics.csv");
-        }).WithSummary("Exports curves as formula-safe CSV");
-
-        api.MapGet("/runs/{run}/logs", Results<Ok<IReadOnlyList<LogLine>>, NotFound> (RunStore store, ClaimsPrincipal user, string run, string? stage, long? before, int? take, string? contains, string? level) =>
-            user.MaySee(store.Find(run)) ? TypedResults.Ok(store.Logs(run, stage, before, take ?? 500, contains, level)) : TypedResults.NotFound())
-            .WithSummary("Reads lines of log, oldest first");
-
-        api.MapGet("/runs/{run}/logs.txt", (RunStore store, ClaimsPrincipal user, string run, string? stage) =>
-            user.MaySee(store.Find(run))
-                ? Download(string.Concat(store.Logs(run, stage, null, int.MaxValue).Select(l => $"{l.Time:O} {l.Stage} {l.Level,-7} {Ansi.Strip(l.Message)}\n")), "text/plain", $"{run}.log")
-                : Results.NotFound()).WithSummary("Exports the log as text");
-
-        api.MapGet("/runs/{run}/history", Results<Ok<IReadOnlyList<HistoryEntry>>, NotFound> (RunStore store, ClaimsPrincipal user, string run) =>
-            user.MaySee(store.Find(run)) ? TypedResults.Ok(store.History(run)) : TypedResults.NotFound()).WithSummary("Reads starts, checkpoints, results and ends");
-
-        api.MapGet("/runs/{run}/mining", Results<Ok<IReadOnlyList<MiningRecord>>, NotFound> (RunStore store, ClaimsPrincipal user, string run) =>
-            user.MaySee(store.Find(run)) ? TypedResults.Ok(store.Mining(run)) : TypedResults.NotFound()).WithSummary("Reads what was mined");
-
-        api.MapGet("/runs/{run}/results", (RunStore store, ClaimsPrincipal user, string run) =>
-        {
-            if (store.Find(run) is not { } info || !user.MaySee(info))
-            {
-                return Results.NotFound();
-            }
-
-            return Results.Content("[" + string.Join(",", info.Stages.Where(s => s.ResultJson != null).Select(s => s.ResultJson)) + "]", "application/json");
-        }).WithSummary("Reads every stage's result");
-
-        api.MapGet("/runs/{run}/report", (RunStore store, RunResults results, ClaimsPrincipal user, string run, string? format) =>
-        {
-            if (store.Find(run) is not { } info || !user.MaySee(info) || results.Report(info) is not { } report)
-            {
-                return Results.NotFound();
-            }
-
-            return format switch
-            {
-                "csv" => Download(ReportWriter.CsvTable(report), "text/csv", $"{run}-report.csv"),
-                "markdown" => Download(ReportWriter.Markdown(report), "text/markdown", $"{run}-report.md"),
-                _ => Results.Content(ResultJson.Write(report), "application/json"),
-            };
-        }).WithSummary("Reads the run's table in the form of the paper's Table 1 (format: json, csv or markdown)");
-
-        api.MapGet("/runs/{run}/neighbours/{view}", (RunStore store, RunResults results, ClaimsPrincipal user, string run, string view, string? query) =>
-        {
-            if (store.Find(run) is not { } info || !user.MaySee(info) || results.Neighbours(info, view) is not { } table)
-            {
-                return Results.NotFound();
-            }
-
-            NeighbourTable asked = query == null ? table : table with { Queries = [.. table.Queries.Where(q => q.Id == query)] };
-            return Results.Content(ResultJson.Write(asked, indented: false), "application/json");
-        }).WithSummary("Reads the nearest neighbours of the queries (view: rgb, flow or two-stream)");
-
-        api.MapGet("/runs/{run}/artifacts", Results<Ok<ArtifactInfo[]>, NotFound> (RunStore store, ClaimsPrincipal user, string run) =>
-            store.Find(run) is { } info && user.MaySee(info) ? TypedResults.Ok(info.Stages.SelectMany(s => s.Artifacts).ToArray()) : TypedResults.NotFound())
-            .WithSummary("Lists artifacts");
-
-        api.MapGet("/artifacts/{id}", (RunStore store, ClaimsPrincipal user, HttpContext context, string id, bool? download) =>
-        {
-            if (store.FindArtifact(id) is not var (run, artifact) || !user.MaySee(run))
-            {
-                return Results.NotFound();
-            }
-
-            return ArtifactFiles.Open(run.Folder, artifact.File) is { } stream
-                ? Send(context, stream, artifact.MediaType, artifact.Name, download ?? false)
-                : Results.Problem("The artifact is listed, but its file is gone or may not be read.", statusCode: StatusCodes.Status410Gone);
-        }).WithSummary("Reads an artifact (byte ranges are answered)");
-
-        api.MapGet("/runs/{run}/clips/{view}/{kind}", (RunStore store, Previews previews, ClaimsPrincipal user, HttpContext context, string run, string view, string kind, string id) =>
-        {
-            if (store.Find(run) is not { } info || !user.MaySee(info) || kind is not ("video" or "poster"))
-            {
-                return Results.NotFound();
-            }
-
-            (FileStream? stream, string type) = previews.Open(info, id, view, kind == "video");
-            if (stream == null)
-            {
-                return Results.NotFound();
-            }
-
-            // Previews never change once they are written.
-            context.Response.Headers.CacheControl = "private, max-age=3600";
-            return Send(context, stream, type, "clip", false);
-        }).WithSummary("Reads the preview of a clip (view: rgb or flow; kind: video or poster)");
-
-        api.MapPatch("/runs/{run}", Results<NoContent, NotFound, BadRequest<string>> (RunStore store, SettingsFile settings, ClaimsPrincipal user, string run, AnnotationChange change) =>
-        {
-            if (!user.MaySee(store.Find(run)))
-            {
-                return TypedResults.NotFound();
-            }
-
-            if (change.Wrong() is { } wrong)
-            {
-                return TypedResults.BadRequest(wrong);
-            }
-
-            settings.Annotate(run, change.On);
-            return TypedResults.NoContent();
-        }).RequireAuthorization(Policies.Edit).AddEndpointFilter<CookieNeedsAntiforgery>().WithSummary("Changes tags, note and archive mark");
+        RouteGroupBuilder run = api.MapGroup("/runs/{run}").AddEndpointFilter<SeenRun>().WithProblems(StatusCodes.Status404NotFound);
+        run.MapGet("", Read).Named("readRun", "Reads a run with its stages");
+        run.MapGet("/plan", (HttpContext context, string run) => SeenRun.Of(context).PlanJson is { } plan ? Results.Content(plan, Json) : Problems.Missing($"plan of '{run}'"))
+            .Produces<StagePlan>().Named("readPlan", "Reads the stage plan");
+        run.MapGet("/manifest", (HttpContext context, string run) =>
+                ManifestText.Of(SeenRun.Of(context)) is { Length: > 0 } yaml ? Results.Content(yaml, "application/yaml") : Problems.Missing($"plan of '{run}'"))
+            .Produces<string>(contentType: "application/yaml").Named("readManifest", "Reads the manifest as YAML");
+        run.MapGet("/metrics", Metrics).Named("readMetrics", "Reads curves",
+            "names: comma-separated; points: most points of each curve (largest-triangle-three-buckets); x: step or time, the axis along which is thinned.");
+        run.MapGet("/logs", (RunStore store, string run, string? stage, long? before, int? take, string? contains, string? level) =>
+                TypedResults.Ok(store.Logs(run, stage, before, take ?? 500, contains, level)))
+            .Named("readLogs", "Reads lines of log, oldest first", "before: the cursor of a line, for the lines before it; level: debug, info, warning or error.");
+        run.MapGet("/history", (RunStore store, string run) => TypedResults.Ok(store.History(run))).Named("readHistory", "Reads starts, checkpoints, results and ends");
+        run.MapGet("/mining", (RunStore store, string run) => TypedResults.Ok(store.Mining(run))).Named("readMining", "Reads what was mined");
+        run.MapGet("/results", (HttpContext context, string run) =>
+                Results.Content($"[{string.Join(',', SeenRun.Of(context).Stages.Select(s => s.ResultJson).OfType<string>())}]", Json))
+            .Produces<StageResult[]>().Named("readResults", "Reads every stage's result");
+        run.MapGet("/neighbours/{view}", Neighbours).Produces<NeighbourTable>()
+            .Named("readNeighbours", "Reads the nearest neighbours of the queries", "view: rgb, flow or two-stream; query: only of this clip.");
+        run.MapGet("/artifacts", (HttpContext context, string run) => TypedResults.Ok(SeenRun.Of(context).Stages.SelectMany(s => s.Artifacts).ToArray()))
+            .Named("listArtifacts", "Lists artifacts");
+        run.MapPatch("", Annotate).RequireAuthorization(Policies.Edit).AddEndpointFilter<CookieNeedsAntiforgery>().Named("annotateRun", "Changes tags, note and archive mark");
+        FileEndpoints.Map(api, run);
     }
 
-    private static IResult Download(string text, string type, string name) => Results.File(Encoding.UTF8.GetBytes(text), type + "; charset=utf-8", SafeName(name));
-
-    private static string SafeName(string name) => string.Concat(name.Select(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.' ? c : '_'));
-
-    /// <summary>Sends a file so that a browser shows media and plain JSON, and saves everything else: what a training pod wrote never runs here.</summary>
-    private static IResult Send(HttpContext context, FileStream stream, string type, string name, bool download)
+    private static Results<Ok<RunPage>, ProblemHttpResult> List(
+        RunStore store, SettingsFile settings, ClaimsPrincipal user, string? filter, string? sort, string? columns, string? group, string? over, bool? archived, int? skip, int? take)
     {
-        string shown = type.Split(';')[0].Trim().ToLowerInvariant();
-        bool inline = !download && shown is "video/mp4" or "video/webm" or "image/jpeg" or "image/png" or "image/webp" or "application/json" or "text/plain" or "text/csv";
-        context.Response.Headers.ContentSecurityPolicy = "sandbox; default-src 'none'; media-src 'self'; img-src 'self'; style-src 'unsafe-inline'";
-        var disposition = new ContentDispositionHeaderValue(inline ? "inline" : "attachment");
-        disposition.SetHttpFileName(SafeName(Path.GetFileName(name)));
-        context.Response.Headers.ContentDisposition = disposition.ToString();
-        return Results.Stream(stream, inline ? shown : "application/octet-stream", enableRangeProcessing: true);
+        string[] shown = columns?.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries) ?? [];
+        if (RunQuery.Problem(store, user, filter, sort, [.. shown, .. new[] { group, over }.OfType<string>()]) is { } wrong)
+        {
+            return Problems.Wrong(wrong);
+        }
+
+        RunInfo[] all = [.. RunQuery.Select(store, settings, user, filter, sort, archived ?? false)];
+        IReadOnlyCollection<RunInfo> visible = RunQuery.Visible(store, user);
+        RunField[] fields = [.. shown.Select(f => RunFields.Find(visible, f)!)];
+        RunRow[] rows = [.. all.Skip(Math.Max(0, skip ?? 0)).Take(Math.Clamp(take ?? 100, 1, 10_000)).Select(r => RunRow.Of(r) with
+        {
+            Columns = fields.Length == 0 ? null : fields.ToDictionary(f => f.Name, f => f.Of(r, settings.Of(r.Run)).ToString()),
+        })];
+        IReadOnlyList<RunGroup>? groups = group != null ? RunQuery.Group(settings, all, RunFields.Find(visible, group)!) : over != null ? RunQuery.Alike(all, over) : null;
+        return TypedResults.Ok(new RunPage(all.Length, rows, groups));
+    }
+
+    private static Ok<RunDetail> Read(HttpContext context, SettingsFile settings, string run)
+    {
+        RunInfo info = SeenRun.Of(context);
+        return TypedResults.Ok(new RunDetail(info, info.State, info.Progress, info.EtaSeconds, settings.Of(run)));
+    }
+
+    private static Results<Ok<MetricPage>, ProblemHttpResult> Metrics(RunStore store, string run, string? names, string? stage, int? points, string? x)
+    {
+        if (x is not (null or "step" or "time"))
+        {
+            return Problems.Wrong($"x is '{x}': use step or time.");
+        }
+
+        (long cursor, IReadOnlyList<Curve> curves) = store.Curves(run, Wanted(names, stage), points ?? 2000, x ?? "step");
+        return TypedResults.Ok(new MetricPage(cursor, curves));
+    }
+
+    /// <summary>Curves of these names (comma-separated) and this stage; all where null.</summary>
+    internal static Func<string, string, bool> Wanted(string? names, string? stage)
+    {
+        string[]? wanted = names?.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        return (s, n) => (stage == null || s == stage) && (wanted == null || wanted.Contains(n));
+    }
+
+    private static IResult Neighbours(HttpContext context, RunResults results, string run, string view, string? query)
+    {
+        if (results.Neighbours(SeenRun.Of(context), view) is not { } table)
+        {
+            return Problems.Missing($"table of neighbours of '{run}' for the view '{view}'");
+        }
+
+        NeighbourTable asked = query == null ? table : table with { Queries = [.. table.Queries.Where(q => q.Id == query)] };
+        return Results.Content(ResultJson.Write(asked, indented: false), Json);
+    }
+
+    private static Results<NoContent, ProblemHttpResult> Annotate(HttpContext context, SettingsFile settings, AuditLog audit, string run, AnnotationChange change)
+    {
+        if (change.Wrong() is { } wrong)
+        {
+            return Problems.Wrong(wrong);
+        }
+
+        settings.Annotate(run, change.On);
+        audit.Add(context.User, "annotate", run);
+        return TypedResults.NoContent();
     }
 }
 
 /// <summary>Rows and how many there are in all.</summary>
-internal sealed record RunPage(int Total, RunRow[] Runs);
+/// <param name="Total">Runs that match.</param>
+/// <param name="Runs">Those of this page.</param>
+/// <param name="Groups">All that match by the values of a field, when that was asked for.</param>
+internal sealed record RunPage(int Total, RunRow[] Runs, IReadOnlyList<RunGroup>? Groups);
 
 /// <summary>A run with what people added.</summary>
 internal sealed record RunDetail(RunInfo Run, RunState State, double Progress, double? EtaSeconds, Annotation Annotation);
@@ -198,10 +132,16 @@ internal sealed record RunDetail(RunInfo Run, RunState State, double Progress, d
 internal sealed record MetricPage(long Cursor, IReadOnlyList<Curve> Curves);
 
 /// <summary>A change of what people added; what is null stays.</summary>
-internal sealed record AnnotationChange(string[]? Tags, string? Note, bool? Archived)
+internal sealed record AnnotationChange(string?[]? Tags, string? Note, bool? Archived)
 {
-    public string? Wrong() => Tags is { Length: > 20 } || Tags?.Any(t => t.Length is 0 or > 40 || t.Any(char.IsControl)) == true ? "At most 20 tags of 1 to 40 characters."
-        : Note is { Length: > 20_000 } ? "A note has at most 20,000 characters." : null;
+    public string? Wrong() =>
+        Tags is { Length: > 20 } || Tags?.Any(t => t is null or { Length: 0 or > 40 } || t.Any(char.IsControl)) == true ? "tags: at most 20 of 1 to 40 characters each."
+        : Note is { Length: > 20_000 } ? "note: at most 20,000 characters." : null;
 
-    public Annotation On(Annotation old) => old with { Tags = Tags is null ? old.Tags : [.. Tags.Distinct()], Note = Note ?? old.Note, Archived = Archived ?? old.Archived };
+    public Annotation On(Annotation old) => old with
+    {
+        Tags = Tags is null ? old.Tags : [.. Tags.OfType<string>().Distinct()],
+        Note = Note ?? old.Note,
+        Archived = Archived ?? old.Archived,
+    };
 }

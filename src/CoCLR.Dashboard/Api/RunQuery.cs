@@ -1,168 +1,70 @@
-// Why this exists: the filter of the list is a small language of its own, read into predicates and never evaluated as code.
-using System.Globalization;
+// Why this exists: pages and scripts ask for runs in the same words: a filter, an order, and groups.
 using System.Security.Claims;
+using CoCLR.Core.Results;
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Storage;
 
 namespace CoCLR.Dashboard.Api;
 
+/// <summary>Runs that share a value, or that differ in one field only.</summary>
+/// <param name="Value">The value; of runs that are alike, the name of the first experiment.</param>
+/// <param name="Runs">Their ids.</param>
+/// <param name="Probe">Mean of the best probes; null while nothing is measured.</param>
+/// <param name="ProbeDeviation">Sample standard deviation; null with fewer than two values.</param>
+/// <param name="Recall">Mean of the recalls at 1.</param>
+/// <param name="RecallDeviation">Sample standard deviation; null with fewer than two values.</param>
+internal sealed record RunGroup(string Value, string[] Runs, double? Probe, double? ProbeDeviation, double? Recall, double? RecallDeviation);
+
 /// <summary>Searches the list of runs.</summary>
 internal static class RunQuery
 {
-    /// <summary>Fields of the language, for help and errors.</summary>
-    public static readonly string[] Fields = ["state", "method", "name", "data", "device", "stage", "tag", "note", "seed", "probe", "recall", "loss", "progress", "age"];
-
-    /// <summary>Runs that a person may see and asks for, in order.</summary>
+    /// <summary>Runs that a person may see and asks for, in order; none where <see cref="Problem"/> names one.</summary>
     public static IEnumerable<RunInfo> Select(RunStore store, SettingsFile settings, ClaimsPrincipal user, string? filter, string? sort, bool archived)
     {
-        (Func<RunInfo, Annotation, bool> wanted, _) = Parse(filter);
-        IEnumerable<RunInfo> runs = store.Runs.Where(r => user.MaySee(r) && settings.Of(r.Run) is var a && a.Archived == archived && wanted(r, a));
+        IReadOnlyCollection<RunInfo> all = Visible(store, user);
+        (Func<RunInfo, Annotation, bool> wanted, _) = RunFilter.Parse(all, filter);
         bool down = sort?.StartsWith('-') ?? true;
-        string key = sort?.TrimStart('-') ?? "created";
-        Func<RunInfo, IComparable?> by = key switch
-        {
-            "updated" => r => r.Updated,
-            "name" => r => r.Experiment + "\n" + r.Run,
-            "state" => r => r.State,
-            "method" => r => r.Method,
-            "probe" => r => r.BestProbe,
-            "recall" => r => r.RecallAt1,
-            "loss" => r => r.Loss,
-            "progress" => r => r.Progress,
-            _ => r => r.Created,
-        };
+        Settings now = settings.Current;
+        RunField order = RunFields.Find(all, Key(sort)) ?? RunFields.Find(all, "created")!;
+        (RunInfo Run, FieldValue Value)[] runs =
+        [
+            .. from run in all
+               let added = now.Runs.GetValueOrDefault(run.Run) ?? Annotation.None
+               where added.Archived == archived && wanted(run, added)
+               select (run, order.Of(run, added)),
+        ];
 
         // Runs without the value come last either way.
-        IOrderedEnumerable<RunInfo> known = runs.OrderBy(r => by(r) is null);
-        return (down ? known.ThenByDescending(by) : known.ThenBy(by)).ThenBy(r => r.Run, StringComparer.Ordinal);
+        IOrderedEnumerable<(RunInfo Run, FieldValue Value)> known = runs.OrderBy(r => r.Value.IsNothing);
+        return (down ? known.ThenByDescending(r => r.Value) : known.ThenBy(r => r.Value)).ThenBy(r => r.Run.Run, StringComparer.Ordinal).Select(r => r.Run);
     }
 
-    /// <summary>Reads a filter.</summary>
-    /// <returns>The predicate, and what could not be understood (which matches nothing).</returns>
-    public static (Func<RunInfo, Annotation, bool> Matches, string? Problem) Parse(string? filter)
+    /// <summary>Runs that a person may see.</summary>
+    public static IReadOnlyCollection<RunInfo> Visible(RunStore store, ClaimsPrincipal user) => [.. store.Runs.Where(user.MaySee)];
+
+    /// <summary>What cannot be understood in a filter, an order or the name of a field, or null.</summary>
+    public static string? Problem(RunStore store, ClaimsPrincipal user, string? filter, string? sort, params IEnumerable<string> fields)
     {
-        var parts = new List<Func<RunInfo, Annotation, bool>>();
-        string? problem = null;
-        foreach (string word in Words(filter ?? ""))
-        {
-            bool not = word.Length > 1 && word[0] == '-';
-            string term = not ? word[1..] : word;
-            int at = term.IndexOfAny([':', '=', '<', '>']);
-            Func<RunInfo, Annotation, bool>? part = at > 0 && Fields.Contains(term[..at].ToLowerInvariant())
-                ? Term(term[..at].ToLowerInvariant(), Operator(term, at), Value(term, at), ref problem)
-                : (r, a) => Has(r.Run, term) || Has(r.Experiment, term) || Has(r.Method, term) || Has(r.DataSet, term) || a.Tags.Any(t => Has(t, term));
-            if (at > 0 && part == null)
-            {
-                problem ??= $"'{term}' cannot be understood.";
-            }
-
-            if (part != null)
-            {
-                parts.Add(not ? (r, a) => !part(r, a) : part);
-            }
-        }
-
-        return ((r, a) => parts.TrueForAll(p => p(r, a)), problem);
+        IReadOnlyCollection<RunInfo> runs = Visible(store, user);
+        return RunFilter.Parse(runs, filter).Problem ?? fields.Prepend(Key(sort)).Select(f => RunFields.Problem(runs, f)).FirstOrDefault(p => p != null);
     }
 
-    private static Func<RunInfo, Annotation, bool>? Term(string field, string op, string value, ref string? problem)
+    /// <summary>Runs by the value of a field, in the order of the values.</summary>
+    public static IReadOnlyList<RunGroup> Group(SettingsFile settings, IEnumerable<RunInfo> runs, RunField by) =>
+        [.. runs.Select(r => (Run: r, Value: by.Of(r, settings.Of(r.Run)))).OrderBy(r => r.Value.IsNothing).ThenBy(r => r.Value)
+            .GroupBy(r => r.Value.ToString(), r => r.Run, StringComparer.OrdinalIgnoreCase).Select(g => Of(g.Key, [.. g]))];
+
+    /// <summary>Runs whose manifests differ in one field only, usually the seed: the groups over which means and bands are drawn.</summary>
+    public static IReadOnlyList<RunGroup> Alike(IEnumerable<RunInfo> runs, string but = "seed") =>
+        [.. runs.GroupBy(r => RunFields.AlikeBut(r, but) ?? r.Run, StringComparer.Ordinal).Select(g => Of(g.First().Experiment, [.. g]))];
+
+    private static string Key(string? sort) => string.IsNullOrEmpty(sort) ? "created" : sort.TrimStart('-');
+
+    private static RunGroup Of(string value, RunInfo[] runs)
     {
-        Func<RunInfo, Annotation, string?>? text = field switch
-        {
-            "state" => (r, _) => r.State.ToString(),
-            "method" => (r, _) => r.Method,
-            "name" => (r, _) => r.Experiment + " " + r.Run,
-            "data" => (r, _) => r.DataSet,
-            "device" => (r, _) => r.Device,
-            "stage" => (r, _) => r.Current?.Name,
-            "tag" => (_, a) => string.Join('\n', a.Tags),
-            "note" => (_, a) => a.Note,
-            _ => null,
-        };
-        if (text != null)
-        {
-            if (op is not (":" or "="))
-            {
-                problem ??= $"{field} is text: write {field}:{value}.";
-                return (_, _) => false;
-            }
+        double[] probes = [.. runs.Select(r => r.BestProbe).OfType<double>()], recalls = [.. runs.Select(r => r.RecallAt1).OfType<double>()];
+        return new RunGroup(value, [.. runs.Select(r => r.Run)], Mean(probes), Statistics.StandardDeviation(probes), Mean(recalls), Statistics.StandardDeviation(recalls));
 
-            return op == "=" ? (r, a) => string.Equals(text(r, a), value, StringComparison.OrdinalIgnoreCase) : (r, a) => Has(text(r, a), value);
-        }
-
-        double scale = 1;
-        string number = value;
-        if (field == "age" && value.Length > 1 && "smhd".IndexOf(value[^1], StringComparison.Ordinal) is >= 0 and var unit)
-        {
-            scale = new[] { 1.0, 60, 3600, 86400 }[unit];
-            number = value[..^1];
-        }
-        else if (value.EndsWith('%'))
-        {
-            scale = 0.01;
-            number = value[..^1];
-        }
-
-        if (!double.TryParse(number, NumberStyles.Float, CultureInfo.InvariantCulture, out double limit))
-        {
-            problem ??= $"'{value}' is not a number: write {field}>0.5, or age<2d.";
-            return (_, _) => false;
-        }
-
-        limit *= scale;
-        Func<RunInfo, double?> of = field switch
-        {
-            "seed" => r => r.Seed,
-            "probe" => r => r.BestProbe,
-            "recall" => r => r.RecallAt1,
-            "loss" => r => r.Loss,
-            "progress" => r => r.Progress,
-            _ => r => (DateTimeOffset.UtcNow - r.Created).TotalSeconds,
-        };
-        return op switch
-        {
-            "<" => (r, _) => of(r) < limit,
-            "<=" => (r, _) => of(r) <= limit,
-            ">" => (r, _) => of(r) > limit,
-            ">=" => (r, _) => of(r) >= limit,
-            _ => (r, _) => of(r) is { } v && Math.Abs(v - limit) < 1e-9,
-        };
+        static double? Mean(double[] values) => values.Length > 0 ? values.Average() : null;
     }
-
-    private static string Operator(string term, int at) => term[at] is '<' or '>' && at + 1 < term.Length && term[at + 1] == '=' ? term.Substring(at, 2) : term[at].ToString();
-
-    private static string Value(string term, int at) => term[(at + Operator(term, at).Length)..].Trim('"');
-
-    private static IEnumerable<string> Words(string filter)
-    {
-        var word = new System.Text.StringBuilder();
-        bool quoted = false;
-        foreach (char c in filter.Length > 1000 ? filter[..1000] : filter)
-        {
-            if (c == '"')
-            {
-                quoted = !quoted;
-            }
-
-            if (c == ' ' && !quoted)
-            {
-                if (word.Length > 0)
-                {
-                    yield return word.ToString();
-                    word.Clear();
-                }
-            }
-            else
-            {
-                word.Append(c);
-            }
-        }
-
-        if (word.Length > 0)
-        {
-            yield return word.ToString();
-        }
-    }
-
-    private static bool Has(string? text, string part) => text?.Contains(part.Trim('"'), StringComparison.OrdinalIgnoreCase) ?? false;
 }

@@ -8,7 +8,8 @@ using Microsoft.Extensions.Options;
 namespace CoCLR.Dashboard.Authentication;
 
 /// <summary>Reads <c>Authorization: Bearer TOKEN</c>.</summary>
-internal sealed class BearerHandler(IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder, Tokens tokens, IOptions<Configuration.DashboardOptions> settings)
+internal sealed class BearerHandler(
+    IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder, Tokens tokens, TokenUse use, IOptions<Configuration.DashboardOptions> settings)
     : AuthenticationHandler<AuthenticationSchemeOptions>(options, logger, encoder)
 {
     private const string Scheme1 = "Bearer ";
@@ -32,28 +33,32 @@ internal sealed class BearerHandler(IOptionsMonitor<AuthenticationSchemeOptions>
         }
 
         ClaimsIdentity? identity = null;
-        if (tokens.RunOf(given) is { } run)
+        if (tokens.RunOf(given) is var (run, space))
         {
-            identity = new ClaimsIdentity([new Claim(Policies.RunClaim, run)], Policies.BearerScheme);
+            identity = OfRun(run, space);
         }
         else if (tokens.FindApi(given) is { } token)
         {
+            use.Note(token.Id);
             identity = Of(token);
         }
         else if (settings.Value.Authentication.Token.Length > 0 && Tokens.Equal(given, settings.Value.Authentication.Token))
         {
-            identity = new ClaimsIdentity([new Claim(ClaimTypes.Name, "configured token"), new Claim(ClaimTypes.Role, settings.Value.Authentication.TokenRole)], Policies.BearerScheme);
+            identity = new ClaimsIdentity(
+                [new Claim(ClaimTypes.Name, "configured token"), new Claim(ClaimTypes.Role, settings.Value.Authentication.TokenRole)], Policies.BearerScheme);
         }
-
         else if (Context.RequestServices.GetService<Cluster.PodTokens>() is { } pods && await pods.RunOfAsync(given, Context.RequestAborted) is { } pod)
         {
-            identity = new ClaimsIdentity([new Claim(Policies.RunClaim, pod.Run), new Claim(Policies.NamespaceClaim, pod.Namespace)], Policies.BearerScheme);
+            identity = OfRun(pod.Run, pod.Namespace);
         }
 
         return identity == null
             ? AuthenticateResult.Fail("The token is unknown, expired or revoked.")
             : AuthenticateResult.Success(new AuthenticationTicket(new ClaimsPrincipal(identity), Scheme.Name));
     }
+
+    private static ClaimsIdentity OfRun(string run, string? space) =>
+        new([new Claim(Policies.RunClaim, run), .. space is null ? Array.Empty<Claim>() : [new Claim(Policies.NamespaceClaim, space)]], Policies.BearerScheme);
 
     private static ClaimsIdentity Of(ApiToken token) => new(
         [

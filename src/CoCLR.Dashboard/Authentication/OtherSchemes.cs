@@ -2,7 +2,6 @@
 using System.Security.Claims;
 using System.Text.Encodings.Web;
 using CoCLR.Dashboard.Configuration;
-using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.OpenIdConnect;
 using Microsoft.AspNetCore.Components.Authorization;
@@ -101,18 +100,11 @@ internal static class OidcSetup
     }
 }
 
-/// <summary>Checks now and then that the user of an open page is still allowed.</summary>
-internal sealed class RevalidatingUser(ILoggerFactory loggers, IOptions<DashboardOptions> options, SettingsFile settings, SignInMode mode) : RevalidatingServerAuthenticationStateProvider(loggers)
+/// <summary>Checks every few seconds that the user of an open page is still allowed.</summary>
+internal sealed class RevalidatingUser(ILoggerFactory loggers, StillAllowed allowed) : RevalidatingServerAuthenticationStateProvider(loggers)
 {
-    protected override TimeSpan RevalidationInterval => TimeSpan.FromMinutes(options.Value.Authentication.RevalidateMinutes);
+    protected override TimeSpan RevalidationInterval => StillAllowed.LookEvery;
 
-    protected override Task<bool> ValidateAuthenticationStateAsync(AuthenticationState authenticationState, CancellationToken cancellationToken)
-    {
-        ClaimsPrincipal user = authenticationState.User;
-        string? token = user.FindFirstValue(Policies.TokenClaim);
-        bool valid = user.Identity?.IsAuthenticated == true
-            && (token != "browser" || (mode.Mode is AuthenticationMode.BrowserToken or AuthenticationMode.Token && user.IsInRole(options.Value.Authentication.TokenRole)))
-            && (token is null or "browser" || settings.Current.Tokens.Any(t => t.Id == token));
-        return Task.FromResult(valid);
-    }
+    protected override Task<bool> ValidateAuthenticationStateAsync(AuthenticationState authenticationState, CancellationToken cancellationToken) =>
+        Task.FromResult(allowed.Is(authenticationState.User));
 }

@@ -42,6 +42,9 @@ public static class Policies
     /// <summary>Claim with the id of the API token, or of the token that made the session.</summary>
     public const string TokenClaim = "coclr:token";
 
+    /// <summary>Value of <see cref="TokenClaim"/> for a session that came by the printed link or the configured token.</summary>
+    public const string LinkToken = "browser";
+
     /// <summary>Adds the policies. Nothing is open that does not say so.</summary>
     /// <param name="options">Authorisation options.</param>
     public static void Add(AuthorizationOptions options)

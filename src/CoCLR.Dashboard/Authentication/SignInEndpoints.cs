@@ -70,7 +70,7 @@ internal static class SignInEndpoints
 
     private static Task SignInAsync(HttpContext context, DashboardOptions options)
     {
-        var identity = new ClaimsIdentity([new Claim(ClaimTypes.Name, "you"), new Claim(ClaimTypes.Role, options.Authentication.TokenRole), new Claim(Policies.TokenClaim, "browser")], Policies.CookieScheme);
+        var identity = new ClaimsIdentity([new Claim(ClaimTypes.Name, "you"), new Claim(ClaimTypes.Role, options.Authentication.TokenRole), new Claim(Policies.TokenClaim, Policies.LinkToken)], Policies.CookieScheme);
         return context.SignInAsync(Policies.CookieScheme, new ClaimsPrincipal(identity), new AuthenticationProperties { IsPersistent = true, ExpiresUtc = DateTimeOffset.UtcNow.AddHours(options.Authentication.SessionHours) });
     }
 }

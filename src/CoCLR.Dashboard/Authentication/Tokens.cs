@@ -42,11 +42,12 @@ public sealed class Tokens
     /// <summary>Makes the ingest token of a run.</summary>
     /// <param name="run">Id.</param>
     /// <param name="lifetime">How long it is valid.</param>
-    public string ForRun(string run, TimeSpan lifetime) => IngestToken.Create(_ingestKey, run, _clock.GetUtcNow() + lifetime);
+    /// <param name="space">Namespace to which the run then belongs, or null.</param>
+    public string ForRun(string run, TimeSpan lifetime, string? space = null) => IngestToken.Create(_ingestKey, run, _clock.GetUtcNow() + lifetime, space);
 
-    /// <summary>The run that an ingest token may write, or null.</summary>
+    /// <summary>The run that an ingest token may write, with its namespace; or null.</summary>
     /// <param name="token">The token.</param>
-    public string? RunOf(string token) => IngestToken.Run(_ingestKey, token, _clock.GetUtcNow());
+    public (string Run, string? Namespace)? RunOf(string token) => IngestToken.Read(_ingestKey, token, _clock.GetUtcNow());
 
     /// <summary>Makes an API token; the secret is shown this once.</summary>
     /// <param name="name">What it is for.</param>

@@ -206,7 +206,7 @@ internal sealed partial class ClusterWatch(ClusterApi api, IOptions<DashboardOpt
             try
             {
                 StagePlan plan = Planner.Plan(experiment.Name, spec, id);
-                folders.PutPlan(id, System.Text.Json.JsonSerializer.SerializeToUtf8Bytes(plan, CoclrJson.Compact), experiment.Namespace);
+                folders.PutPlan(new Sender(id, experiment.Namespace), System.Text.Json.JsonSerializer.SerializeToUtf8Bytes(plan, CoclrJson.Compact));
             }
             catch (UserErrorException e)
             {

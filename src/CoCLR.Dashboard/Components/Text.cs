@@ -61,7 +61,15 @@ public static class Text
     }
 
     /// <summary>A state in words.</summary>
-    public static string State(RunState state) => state switch { RunState.Running => "Running", RunState.Succeeded => "Done", RunState.Failed => "Failed", RunState.Stopped => "Stopped", _ => "Waiting" };
+    public static string State(RunState state) => state switch
+    {
+        RunState.Running => "Running",
+        RunState.Succeeded => "Done",
+        RunState.Failed => "Failed",
+        RunState.Stopped => "Stopped",
+        RunState.Lost => "Lost",
+        _ => "Waiting",
+    };
 
     /// <summary>A run's state in words: while the cluster has more to say than that it waits, its word.</summary>
     public static string State(RunInfo run) => run.Cluster is { State: "Queued" or "Starting" or "Suspended" or "Suspending" or "Restarting" or "Stalled" or "Waiting" } c && run.State != RunState.Succeeded ? c.State : State(run.State);
@@ -74,7 +82,7 @@ public static class Text
     {
         "Running" or "Starting" or "Restarting" => Icons.Material.Outlined.PlayCircle,
         "Done" => Icons.Material.Outlined.CheckCircle,
-        "Failed" or "Stalled" => Icons.Material.Outlined.ErrorOutline,
+        "Failed" or "Stalled" or "Lost" => Icons.Material.Outlined.ErrorOutline,
         "Stopped" or "Suspended" or "Suspending" => Icons.Material.Outlined.PauseCircle,
         _ => Icons.Material.Outlined.Schedule,
     };

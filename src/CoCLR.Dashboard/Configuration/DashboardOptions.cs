@@ -62,9 +62,6 @@ public sealed class AuthenticationSettings
     /// <summary>OpenID Connect.</summary>
     public OidcSettings Oidc { get; set; } = new();
 
-    /// <summary>Minutes after which an open page checks that its user is still allowed.</summary>
-    public double RevalidateMinutes { get; set; } = 5;
-
     /// <summary>Hours a sign-in lasts.</summary>
     public double SessionHours { get; set; } = 72;
 }
@@ -174,8 +171,11 @@ public sealed class LimitSettings
     /// <summary>Days after which finished runs leave the index; 0 keeps them.</summary>
     public int RetentionDays { get; set; }
 
-    /// <summary>Seconds without an event after which a running stage is shown as out of contact.</summary>
+    /// <summary>Seconds without an event after which a running stage is shown as out of contact, and a run that only sends counts as lost.</summary>
     public int SilentSeconds { get; set; } = 120;
+
+    /// <summary>Seconds without an event after which a run of this machine whose lock nobody holds counts as lost.</summary>
+    public int LostSeconds { get; set; } = 10;
 
     /// <summary>Largest uploaded query video in bytes.</summary>
     public long MaxQueryVideoBytes { get; set; } = 200L << 20;

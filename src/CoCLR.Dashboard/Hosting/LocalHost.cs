@@ -1,7 +1,6 @@
 // Why this exists: starts, stops and deletes experiments on this machine, as child processes of the `coclr` command; the dashboard itself never trains.
 using System.Collections.Concurrent;
 using System.Diagnostics;
-using System.Globalization;
 using System.Text;
 using CoCLR.Core;
 using CoCLR.Dashboard.Api;
@@ -9,6 +8,7 @@ using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Ingest;
 using CoCLR.Dashboard.Live;
 using CoCLR.Dashboard.Storage;
+using CoCLR.Runs;
 using Microsoft.Extensions.Options;
 
 namespace CoCLR.Dashboard.Hosting;
@@ -16,7 +16,6 @@ namespace CoCLR.Dashboard.Hosting;
 /// <summary>Experiments as processes of this machine.</summary>
 internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore store, SettingsFile settings, RunFolders folders, LiveFeed feed, ILogger<LocalHost> logger)
 {
-    private const int Sigterm = 15;
     private readonly ConcurrentDictionary<string, Process> _processes = new(StringComparer.Ordinal);
 
     /// <summary>Last lines of processes that ended badly, by run.</summary>
@@ -26,7 +25,8 @@ internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore sto
     public bool CanStart => Command.Length > 0;
 
     /// <summary>Why nothing can be started.</summary>
-    public const string NoCommand = "This dashboard was started on its own, so it can show experiments but not start them. Start it with `coclr up`, or set COCLR_COMMAND to the coclr command.";
+    public const string NoCommand =
+        "This dashboard was started on its own, so it can show experiments but not start them. Start it with `coclr up`, or set COCLR_COMMAND to the coclr command.";
 
     private string[] Command
     {
@@ -37,8 +37,22 @@ internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore sto
         }
     }
 
-    /// <summary>Whether a process of this dashboard works on a run.</summary>
-    public bool IsOwn(string run) => _processes.TryGetValue(run, out Process? process) && !process.HasExited;
+    /// <summary>Whether a process works on a run of this machine, whoever started it: the run's lock decides.</summary>
+    public bool IsAtWork(RunInfo run) => IsStarting(run.Run) || (run.Folder.Length > 0 && RunFolders.Locked(run.Folder).Any());
+
+    /// <summary>Bytes of a run's folder.</summary>
+    public static long SizeOf(RunInfo run)
+    {
+        try
+        {
+            var all = new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = true, AttributesToSkip = FileAttributes.ReparsePoint };
+            return Directory.Exists(run.Folder) ? new DirectoryInfo(run.Folder).EnumerateFiles("*", all).Sum(f => f.Length) : 0;
+        }
+        catch (IOException)
+        {
+            return 0; // it vanishes while it is looked at
+        }
+    }
 
     /// <summary>Starts the manifest, or continues its run.</summary>
     /// <param name="run">Id of the run that it leads to.</param>
@@ -50,7 +64,7 @@ internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore sto
             throw new UserErrorException(NoCommand, ExitCodes.BadConfiguration);
         }
 
-        if (IsOwn(run))
+        if (IsStarting(run) || (store.Find(run) is { } known && IsAtWork(known)))
         {
             throw new UserErrorException($"{run} is running already.", ExitCodes.Usage);
         }
@@ -103,27 +117,39 @@ internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore sto
         Start(run.Run, manifest);
     }
 
-    /// <summary>Stops a run after a checkpoint.</summary>
-    /// <param name="run">Id.</param>
-    public void Stop(string run)
+    /// <summary>Stops a run after a checkpoint, by a signal to the process that holds its lock.</summary>
+    /// <param name="run">The run.</param>
+    /// <exception cref="UserErrorException">No process works on it, or none that can be asked from here.</exception>
+    public void Stop(RunInfo run)
     {
-        if (!_processes.TryGetValue(run, out Process? process) || process.HasExited)
+        // The process that drives the run stops its stages; where there is none, they are asked themselves.
+        string[] locked = [.. RunFolders.Locked(run.Folder)];
+        if (locked.Length > 0)
         {
-            throw new UserErrorException($"{run} was not started from this dashboard: stop it where it was started (Ctrl+C).", ExitCodes.Usage);
+            foreach (string folder in locked[0] == run.Folder ? locked[..1] : locked)
+            {
+                RunHolder holder = RunLock.HolderOf(folder) ?? throw new UserErrorException(
+                    $"A process works on {run.Run} that does not say which one it is: stop it where it was started (Ctrl+C).", ExitCodes.Usage);
+                holder.Terminate();
+            }
         }
-
-        Signal(process);
+        else if (_processes.TryGetValue(run.Run, out Process? process) && !process.HasExited)
+        {
+            new RunHolder(process.Id, Environment.MachineName, RunHolder.StartOf(process.Id) ?? "", DateTimeOffset.UtcNow).Terminate();
+        }
+        else
+        {
+            throw new UserErrorException(run.Remote
+                ? $"{run.Run} is trained on another machine, which only sends here: stop it there."
+                : $"No process works on {run.Run}.", ExitCodes.Usage);
+        }
     }
 
     /// <summary>Deletes a run with its folder.</summary>
     /// <param name="run">The run.</param>
+    /// <exception cref="UserErrorException">It is running, or its folder is not the dashboard's to delete.</exception>
     public void Delete(RunInfo run)
     {
-        if (run.State == RunState.Running && IsOwn(run.Run))
-        {
-            throw new UserErrorException($"{run.Run} is running: stop it first.", ExitCodes.Usage);
-        }
-
         string folder = Path.GetFullPath(run.Folder);
         bool own = ArtifactFiles.Inside(options.Value.ResolvedWorkDir, folder) || ArtifactFiles.Inside(folders.RemoteRoot, folder);
         if (!own || new DirectoryInfo(folder).LinkTarget != null)
@@ -131,6 +157,19 @@ internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore sto
             throw new UserErrorException($"The folder of {run.Run} lies outside of the work folder and is not deleted.", ExitCodes.BadConfiguration);
         }
 
+        if (run is { Remote: true, State: RunState.Running })
+        {
+            throw new UserErrorException($"{run.Run} is running on another machine and sends here: stop it there first.", ExitCodes.Usage);
+        }
+
+        string? at = RunFolders.Locked(folder).FirstOrDefault();
+        if (at != null || IsStarting(run.Run))
+        {
+            throw new UserErrorException($"{run.Run} is running{(at != null && RunLock.HolderOf(at) is { } holder ? $" ({holder})" : "")}: stop it first.", ExitCodes.Usage);
+        }
+
+        // While it goes, nobody can begin to work in it.
+        using RunLock? taken = Directory.Exists(folder) ? RunLock.TryTake(folder) ?? throw new UserErrorException($"{run.Run} has just been started: stop it first.", ExitCodes.Usage) : null;
         folders.Forget(folder);
         store.Remove(run.Run);
         if (Directory.Exists(folder))
@@ -188,14 +227,22 @@ internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore sto
     private Process Launch(IReadOnlyList<string> arguments, Action<string> output, Action<string>? errors = null)
     {
         string[] command = Command;
-        var start = new ProcessStartInfo(command[0]) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true, UseShellExecute = false, WorkingDirectory = options.Value.ResolvedWorkDir };
+        var start = new ProcessStartInfo(command[0])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            RedirectStandardInput = true,
+            UseShellExecute = false,
+            WorkingDirectory = options.Value.ResolvedWorkDir,
+        };
         foreach (string argument in command.Skip(1).Concat(arguments))
         {
             start.ArgumentList.Add(argument);
         }
 
         // The dashboard's own secrets are none of a training process's business.
-        foreach (string name in start.Environment.Keys.Where(k => k.StartsWith("COCLR_DASHBOARD__", StringComparison.OrdinalIgnoreCase) || k.StartsWith("ASPNETCORE_", StringComparison.OrdinalIgnoreCase)).ToArray())
+        string[] secret = ["COCLR_DASHBOARD__", "ASPNETCORE_"];
+        foreach (string name in start.Environment.Keys.Where(k => secret.Any(s => k.StartsWith(s, StringComparison.OrdinalIgnoreCase))).ToArray())
         {
             start.Environment.Remove(name);
         }
@@ -226,25 +273,6 @@ internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore sto
         }
     }
 
-    private static void Signal(Process process)
-    {
-        if (OperatingSystem.IsWindows())
-        {
-            process.Kill();
-            return;
-        }
-
-        if (NativeMethods.Kill(process.Id, Sigterm) != 0)
-        {
-            throw new UserErrorException(string.Create(CultureInfo.InvariantCulture, $"Process {process.Id} cannot be signalled."), ExitCodes.Failed);
-        }
-    }
-}
-
-/// <summary>Signals of the C library.</summary>
-internal static partial class NativeMethods
-{
-    [System.Runtime.InteropServices.LibraryImport("libc", EntryPoint = "kill")]
-    [System.Runtime.InteropServices.DefaultDllImportSearchPaths(System.Runtime.InteropServices.DllImportSearchPath.SafeDirectories)]
-    internal static partial int Kill(int process, int signal);
+    /// <summary>Whether a process that was started here lives, which takes its lock a moment after its start.</summary>
+    private bool IsStarting(string run) => _processes.TryGetValue(run, out Process? process) && !process.HasExited;
 }

@@ -7,12 +7,14 @@ using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Components.Forms;
 using Microsoft.Extensions.Options;
+using Microsoft.JSInterop;
 
 namespace CoCLR.Dashboard.Hosting;
 
 /// <summary>Searches by uploaded videos.</summary>
 internal sealed class QueryVideos(LocalHost host, IOptions<DashboardOptions> options) : IDisposable
 {
+    private const string QueryName = "query";
     private static readonly string[] Extensions = [".mp4", ".avi", ".mkv", ".webm", ".mov", ".mpg", ".mpeg", ".m4v"];
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(3);
     private readonly SemaphoreSlim _turn = new(2);
@@ -24,52 +26,69 @@ internal sealed class QueryVideos(LocalHost host, IOptions<DashboardOptions> opt
     /// <param name="stage">A retrieve stage, which names the checkpoint and the gallery.</param>
     /// <param name="file">The upload.</param>
     /// <param name="doing">Told what is being done.</param>
-    /// <exception cref="UserErrorException">The file is no video, too large, or the search failed.</exception>
-    public async Task<Neighbour[]> SearchAsync(RunInfo run, string stage, IBrowserFile file, Action<string> doing)
+    /// <param name="cancel">Gives up.</param>
+    /// <exception cref="UserErrorException">The file is no video, too large, or the search failed; the message names the person's file.</exception>
+    public async Task<Neighbour[]> SearchAsync(RunInfo run, string stage, IBrowserFile file, Action<string> doing, CancellationToken cancel = default)
     {
-        if (file.Size > options.Value.Limits.MaxQueryVideoBytes)
+        long most = options.Value.Limits.MaxQueryVideoBytes;
+        if (file.Size > most)
         {
-            throw new UserErrorException($"The file has {file.Size >> 20} MiB; at most {options.Value.Limits.MaxQueryVideoBytes >> 20} MiB are taken (Dashboard:Limits:MaxQueryVideoBytes).", ExitCodes.BadData);
+            throw Wrong(file, $"has {file.Size >> 20} MiB, and at most {most >> 20} MiB are taken (Dashboard:Limits:MaxQueryVideoBytes): cut a shorter piece of it");
         }
 
         string extension = Extensions.FirstOrDefault(e => file.Name.EndsWith(e, StringComparison.OrdinalIgnoreCase))
-            ?? throw new UserErrorException($"This does not look like a video: its name ends in none of {string.Join(", ", Extensions)}.", ExitCodes.BadData);
-        string folder = Path.Combine(options.Value.ResolvedDataDir, "queries");
-        Directory.CreateDirectory(folder);
-        string path = Path.Combine(folder, Guid.NewGuid().ToString("N") + extension);
+            ?? throw Wrong(file, $"does not look like a video: its name ends in none of {string.Join(", ", Extensions)}");
+        string work = Path.Combine(options.Value.ResolvedDataDir, "queries", Guid.NewGuid().ToString("N"));
+        string query = Path.Combine(work, "videos", QueryName + extension);
         doing("Waiting for its turn …");
-        await _turn.WaitAsync();
+        await _turn.WaitAsync(cancel);
         try
         {
-            doing("Receiving the file …");
-            await using (Stream from = file.OpenReadStream(options.Value.Limits.MaxQueryVideoBytes))
-            await using (var to = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.None))
-            {
-                await from.CopyToAsync(to);
-            }
-
+            Directory.CreateDirectory(Path.GetDirectoryName(query)!);
+            await ReceiveAsync(file, query, doing, cancel);
             doing("Embedding and searching …");
-            return await RunAsync(run, stage, path);
+            return await EmbedAsync(run, stage, file, query, work, cancel);
         }
-        catch (OperationCanceledException e)
+        catch (OperationCanceledException e) when (!cancel.IsCancellationRequested)
         {
-            throw new UserErrorException($"The search took longer than {Limit.TotalMinutes:0} minutes and was ended. Try a shorter video.", ExitCodes.Failed, e);
+            throw Wrong(file, $"took longer than {Limit.TotalMinutes:0} minutes to search by, which was ended: cut a shorter piece of it", e);
         }
-        catch (IOException e)
+        catch (Exception e) when (e is IOException or TimeoutException or JSException or InvalidOperationException)
         {
-            throw new UserErrorException($"The file could not be received: {e.Message}", ExitCodes.BadData, e);
+            throw Wrong(file, $"could not be received ({e.Message.TrimEnd('.')}): check the connection and choose it again", e);
         }
         finally
         {
             _turn.Release();
-            File.Delete(path);
+            if (Directory.Exists(work))
+            {
+                Directory.Delete(work, recursive: true);
+            }
         }
     }
 
     public void Dispose() => _turn.Dispose();
 
+    private async Task ReceiveAsync(IBrowserFile file, string query, Action<string> doing, CancellationToken cancel)
+    {
+        await using Stream from = file.OpenReadStream(options.Value.Limits.MaxQueryVideoBytes, cancel);
+        await using var to = new FileStream(query, FileMode.CreateNew, FileAccess.Write, FileShare.None);
+        byte[] buffer = new byte[256 * 1024];
+        long received = 0, told = -1;
+        for (int read; (read = await from.ReadAsync(buffer, cancel)) > 0;)
+        {
+            await to.WriteAsync(buffer.AsMemory(0, read), cancel);
+            received += read;
+            if (received * 100 / Math.Max(1, file.Size) is var percent && percent > told)
+            {
+                told = percent;
+                doing($"Receiving the file: {percent} %");
+            }
+        }
+    }
+
     /// <summary>Embeds the query in a child process and compares it with the run's gallery, centred as retrieval does (method.md 1e).</summary>
-    private async Task<Neighbour[]> RunAsync(RunInfo run, string stage, string path)
+    private async Task<Neighbour[]> EmbedAsync(RunInfo run, string stage, IBrowserFile file, string query, string work, CancellationToken cancel)
     {
         StagePlan plan = ManifestText.Plan(run) ?? throw new UserErrorException("The run's plan cannot be read.", ExitCodes.BadData);
         Stage asked = plan[stage];
@@ -77,28 +96,21 @@ internal sealed class QueryVideos(LocalHost host, IOptions<DashboardOptions> opt
         string name = plan.Spec.Evaluation.Retrieval.Gallery == Core.Manifests.Gallery.OneClip ? "train-one-clip" : "train";
         GalleryFeatures gallery = GalleryFeatures.Read(run, $"features/{checkpoint}", name);
 
-        string work = path + ".work";
-        string videos = Path.Combine(work, "videos");
         string collection = Path.Combine(work, "collection");
-        Directory.CreateDirectory(videos);
-        try
+        string view = asked.View == Core.Manifests.View.Flow ? "flow" : "rgb";
+        (int code, _, string errors) = await host.RunAsync(
+            ["embed", Path.GetDirectoryName(query)!, "--checkpoint", Path.Combine(run.Folder, "stages", checkpoint), "--output", collection,
+                "--view", view, "--device", "cpu", "--cache", Path.Combine(work, "cache")],
+            Limit, cancel);
+        if (code != 0)
         {
-            File.Move(path, Path.Combine(videos, "query" + Path.GetExtension(path)));
-            string view = asked.View == Core.Manifests.View.Flow ? "flow" : "rgb";
-            (int code, _, string errors) = await host.RunAsync(
-                ["embed", videos, "--checkpoint", Path.Combine(run.Folder, "stages", checkpoint), "--output", collection, "--view", view, "--device", "cpu", "--cache", Path.Combine(work, "cache")], Limit, CancellationToken.None);
-            if (code != 0)
-            {
-                string reason = Ansi.Strip(errors.Trim().Split('\n')[^1].Trim());
-                throw new UserErrorException(reason.Length > 0 ? reason : $"The video could not be embedded (exit code {code}).", code);
-            }
+            string said = Ansi.Strip(errors.Trim().Split('\n')[^1].Trim()).Replace(Path.GetFileName(query), $"“{file.Name}”", StringComparison.Ordinal);
+            throw new UserErrorException(said.Length > 0 ? said : $"“{file.Name}” could not be embedded (exit code {code}): the dashboard's log says more.", code);
+        }
 
-            float[] query = Npy.Read(Path.Combine(collection, "features.npy")).Values;
-            return gallery.Nearest(query, plan.Spec.Evaluation.Retrieval.Neighbours);
-        }
-        finally
-        {
-            Directory.Delete(work, recursive: true);
-        }
+        float[] features = Npy.Read(Path.Combine(collection, "features.npy")).Values;
+        return gallery.Nearest(features, plan.Spec.Evaluation.Retrieval.Neighbours);
     }
+
+    private static UserErrorException Wrong(IBrowserFile file, string what, Exception? cause = null) => new($"“{file.Name}” {what}.", ExitCodes.BadData, cause);
 }

@@ -6,6 +6,7 @@ using CoCLR.Core.Events;
 using CoCLR.Core.Planning;
 using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Storage;
+using CoCLR.Runs;
 using Microsoft.Extensions.Options;
 
 namespace CoCLR.Dashboard.Ingest;
@@ -19,15 +20,16 @@ internal sealed partial class RunFolders : BackgroundService
     private static readonly TimeSpan FindEvery = TimeSpan.FromSeconds(2);
     private readonly RunStore _store;
     private readonly DashboardOptions _options;
+    private readonly TimeProvider _clock;
     private readonly ILogger<RunFolders> _logger;
     private readonly Dictionary<string, Followed> _followed = new(StringComparer.Ordinal);
     private readonly HashSet<string> _removed = new(StringComparer.Ordinal);
     private readonly Lock _removing = new();
     private volatile bool _startOver;
 
-    public RunFolders(RunStore store, IOptions<DashboardOptions> options, ILogger<RunFolders> logger)
+    public RunFolders(RunStore store, IOptions<DashboardOptions> options, TimeProvider clock, ILogger<RunFolders> logger)
     {
-        (_store, _options, _logger) = (store, options.Value, logger);
+        (_store, _options, _clock, _logger) = (store, options.Value, clock, logger);
         _store.Rebuilding += () => _startOver = true;
     }
 
@@ -36,6 +38,14 @@ internal sealed partial class RunFolders : BackgroundService
 
     /// <summary>Whether an id of a run or stage is a plain name.</summary>
     public static bool IsName(string? name) => name is { Length: > 0 and <= 100 } && NamePattern().IsMatch(name);
+
+    /// <summary>Folders of a run that a process has taken: the run's own first, then those of stages.</summary>
+    public static IEnumerable<string> Locked(string folder)
+    {
+        string stages = Path.Combine(folder, "stages");
+        IEnumerable<string> all = Directory.Exists(stages) ? Directory.EnumerateDirectories(stages).Prepend(folder) : [folder];
+        return all.Where(RunLock.IsHeld);
+    }
 
     /// <summary>Stops following a run whose folder is about to go.</summary>
     public void Forget(string folder)
@@ -68,6 +78,7 @@ internal sealed partial class RunFolders : BackgroundService
         foreach (Followed run in _followed.Values.ToArray())
         {
             Tail(run, everything: true);
+            Look(run);
         }
     }
 
@@ -90,7 +101,7 @@ internal sealed partial class RunFolders : BackgroundService
                 else
                 {
                     // Runs that ended long ago are looked at only when folders are searched.
-                    foreach (Followed run in _followed.Values.Where(f => _store.Find(f.Run) is { State: RunState.Running or RunState.Pending } or null).ToArray())
+                    foreach (Followed run in _followed.Values.Where(f => _store.Find(f.Run) is { State: RunState.Running or RunState.Pending or RunState.Lost } or null).ToArray())
                     {
                         Tail(run, everything: false);
                     }
@@ -102,8 +113,9 @@ internal sealed partial class RunFolders : BackgroundService
                     nextFlush = DateTime.UtcNow + TimeSpan.FromSeconds(1);
                 }
             }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            catch (Exception e) when (!stoppingToken.IsCancellationRequested)
             {
+                // Whatever is wrong with one folder must not end the following of all.
                 LogScanFailed(e);
             }
         }
@@ -180,6 +192,27 @@ internal sealed partial class RunFolders : BackgroundService
     {
         run.PlanWritten = File.GetLastWriteTimeUtc(Path.Combine(run.Folder, "plan.json"));
         _store.Change(run.Run, entry => entry.SetPlan(json, run.Folder, run.Remote, run.PlanWritten));
+    }
+
+    /// <summary>
+    /// Whether somebody still works on a run that says so: of a run of this machine the locks tell, after a moment in which a stage ends and the next one
+    /// begins; of one elsewhere, that it sends. What the cluster says of its own runs counts there.
+    /// </summary>
+    private void Look(Followed run)
+    {
+        if (_store.Find(run.Run) is not { State: RunState.Running or RunState.Lost, Cluster: null } info)
+        {
+            return;
+        }
+
+        LimitSettings limits = _options.Limits;
+        DateTimeOffset heard = info.Updated > info.Heard ? info.Updated : info.Heard;
+        bool silent = _clock.GetUtcNow() - heard >= TimeSpan.FromSeconds(info.Remote ? limits.SilentSeconds : limits.LostSeconds);
+        bool lost = silent && (info.Remote || !Locked(run.Folder).Any());
+        if (lost != info.Lost)
+        {
+            _store.Change(run.Run, entry => entry.SetLost(lost));
+        }
     }
 
     private static IEnumerable<string> RunFoldersBelow(string root, int depth)

@@ -5,7 +5,7 @@ using System.Threading.Channels;
 namespace CoCLR.Dashboard.Live;
 
 /// <summary>Notices of change.</summary>
-public sealed class LiveFeed
+public sealed partial class LiveFeed(ILogger<LiveFeed>? logger = null)
 {
     /// <summary>Key of listeners to every run.</summary>
     public const string All = "*";
@@ -59,16 +59,27 @@ public sealed class LiveFeed
         return subscription;
     }
 
-    /// <summary>Listens and calls back, at most once an interval, until it is disposed.</summary>
+    /// <summary>Listens and calls back, at most once an interval, until it is disposed. A call that fails is logged and the next one comes all the same.</summary>
     /// <param name="run">Id of the run, or <see cref="All"/>.</param>
     /// <param name="interval">Least time between two calls.</param>
     /// <param name="changed">What to do.</param>
     public Subscription Listen(string run, TimeSpan interval, Func<Task> changed)
     {
         Subscription subscription = Listen(run);
-        _ = subscription.CallAsync(interval, changed);
+        _ = subscription.CallAsync(interval, changed, e => LogListenerFailed(run, e));
         return subscription;
     }
+
+    private void LogListenerFailed(string run, Exception e)
+    {
+        if (logger != null)
+        {
+            LogListenerFailed(logger, run, e);
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "A listener to {Run} failed; it is told of the next change all the same")]
+    private static partial void LogListenerFailed(ILogger logger, string run, Exception e);
 }
 
 /// <summary>A listener; dispose it to stop.</summary>
@@ -96,19 +107,30 @@ public sealed class Subscription : IDisposable
         return true;
     }
 
-    internal async Task CallAsync(TimeSpan interval, Func<Task> changed)
+    internal async Task CallAsync(TimeSpan interval, Func<Task> changed, Action<Exception> failed)
     {
-        try
+        CancellationToken stop = _stop.Token;
+        while (!stop.IsCancellationRequested)
         {
-            while (await NextAsync(_stop.Token).ConfigureAwait(false))
+            try
             {
+                if (!await NextAsync(stop).ConfigureAwait(false))
+                {
+                    return;
+                }
+
                 await changed().ConfigureAwait(false);
-                await Task.Delay(interval, _stop.Token).ConfigureAwait(false);
             }
-        }
-        catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException)
-        {
-            // Disposed while waiting: the end of every listener.
+            catch (Exception e) when (!stop.IsCancellationRequested)
+            {
+                failed(e);
+            }
+            catch (Exception)
+            {
+                return; // disposed while waiting or at work: the end of every listener
+            }
+
+            await Task.Delay(interval, stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 

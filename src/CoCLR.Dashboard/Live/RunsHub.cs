@@ -19,25 +19,48 @@ namespace CoCLR.Dashboard.Live;
 /// <param name="RecallAt1">Best recall at 1, a fraction.</param>
 /// <param name="Cursor">Cursor.</param>
 /// <param name="Updated">Time of the newest event.</param>
-public sealed record RunRow(string Run, string Experiment, RunState State, string? Stage, double Progress, double? EtaSeconds, double? Loss, double? BestProbe, double? RecallAt1, long Cursor, DateTimeOffset Updated)
+public sealed record RunRow(
+    string Run, string Experiment, RunState State, string? Stage, double Progress, double? EtaSeconds,
+    double? Loss, double? BestProbe, double? RecallAt1, long Cursor, DateTimeOffset Updated)
 {
+    /// <summary>The run is gone, or may not be seen any more; the other fields are those of its last row.</summary>
+    public bool Deleted { get; init; }
+
+    /// <summary>Fields that were asked for, in words; null where none were.</summary>
+    public IReadOnlyDictionary<string, string>? Columns { get; init; }
+
     /// <summary>Makes the row of a run.</summary>
     /// <param name="run">The run.</param>
     public static RunRow Of(RunInfo run)
     {
         ArgumentNullException.ThrowIfNull(run);
-        return new RunRow(run.Run, run.Experiment, run.State, run.Current?.Name, run.Progress, run.EtaSeconds, run.Loss, run.BestProbe, run.RecallAt1, run.Cursor, run.Updated);
+        return new RunRow(
+            run.Run, run.Experiment, run.State, run.Current?.Name, run.Progress, run.EtaSeconds, run.Loss, run.BestProbe, run.RecallAt1, run.Cursor, run.Updated);
     }
 }
 
 /// <summary>The hub <c>/hubs/runs</c>.</summary>
 [Authorize(Policies.View)]
-public sealed class RunsHub(RunStore store, LiveFeed feed) : Hub
+internal sealed class RunsHub(RunStore store, LiveFeed feed, OpenConnections connections) : Hub
 {
     /// <summary>Least time between two messages of a stream.</summary>
     internal static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(80);
 
-    /// <summary>Streams the list of runs: all rows first, then the rows that changed.</summary>
+    /// <inheritdoc/>
+    public override Task OnConnectedAsync()
+    {
+        connections.Add(Context);
+        return base.OnConnectedAsync();
+    }
+
+    /// <inheritdoc/>
+    public override Task OnDisconnectedAsync(Exception? exception)
+    {
+        connections.Remove(Context);
+        return base.OnDisconnectedAsync(exception);
+    }
+
+    /// <summary>Streams the list of runs: all rows first, then the rows that changed, and a last row of a run that was deleted.</summary>
     /// <param name="cancel">Ends the stream.</param>
     public async IAsyncEnumerable<IReadOnlyList<RunRow>> WatchRuns([EnumeratorCancellation] CancellationToken cancel)
     {
@@ -53,6 +76,13 @@ public sealed class RunsHub(RunStore store, LiveFeed feed) : Hub
                     rows.Add(RunRow.Of(run));
                     sent[run.Run] = run;
                 }
+            }
+
+            // What was sent and is in the list no more was deleted, or moved out of sight.
+            foreach (RunInfo gone in sent.Values.Where(r => !Context.User!.MaySee(store.Find(r.Run))).ToArray())
+            {
+                rows.Add(RunRow.Of(gone) with { Deleted = true });
+                sent.Remove(gone.Run);
             }
 
             if (rows.Count > 0)

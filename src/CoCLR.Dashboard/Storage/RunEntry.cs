@@ -216,6 +216,19 @@ internal sealed partial class RunEntry
         return true;
     }
 
+    /// <summary>Whether anybody still works on the run.</summary>
+    public bool SetLost(bool lost)
+    {
+        if (Info.Lost == lost)
+        {
+            return false;
+        }
+
+        Info = Info with { Lost = lost };
+        _dirty = true;
+        return true;
+    }
+
     /// <summary>A result that was found as a file, not as an event.</summary>
     public bool SetResult(string stage, string json)
     {
@@ -224,7 +237,8 @@ internal sealed partial class RunEntry
             return false;
         }
 
-        TakeResult(stage, json);
+        (RunInfo run, info) = TakeResult(Info, info, json);
+        Info = Put(run, info);
         _dirty = true;
         return true;
     }
@@ -235,164 +249,6 @@ internal sealed partial class RunEntry
     public bool HasSeen(string stage, int attempt, long seq) => _seen.TryGetValue((stage, attempt), out SeqRanges? seen) && seen.Contains(seq);
 
     public long NextSeq(string stage, int attempt) => _seen.TryGetValue((stage, attempt), out SeqRanges? seen) ? seen.Next : 0;
-
-    /// <summary>Takes events of one stage in.</summary>
-    /// <returns>How many were new.</returns>
-    public int Apply(string stageName, IReadOnlyList<RunEvent> events, DateTimeOffset now)
-    {
-        int accepted = 0;
-        RunInfo info = Info;
-        StageInfo stage = info.Stage(stageName) ?? new StageInfo { Name = stageName };
-        ImmutableSortedDictionary<string, double>.Builder? latest = null;
-        foreach (RunEvent item in events)
-        {
-            if (!_seen.TryGetValue((stageName, item.Attempt), out SeqRanges? seen))
-            {
-                _seen[(stageName, item.Attempt)] = seen = new SeqRanges();
-            }
-
-            if (!seen.Add(item.Seq))
-            {
-                continue;
-            }
-
-            accepted++;
-            long cursor = info.Cursor + 1;
-            DateTimeOffset time = item.Time;
-            if (time > now.AddMinutes(5))
-            {
-                info = Warn(info, $"{stageName}: events are dated in the future; the clock of {stage.Host ?? "the sender"} is wrong.");
-                time = now;
-            }
-
-            info = info with { Cursor = cursor, Updated = time > info.Updated ? time : info.Updated, Created = info.Created == default ? time : info.Created };
-            stage = stage with { Updated = time > (stage.Updated ?? default) ? time : stage.Updated };
-            bool newest = item.Attempt >= stage.Attempt;
-            switch (item)
-            {
-                case StartedEvent e:
-                    AddHistory(cursor, time, stageName, e.Attempt, "started", $"attempt {e.Attempt} on {e.Device ?? "an unnamed device"}" + (e.ResumedAtStep is { } at ? $", continues at step {at}" : ""));
-                    stage = stage with
-                    {
-                        Attempts = stage.Attempts.Any(a => a.Attempt == e.Attempt) || stage.Attempts.Length >= MaxAttemptsShown
-                            ? stage.Attempts : [.. stage.Attempts.Append(new AttemptInfo(e.Attempt, time, e.ResumedAtStep)).OrderBy(a => a.Attempt)],
-                        Started = stage.Started is { } begun && begun < time ? begun : time,
-                    };
-                    if (newest)
-                    {
-                        stage = stage with
-                        {
-                            Attempt = e.Attempt, Phase = StagePhase.Running, Finished = null, Message = null, ExitCode = null, EtaSeconds = null,
-                            Device = e.Device ?? stage.Device, Host = e.Host ?? stage.Host, Epochs = e.Epochs ?? stage.Epochs,
-                        };
-                        info = info with { Device = e.Device ?? info.Device };
-                    }
-
-                    break;
-                case ProgressEvent e when newest:
-                    stage = Begun(stage, e) with { Doing = Cut(e.Phase, 80), Done = Math.Max(0, e.Done), Total = Math.Max(0, e.Total), Unit = e.Unit is null ? null : Cut(e.Unit, 40), EtaSeconds = e.EtaSeconds is >= 0 and < 1e9 ? e.EtaSeconds : null };
-                    break;
-                case MetricEvent e:
-                    latest ??= stage.Latest.ToBuilder();
-                    foreach ((string name, double value) in e.Values)
-                    {
-                        if (Find(stageName, e.Attempt, name) is not { } series)
-                        {
-                            info = Warn(info, $"{stageName}: more than {_limits.MetricNames} curves; the rest is not kept.");
-                            continue;
-                        }
-
-                        if (series.Points.Count >= _limits.PointsPerSeries)
-                        {
-                            info = Warn(info, $"{stageName}: {name} has {_limits.PointsPerSeries} points; the rest is not kept.");
-                            continue;
-                        }
-
-                        series.Points.Add(new Point(cursor, Math.Max(0, e.Step), time.ToUnixTimeMilliseconds(), (float?)e.Epoch ?? float.NaN, value), chunk => LoadPoints(series.Number, chunk));
-                        series.LastCursor = cursor;
-                        if (newest)
-                        {
-                            latest[name] = value;
-                            // Not that of an older stage that is read later.
-                            if (name == MetricNames.Loss && double.IsFinite(value) && time >= _lossTime)
-                            {
-                                _lossTime = time;
-                                info = Draw(info with { Loss = value }, (float)value);
-                            }
-                        }
-                    }
-
-                    if (newest)
-                    {
-                        stage = Begun(stage, e) with { Step = e.Step, Epoch = e.Epoch ?? stage.Epoch };
-                    }
-
-                    break;
-                case LogEvent e:
-                    {
-                        ChunkedList<LogLine> lines = Lines(stageName);
-                        lines.Add(new LogLine(cursor, stageName, e.Attempt, time, e.Level is "debug" or "warning" or "error" ? e.Level : "info", Cut(e.Message, _limits.LogLineLength)), chunk => LoadLogs(_logs[stageName].Number, chunk));
-                        stage = stage with { LogLines = stage.LogLines + 1, Complaints = stage.Complaints + (e.Level is "warning" or "error" ? 1 : 0) };
-                        break;
-                    }
-
-                case CheckpointEvent e:
-                    AddHistory(cursor, time, stageName, e.Attempt, "checkpoint", $"epoch {e.Epoch}, step {e.Step}");
-                    if (newest)
-                    {
-                        stage = stage with { Checkpoint = new CheckpointInfo(e.Epoch, e.Step, e.Bytes, time), Epoch = Math.Max(stage.Epoch ?? 0, e.Epoch) };
-                    }
-
-                    break;
-                case ArtifactEvent e:
-                    (info, stage) = TakeArtifact(info, stage, e, time);
-                    break;
-                case MiningEvent e:
-                    if (stage.MiningEvents < _limits.MiningEvents)
-                    {
-                        _mining.Add(new MiningRecord(cursor, e), LoadMining);
-                        stage = stage with { MiningEvents = stage.MiningEvents + 1 };
-                    }
-
-                    break;
-                case ResultEvent e:
-                    AddHistory(cursor, time, stageName, e.Attempt, "result", "measured");
-                    Info = Put(info, stage);
-                    TakeResult(stageName, e.Result.GetRawText());
-                    info = Info;
-                    stage = info.Stage(stageName)!;
-                    break;
-                case FinishedEvent e:
-                    AddHistory(cursor, time, stageName, e.Attempt, e.Outcome switch { StageOutcome.Succeeded => "succeeded", StageOutcome.Failed => "failed", _ => "stopped" }, e.Message ?? $"exit code {e.ExitCode}");
-                    stage = stage with { WallSeconds = (stage.WallSeconds ?? 0) + (e.WallSeconds is >= 0 and < 1e9 ? e.WallSeconds : 0) };
-                    if (newest)
-                    {
-                        stage = stage with
-                        {
-                            Attempt = e.Attempt,
-                            Phase = e.Outcome switch { StageOutcome.Succeeded => StagePhase.Succeeded, StageOutcome.Failed => StagePhase.Failed, _ => StagePhase.Stopped },
-                            ExitCode = e.ExitCode, Message = e.Message is null ? null : Cut(e.Message, 2000), Finished = time, EtaSeconds = null,
-                        };
-                    }
-
-                    break;
-            }
-        }
-
-        if (accepted == 0)
-        {
-            return 0;
-        }
-
-        if (latest != null)
-        {
-            stage = stage with { Latest = latest.ToImmutable() };
-        }
-
-        Info = Put(info, stage);
-        _dirty = true;
-        return accepted;
-    }
 
     /// <summary>Curves of the run, without their points.</summary>
     public IReadOnlyList<Series> AllSeries() => [.. _series.Values];
@@ -537,9 +393,6 @@ internal sealed partial class RunEntry
         _mining.Unsaved();
     }
 
-    private static StageInfo Begun(StageInfo stage, RunEvent e) => stage.Attempt == 0 || (e.Attempt > stage.Attempt) || stage.Phase == StagePhase.Pending
-        ? stage with { Attempt = e.Attempt, Phase = StagePhase.Running, Started = stage.Started ?? e.Time } : stage;
-
     private static RunInfo Put(RunInfo info, StageInfo stage)
     {
         int at = -1;
@@ -557,20 +410,6 @@ internal sealed partial class RunEntry
     private static RunInfo Warn(RunInfo info, string text) => info.Warnings.Contains(text) ? info
         : info with { Warnings = [.. info.Warnings.Skip(Math.Max(0, info.Warnings.Length - 19)), text] };
 
-    private static RunInfo Draw(RunInfo info, float value)
-    {
-        const int Length = 64;
-        if (info.SparklineSkipped + 1 < info.SparklineStride)
-        {
-            return info with { SparklineSkipped = info.SparklineSkipped + 1 };
-        }
-
-        ImmutableArray<float> line = info.Sparkline.Add(value);
-        return line.Length <= Length
-            ? info with { Sparkline = line, SparklineSkipped = 0 }
-            : info with { Sparkline = [.. line.Where((_, i) => i % 2 == 0)], SparklineStride = info.SparklineStride * 2, SparklineSkipped = 0 };
-    }
-
     private static string Name(Method method) => method == Method.Cmc ? "CMC" : method.ToString();
 
     private static string Describe(DatasetSource source) => source switch
@@ -583,58 +422,6 @@ internal sealed partial class RunEntry
     };
 
     private static string Cut(string text, int length) => text.Length <= length ? text : text[..length] + "…";
-
-    private (RunInfo Info, StageInfo Stage) TakeArtifact(RunInfo info, StageInfo stage, ArtifactEvent e, DateTimeOffset time)
-    {
-        if (!ArtifactFiles.IsSafe(e.File) || e.Name.Length is 0 or > 255)
-        {
-            return (Warn(info, $"{stage.Name}: the artifact '{Cut(e.Name, 80)}' names a file outside of the run folder and is not shown."), stage);
-        }
-
-        if (info.Stages.Sum(s => s.Artifacts.Length) >= _limits.Artifacts)
-        {
-            return (Warn(info, $"more than {_limits.Artifacts} artifacts; the rest is not listed."), stage);
-        }
-
-        ArtifactInfo? known = stage.Artifacts.FirstOrDefault(a => a.Name == e.Name);
-        var artifact = new ArtifactInfo(known?.Id ?? Guid.NewGuid().ToString("N"), stage.Name, e.Name, Cut(e.MediaType, 127), e.Bytes, e.Sha256, time) { File = e.File };
-        return (info, stage with { Artifacts = known is null ? stage.Artifacts.Add(artifact) : stage.Artifacts.Replace(known, artifact) });
-    }
-
-    private void TakeResult(string stageName, string json)
-    {
-        StageInfo stage = (Info.Stage(stageName) ?? new StageInfo { Name = stageName }) with { ResultJson = json };
-        RunInfo info = Put(Info, stage);
-        try
-        {
-            StageResult result = ResultJson.Read<StageResult>(json, $"the result of {stageName}");
-            info = info with
-            {
-                DataSet = result.DataSet.Length > 0 ? result.DataSet : info.DataSet,
-                BestProbe = Max(info.BestProbe, RunResults.LearnedProbe(result)),
-                RecallAt1 = Max(info.RecallAt1, RunResults.LearnedRecallAt1(result)),
-            };
-        }
-        catch (UserErrorException e)
-        {
-            info = Warn(info, e.Message);
-        }
-
-        Info = info;
-
-        static double? Max(double? a, double? b) => a is null ? b : b is null ? a : Math.Max(a.Value, b.Value);
-    }
-
-    private void AddHistory(long cursor, DateTimeOffset time, string stage, int attempt, string kind, string text)
-    {
-        _history.Add(new HistoryEntry(cursor, time, stage, attempt, kind, Cut(text, 500)));
-        if (_history.Count > MaxHistory)
-        {
-            // Checkpoints are many and alike: the oldest of them goes first.
-            int at = _history.FindIndex(h => h.Kind == "checkpoint");
-            _history.RemoveAt(Math.Max(0, at));
-        }
-    }
 
     private Series? Find(string stage, int attempt, string name)
     {

@@ -23,6 +23,9 @@ public enum RunState
 
     /// <summary>A stage failed.</summary>
     [JsonStringEnumMemberName("failed")] Failed,
+
+    /// <summary>A stage was at work, and its process is gone without a word; resuming continues at its checkpoint.</summary>
+    [JsonStringEnumMemberName("lost")] Lost,
 }
 
 /// <summary>A run.</summary>
@@ -71,6 +74,12 @@ public sealed record RunInfo
 
     /// <summary>Number of the newest accepted event; rises by one with each.</summary>
     public long Cursor { get; init; }
+
+    /// <summary>When its newest event arrived here.</summary>
+    public DateTimeOffset Heard { get; init; }
+
+    /// <summary>Nobody works on it any more, although its stages do not say so.</summary>
+    public bool Lost { get; init; }
 
     /// <summary>Stages in the order of the plan.</summary>
     public ImmutableArray<StageInfo> Stages { get; init; } = [];
@@ -137,11 +146,11 @@ public sealed record RunInfo
             }
 
             // Without a plan the stages that are known may not be all: only the report ends such a run.
-            return running ? RunState.Running
+            return running ? (Lost ? RunState.Lost : RunState.Running)
                 : failed ? RunState.Failed
                 : stopped ? RunState.Stopped
                 : all && (PlanJson != null || Stages.Any(s => s.Name == "report")) ? RunState.Succeeded
-                : begun ? RunState.Running
+                : begun ? (Lost ? RunState.Lost : RunState.Running)
                 : RunState.Pending;
         }
     }

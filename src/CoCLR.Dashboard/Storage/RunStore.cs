@@ -527,7 +527,7 @@ public sealed class RunStore : IDisposable
     public void Retain()
     {
         DateTimeOffset now = _clock.GetUtcNow();
-        RunInfo[] ended = [.. _runs.Values.Select(r => r.Info).Where(r => r.State is RunState.Succeeded or RunState.Failed or RunState.Stopped).OrderBy(r => r.Updated)];
+        RunInfo[] ended = [.. _runs.Values.Select(r => r.Info).Where(r => r.State is RunState.Succeeded or RunState.Failed or RunState.Stopped or RunState.Lost).OrderBy(r => r.Updated)];
         int surplus = _runs.Count - _options.Limits.Runs;
         foreach (RunInfo run in ended)
         {

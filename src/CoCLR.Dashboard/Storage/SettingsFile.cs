@@ -11,6 +11,9 @@ namespace CoCLR.Dashboard.Storage;
 /// <summary>What people added to a run.</summary>
 public sealed record Annotation
 {
+    /// <summary>What was added to a run that nobody added to.</summary>
+    public static readonly Annotation None = new();
+
     /// <summary>Tags.</summary>
     public ImmutableArray<string> Tags { get; init; } = [];
 
@@ -85,7 +88,7 @@ public sealed class SettingsFile
 
     /// <summary>What people added to a run.</summary>
     /// <param name="run">Id.</param>
-    public Annotation Of(string run) => Current.Runs.GetValueOrDefault(run) ?? new Annotation();
+    public Annotation Of(string run) => Current.Runs.GetValueOrDefault(run) ?? Annotation.None;
 
     /// <summary>Changes and saves: all of it or nothing.</summary>
     /// <param name="change">The change.</param>
@@ -121,6 +124,6 @@ public sealed class SettingsFile
     public void Annotate(string run, Func<Annotation, Annotation> change)
     {
         ArgumentNullException.ThrowIfNull(change);
-        Change(s => s with { Runs = s.Runs.SetItem(run, change(s.Runs.GetValueOrDefault(run) ?? new Annotation())) }, run);
+        Change(s => s with { Runs = s.Runs.SetItem(run, change(s.Runs.GetValueOrDefault(run) ?? Annotation.None)) }, run);
     }
 }

@@ -94,10 +94,8 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
     [Fact]
     public async Task A20_Namespaces_OfOthersAreAsIfTheyWereNot()
     {
-        using HttpClient sender = _server.Sender("team-b-run");
-        using var plan = new HttpRequestMessage(HttpMethod.Put, "/api/v1/ingest/plan") { Content = JsonContent.Create(CoCLR.Core.Planning.Planner.Plan("x", new ExperimentSpec(), "team-b-run"), options: CoCLR.Core.CoclrJson.Compact) };
-        plan.Headers.Add("X-Coclr-Namespace", "team-b");
-        Assert.Equal(HttpStatusCode.NoContent, (await sender.SendAsync(plan)).StatusCode);
+        using HttpClient sender = _server.Sender("team-b-run", "team-b");
+        Assert.Equal(HttpStatusCode.NoContent, await PutPlanAsync(sender, "team-b-run"));
 
         using HttpClient a = _server.Role(Roles.Admin, "team-a");
         using HttpClient b = _server.Role(Roles.Viewer, "team-b");
@@ -110,6 +108,55 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
         Assert.Equal(0, (await a.GetFromJsonAsync<JsonElement>("/api/v1/runs")).GetProperty("total").GetInt32());
         Assert.Equal(1, (await b.GetFromJsonAsync<JsonElement>("/api/v1/runs")).GetProperty("total").GetInt32());
         Assert.Equal(HttpStatusCode.NotFound, await Status(a, "DELETE", "/api/v1/runs/team-b-run"));
+    }
+
+    // The header chose the namespace once: a run could be put into the list of another team.
+    [Fact]
+    public async Task RunToken_Namespace_IsThatOfTheTokenWhateverIsSaidBesideIt()
+    {
+        using HttpClient none = _server.Sender("free-run");
+        Assert.Equal(HttpStatusCode.NoContent, await PutPlanAsync(none, "free-run", "team-d"));
+        Assert.Null(_server.Store.Find("free-run")!.Namespace);
+
+        using HttpClient a = _server.Sender("team-c-run", "team-c");
+        Assert.Equal(HttpStatusCode.NoContent, await PutPlanAsync(a, "team-c-run", "team-d"));
+        Assert.Equal("team-c", _server.Store.Find("team-c-run")!.Namespace);
+
+        // A token of another namespace, or of none, for the same run reaches neither plan, events nor artifacts.
+        foreach (HttpClient foreign in new[] { _server.Sender("team-c-run", "team-d"), _server.Sender("team-c-run") })
+        {
+            Assert.Equal(HttpStatusCode.Conflict, await PutPlanAsync(foreign, "team-c-run"));
+            Assert.Equal(HttpStatusCode.Conflict, (await foreign.PostAsync("/api/v1/ingest", DashboardServer.Batch(Make.Metric(0, 0, 0, run: "team-c-run")))).StatusCode);
+            using var artifact = new HttpRequestMessage(HttpMethod.Put, "/api/v1/ingest/artifacts/report/report.md") { Content = new ByteArrayContent([1]) };
+            artifact.Headers.Add("Upload-Length", "1");
+            artifact.Headers.Add("X-Sha256", new string('0', 64));
+            Assert.Equal(HttpStatusCode.Conflict, (await foreign.SendAsync(artifact)).StatusCode);
+            foreign.Dispose();
+        }
+
+        Assert.Equal("team-c", _server.Store.Find("team-c-run")!.Namespace);
+        Assert.Equal(0, _server.Store.Find("team-c-run")!.Cursor);
+    }
+
+    [Fact]
+    public async Task Cookies_OfTwoDashboardsOnOneHost_DoNotMeet()
+    {
+        await using DashboardServer second = await DashboardServer.StartAsync();
+        var cookies = new CookieContainer();
+        foreach (DashboardServer server in new[] { _server, second })
+        {
+            using HttpClient browser = server.Anonymous(cookies: cookies);
+            using HttpResponseMessage signedIn = await browser.GetAsync($"/login/link?t={DashboardServer.Token}");
+            string session = signedIn.Headers.GetValues("Set-Cookie").Single(c => c.StartsWith("coclr-session-", StringComparison.Ordinal));
+            Assert.Contains("samesite=lax", session, StringComparison.OrdinalIgnoreCase);
+            Assert.Contains("httponly", session, StringComparison.OrdinalIgnoreCase);
+        }
+
+        foreach (DashboardServer server in new[] { _server, second })
+        {
+            using HttpClient browser = server.Anonymous(cookies: cookies);
+            Assert.Equal(HttpStatusCode.OK, await Status(browser, "GET", "/api/v1/runs"));
+        }
     }
 
     [Theory]
@@ -316,6 +363,19 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
             Assert.Equal(artifact.Name == "d.json" ? "inline" : "attachment", answer.Content.Headers.ContentDisposition!.DispositionType);
             Assert.Contains("sandbox", string.Join(' ', answer.Headers.GetValues("Content-Security-Policy")), StringComparison.Ordinal);
         }
+    }
+
+    private static async Task<HttpStatusCode> PutPlanAsync(HttpClient sender, string run, string? header = null)
+    {
+        var plan = CoCLR.Core.Planning.Planner.Plan("x", new ExperimentSpec(), run);
+        using var request = new HttpRequestMessage(HttpMethod.Put, "/api/v1/ingest/plan") { Content = JsonContent.Create(plan, options: CoCLR.Core.CoclrJson.Compact) };
+        if (header != null)
+        {
+            request.Headers.Add("X-Coclr-Namespace", header);
+        }
+
+        using HttpResponseMessage answer = await sender.SendAsync(request);
+        return answer.StatusCode;
     }
 
     private static async Task<HttpStatusCode> Status(HttpClient client, string method, string path)

@@ -71,7 +71,7 @@ public sealed class DashboardServer : IAsyncDisposable
     public HttpClient Role(string role, params string[] namespaces) => With(App.Services.GetRequiredService<Tokens>().CreateApi("test", role, namespaces, null).Secret);
 
     /// <summary>A client that may send the events of one run.</summary>
-    public HttpClient Sender(string run) => With(App.Services.GetRequiredService<Tokens>().ForRun(run, TimeSpan.FromHours(1)));
+    public HttpClient Sender(string run, string? space = null) => With(App.Services.GetRequiredService<Tokens>().ForRun(run, TimeSpan.FromHours(1), space));
 
     /// <summary>A browser's session.</summary>
     public async Task<HttpClient> BrowserAsync()

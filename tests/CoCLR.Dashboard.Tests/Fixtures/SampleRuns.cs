@@ -19,6 +19,9 @@ public sealed class SampleRuns(string folder, int seed = 7)
     /// <summary>The motion classes of the synthetic data set.</summary>
     public static readonly string[] Classes = ["circle", "zigzag", "bounce", "shake", "spiral", "drift", "pulse", "swing"];
 
+    // A run that is learning is worked on: its lock is held as long as the tests run.
+    private static readonly System.Collections.Concurrent.ConcurrentBag<CoCLR.Runs.RunLock> Held = [];
+
     private const int PerClass = 6;
     private readonly Random _random = new(seed);
     private readonly DateTimeOffset _start = DateTimeOffset.UtcNow.AddHours(-2);
@@ -41,7 +44,7 @@ public sealed class SampleRuns(string folder, int seed = 7)
 
     /// <summary>Writes one run.</summary>
     /// <returns>Its id and folder.</returns>
-    public (string Run, string Folder, StagePlan Plan) Write(string name, Method method, Until until = Until.Done, int seed = 0, int epochs = 12, int stepsPerEpoch = 20, double quality = 0.6, bool previews = true)
+    public (string Run, string Folder, StagePlan Plan) Write(string name, Method method, Until until = Until.Done, int seed = 0, int epochs = 12, int stepsPerEpoch = 20, double quality = 0.6, bool previews = true, bool held = true)
     {
         var spec = new ExperimentSpec
         {
@@ -75,6 +78,11 @@ public sealed class SampleRuns(string folder, int seed = 7)
                 if (last && until == Until.Learning)
                 {
                     writer.Save();
+                    if (held)
+                    {
+                        Held.Add(CoCLR.Runs.RunLock.TryTake(run)!);
+                    }
+
                     break;
                 }
 
@@ -104,6 +112,21 @@ public sealed class SampleRuns(string folder, int seed = 7)
         }
 
         return (plan.Run, run, plan);
+    }
+
+    /// <summary>The features that a search by a video compares with: two videos, two numbers each.</summary>
+    public static void WriteGallery(string runFolder, string checkpoint)
+    {
+        string folder = Path.Combine(runFolder, "features", checkpoint);
+        Directory.CreateDirectory(folder);
+        foreach (string name in new[] { "train", "train-one-clip" })
+        {
+            byte[] header = Encoding.ASCII.GetBytes("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }".PadRight(117) + "\n");
+            byte[] lengths = [(byte)header.Length, 0];
+            float[] values = [1, 0, 0, 1];
+            File.WriteAllBytes(Path.Combine(folder, name + ".npy"), [0x93, .. "NUMPY"u8, 1, 0, .. lengths, .. header, .. values.SelectMany(BitConverter.GetBytes)]);
+            File.WriteAllText(Path.Combine(folder, name + ".json"), """{"ids":["a","b"]}""");
+        }
     }
 
     /// <summary>Ids of the test videos.</summary>

@@ -69,12 +69,13 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
     public async Task A30_Post_TooLargeOrBomb_IsRefused()
     {
         using HttpClient sender = _server.Sender(_run);
-        using HttpResponseMessage large = await sender.PostAsync("/api/v1/ingest", new ByteArrayContent(new byte[70_000]));
+        using HttpResponseMessage large = await sender.PostAsync("/api/v1/ingest", Lines(new byte[70_000]));
         using HttpResponseMessage bomb = await sender.PostAsync("/api/v1/ingest", DashboardServer.Packed(new string(' ', 20_000_000)));
-        using var broken = new ByteArrayContent([1, 2, 3]);
+        using ByteArrayContent broken = Lines([1, 2, 3]);
         broken.Headers.ContentEncoding.Add("gzip");
         using HttpResponseMessage notGzip = await sender.PostAsync("/api/v1/ingest", broken);
         using var chunked = new HttpRequestMessage(HttpMethod.Post, "/api/v1/ingest") { Content = new StreamContent(new MemoryStream(new byte[200_000])) };
+        chunked.Content.Headers.ContentType = new System.Net.Http.Headers.MediaTypeHeaderValue("application/x-ndjson");
         chunked.Headers.TransferEncodingChunked = true;
         using HttpResponseMessage endless = await sender.SendAsync(chunked);
 
@@ -210,6 +211,13 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
         }
 
         Assert.True(reached());
+    }
+
+    private static ByteArrayContent Lines(byte[] bytes)
+    {
+        var content = new ByteArrayContent(bytes);
+        content.Headers.ContentType = new System.Net.Http.Headers.MediaTypeHeaderValue("application/x-ndjson");
+        return content;
     }
 
     private static async Task<JsonElement> PostAsync(HttpClient sender, HttpContent body)

@@ -19,7 +19,7 @@ public sealed class RunFoldersTests : IDisposable
     public RunFoldersTests()
     {
         _store = Make.Store(_folder.Path);
-        _folders = new RunFolders(_store, Options.Create(new DashboardOptions { WorkDir = _folder.Path }), NullLogger<RunFolders>.Instance);
+        _folders = new RunFolders(_store, Options.Create(new DashboardOptions { WorkDir = _folder.Path }), TimeProvider.System, NullLogger<RunFolders>.Instance);
     }
 
     public void Dispose()

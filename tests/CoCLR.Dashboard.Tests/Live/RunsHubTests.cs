@@ -103,6 +103,61 @@ public sealed class RunsHubTests(ServerFixture fixture) : IClassFixture<ServerFi
     }
 
     [Fact]
+    public async Task WatchRuns_RunIsDeleted_SendsItsLastRow()
+    {
+        _server.Store.Apply(_run, "pretrain-rgb", [Make.Started(run: _run)]);
+        await using HubConnection hub = await ConnectAsync(DashboardServer.Token);
+        using var stop = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        await foreach (JsonElement rows in hub.StreamAsync<JsonElement>("WatchRuns", stop.Token))
+        {
+            JsonElement[] own = [.. rows.EnumerateArray().Where(r => r.GetProperty("run").GetString() == _run)];
+            if (own.Length == 1 && own[0].GetProperty("deleted").GetBoolean())
+            {
+                return;
+            }
+
+            _server.Store.Remove(_run);
+        }
+
+        Assert.Fail("The stream ended without the word.");
+    }
+
+    // A connection is checked when it is made: a token that is revoked later must end what it opened, also streams on which nothing happens.
+    [Fact]
+    public async Task Token_IsRevoked_EndsItsStreams()
+    {
+        _server.Store.Apply(_run, "pretrain-rgb", [Make.Started(run: _run)]);
+        var tokens = _server.App.Services.GetRequiredService<Tokens>();
+        (Dashboard.Storage.ApiToken token, string secret) = tokens.CreateApi("soon revoked", Roles.Viewer, [], null);
+        await using HubConnection hub = await ConnectAsync(secret);
+        await using HubConnection other = await ConnectAsync(DashboardServer.Token);
+        var closed = new TaskCompletionSource();
+        hub.Closed += _ =>
+        {
+            closed.TrySetResult();
+            return Task.CompletedTask;
+        };
+        var begun = new TaskCompletionSource();
+        Task<int> stream = Task.Run(async () =>
+        {
+            int count = 0;
+            await foreach (JsonElement delta in hub.StreamAsync<JsonElement>("WatchRun", _run, 0, null, true, true))
+            {
+                count++;
+                begun.TrySetResult();
+            }
+
+            return count;
+        });
+        await begun.Task.WaitAsync(TimeSpan.FromSeconds(30));
+        tokens.Revoke(token.Id);
+        await closed.Task.WaitAsync(TimeSpan.FromSeconds(60));
+        await Assert.ThrowsAnyAsync<Exception>(() => stream);
+        Assert.Equal(HubConnectionState.Connected, other.State);
+        await Assert.ThrowsAnyAsync<HttpRequestException>(() => ConnectAsync(secret));
+    }
+
+    [Fact]
     public async Task A20_WatchRun_OfAnotherNamespaceOrNone_IsRefusedAlike()
     {
         _server.Store.Apply(_run, "pretrain-rgb", [Make.Started(run: _run)]);

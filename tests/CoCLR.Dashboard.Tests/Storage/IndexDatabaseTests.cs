@@ -148,7 +148,7 @@ public sealed class IndexDatabaseTests : IDisposable
 
     private RunFolders Follow(RunStore store)
     {
-        var folders = new RunFolders(store, Options.Create(new DashboardOptions { WorkDir = _folder.Path }), NullLogger<RunFolders>.Instance);
+        var folders = new RunFolders(store, Options.Create(new DashboardOptions { WorkDir = _folder.Path }), TimeProvider.System, NullLogger<RunFolders>.Instance);
         folders.Scan();
         store.Flush();
         return folders;

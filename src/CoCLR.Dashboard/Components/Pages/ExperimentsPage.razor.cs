@@ -80,7 +80,7 @@ public sealed partial class ExperimentsPage
     protected override void Refresh()
     {
         _total = Store.Runs.Count(r => User.MaySee(r) && Settings.Of(r.Run).Archived == Archived);
-        _problem = RunQuery.Parse(Q).Problem;
+        _problem = RunQuery.Problem(Store, User, Q, Sort);
         RunInfo[] all = [.. RunQuery.Select(Store, Settings, User, Q, Sort, Archived)];
         _matching = all.Length;
         _rows = [.. all.Skip(PageNumber * PageSize).Take(PageSize)];
@@ -148,33 +148,29 @@ public sealed partial class ExperimentsPage
 
     private async Task DeleteMarkedAsync()
     {
-        bool? yes = await Dialogs.ShowMessageBoxAsync("Delete runs", $"{_marked.Count} run folders with their checkpoints and results will be deleted. This cannot be undone.", yesText: "Delete", cancelText: "Keep");
-        if (yes == true)
+        RunInfo[] runs = [.. _marked.Select(Store.Find).OfType<RunInfo>().Where(User.MaySee)];
+        string states = string.Join(", ", runs.GroupBy(Text.State).Select(g => $"{g.Count()} {g.Key.ToLowerInvariant()}"));
+        string words = $"{runs.Length} run folders ({states}; {Text.Bytes(runs.Sum(LocalHost.SizeOf))}) with their checkpoints and results will be deleted. Those at work stay. This cannot be undone.";
+        if (await Dialogs.ShowMessageBoxAsync("Delete runs", words, yesText: "Delete", cancelText: "Keep") != true)
         {
-            LocalHost host = Services.GetRequiredService<LocalHost>();
-            if (Services.GetService<Cluster.ClusterHost>() is { } cluster)
-            {
-                foreach (Storage.ClusterRef resource in _marked.Select(Store.Find).Where(r => User.MaySee(r)).Select(r => r!.Cluster).OfType<Storage.ClusterRef>().ToArray())
-                {
-                    try
-                    {
-                        await cluster.DeleteAsync(User, resource, default);
-                    }
-                    catch (UserErrorException e)
-                    {
-                        Snackbar.Add(e.Message, Severity.Warning);
-                    }
-                }
-            }
-
-            ForMarked(r =>
-            {
-                if (Store.Find(r) is { } run && (run.Cluster is null || Services.GetService<Cluster.ClusterHost>() is null))
-                {
-                    host.Delete(run);
-                }
-            });
+            return;
         }
+
+        RunControl control = Services.GetRequiredService<RunControl>();
+        foreach (RunInfo run in runs)
+        {
+            try
+            {
+                await control.DeleteAsync(User, run, default);
+            }
+            catch (UserErrorException e)
+            {
+                Snackbar.Add(e.Message, Severity.Warning);
+            }
+        }
+
+        _marked.Clear();
+        Refresh();
     }
 
     private async Task SaveViewAsync()

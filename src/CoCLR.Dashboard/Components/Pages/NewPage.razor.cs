@@ -248,17 +248,17 @@ public sealed partial class NewPage
         return alike.Length == 0 ? "no run with this network and clip is known here yet, so its time cannot be estimated" : $"about {Text.Duration(seconds)}, from runs with the same network and clip{(unknown > 0 ? $" ({unknown} stages unknown)" : "")}";
     }
 
-    private async Task ApplyAsync(ClusterHost cluster)
+    private async Task ApplyAsync()
     {
-        if (_plan is null || UserTask is null)
+        if (UserTask is null || ManifestReader.ReadExperiment(_yaml).Manifest is not { } manifest)
         {
             return;
         }
 
         try
         {
-            string name = await cluster.ApplyAsync((await UserTask).User, _space, _yaml, CancellationToken.None);
-            Snackbar.Add($"{name} is applied in {_space}.", Severity.Info);
+            StartedRun started = await Services.GetRequiredService<RunControl>().StartAsync((await UserTask).User, manifest, _yaml, _space, CancellationToken.None);
+            Snackbar.Add($"{started.Name} is applied in {_space}.", Severity.Info);
             Navigation.NavigateTo("cluster");
         }
         catch (UserErrorException e)
@@ -276,7 +276,11 @@ public sealed partial class NewPage
 
         try
         {
-            Host.Start(_plan.Run, _yaml);
+            if (ManifestReader.ReadExperiment(_yaml).Manifest is { } manifest)
+            {
+                await Services.GetRequiredService<RunControl>().StartAsync((await UserTask).User, manifest, _yaml, null, CancellationToken.None);
+            }
+
             Snackbar.Add($"{_plan.Run} starts.", Severity.Info);
             Navigation.NavigateTo($"?q=name:{_plan.Run}");
         }
