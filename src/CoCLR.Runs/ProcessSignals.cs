@@ -13,9 +13,13 @@ public static partial class ProcessSignals
     public static void Terminate(Process process)
     {
         ArgumentNullException.ThrowIfNull(process);
-        _ = Signal(process.Id, SigTerm);
+        _ = Terminate(process.Id);
     }
 
-    [LibraryImport("libc", EntryPoint = "kill")]
+    /// <summary>Asks a process to end.</summary>
+    /// <returns>Whether it could be asked; if not, <see cref="Marshal.GetLastPInvokeError"/> says why.</returns>
+    public static bool Terminate(int process) => Signal(process, SigTerm) == 0;
+
+    [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
     private static partial int Signal(int process, int signal);
 }

@@ -13,10 +13,8 @@ namespace CoCLR.Runs;
 /// <param name="Host">The machine or pod that it runs on.</param>
 /// <param name="Started">What tells it from a later process of the same number.</param>
 /// <param name="Since">When it took the lock.</param>
-public sealed partial record RunHolder(int Process, string Host, string Started, DateTimeOffset Since)
+public sealed record RunHolder(int Process, string Host, string Started, DateTimeOffset Since)
 {
-    private const int SigTerm = 15;
-
     /// <summary>This process.</summary>
     public static RunHolder Current() => new(Environment.ProcessId, Environment.MachineName, StartOf(Environment.ProcessId) ?? "", DateTimeOffset.UtcNow);
 
@@ -40,7 +38,7 @@ public sealed partial record RunHolder(int Process, string Host, string Started,
             using Process process = System.Diagnostics.Process.GetProcessById(Process);
             process.Kill();
         }
-        else if (Kill(Process, SigTerm) != 0)
+        else if (!ProcessSignals.Terminate(Process))
         {
             throw new UserErrorException($"Process {Process}, which works on it, cannot be asked to stop: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}.", ExitCodes.Failed);
         }
@@ -69,10 +67,6 @@ public sealed partial record RunHolder(int Process, string Host, string Started,
             return null;
         }
     }
-
-    [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static partial int Kill(int process, int signal);
 }
 
 /// <summary>A folder (of a run, or of one of its stages) taken for this process; released when disposed or when the process dies.</summary>
