@@ -1,4 +1,4 @@
-// Why this exists: golden numbers lie outside the repository; every test that needs them finds them, or says why it is skipped, the same way.
+// Why this exists: every test that needs golden numbers finds them, or says why it is skipped, the same way.
 using System.Runtime.InteropServices;
 using System.Text.Json;
 using TorchSharp;
@@ -6,39 +6,46 @@ using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Tests;
 
-/// <summary>The folder of golden numbers: <c>COCLR_GOLDEN_DIR</c>, else <c>../shared/golden</c> beside the checkout.</summary>
+/// <summary>
+/// Golden numbers: those of <c>COCLR_GOLDEN_DIR</c>, else of <c>../shared/golden</c> beside the checkout, else those below <c>tests/golden</c>, which
+/// a clone always has (the large ones are not among them).
+/// </summary>
 internal static class GoldenFolder
 {
-    public static string? Find()
+    /// <summary>The file or folder of that name, or null.</summary>
+    public static string? Find(string part) => Places().Select(place => Path.Combine(place, part)).FirstOrDefault(Path.Exists);
+
+    /// <summary>A part of the folder; skips the test when it is missing.</summary>
+    public static string Require(string part)
+    {
+        string? path = Find(part);
+        if (path is null)
+        {
+            Assert.Skip($"golden numbers '{part}' not found: set COCLR_GOLDEN_DIR, or put the folder at ../shared/golden beside the checkout");
+        }
+
+        return path!;
+    }
+
+    /// <summary>The names of the cases below a part.</summary>
+    public static TheoryData<string> Cases(string part) =>
+        Find(part) is { } folder ? new(Directory.GetDirectories(folder).Select(Path.GetFileName).Order()!) : new("missing");
+
+    private static IEnumerable<string> Places()
     {
         if (Environment.GetEnvironmentVariable("COCLR_GOLDEN_DIR") is { Length: > 0 } set)
         {
-            return Directory.Exists(set) ? set : null;
+            yield return set;
         }
 
         for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
         {
             if (File.Exists(Path.Combine(folder.FullName, "CoCLR.Platform.sln")))
             {
-                var beside = Path.Combine(folder.Parent?.FullName ?? "/", "shared", "golden");
-                return Directory.Exists(beside) ? beside : null;
+                yield return Path.Combine(folder.Parent?.FullName ?? "/", "shared", "golden");
+                yield return Path.Combine(folder.FullName, "tests", "golden");
             }
         }
-
-        return null;
-    }
-
-    /// <summary>A part of the folder; skips the test when it is missing.</summary>
-    public static string Require(string part)
-    {
-        var folder = Find();
-        var path = folder is null ? null : Path.Combine(folder, part);
-        if (path is null || !(Directory.Exists(path) || File.Exists(path)))
-        {
-            Assert.Skip($"golden numbers '{part}' not found: set COCLR_GOLDEN_DIR, or put the folder at ../shared/golden beside the checkout");
-        }
-
-        return path!;
     }
 }
 
@@ -56,12 +63,22 @@ internal sealed class GoldenCase
 
     public JsonElement Root { get; }
 
+    /// <summary>The tensors below a prefix, by the rest of their names.</summary>
+    public IReadOnlyDictionary<string, Tensor> Under(string prefix) => Root.GetProperty("tensors").EnumerateObject()
+        .Where(t => t.Name.StartsWith(prefix, StringComparison.Ordinal))
+        .ToDictionary(t => t.Name[prefix.Length..], t => Tensor(t.Name));
+
     public bool Has(string name) => Root.GetProperty("tensors").TryGetProperty(name, out _);
 
     public Tensor Tensor(string name)
     {
         var entry = Root.GetProperty("tensors").GetProperty(name);
         var bytes = File.ReadAllBytes(Path.Combine(_folder, entry.GetProperty("file").GetString()!));
+        if (entry.TryGetProperty("offset", out var offset))
+        {
+            bytes = bytes.AsSpan(offset.GetInt32(), entry.GetProperty("bytes").GetInt32()).ToArray();
+        }
+
         long[] shape = [.. entry.GetProperty("shape").EnumerateArray().Select(d => d.GetInt64())];
         return FromBytes(bytes, entry.GetProperty("dtype").GetString()!, shape);
     }

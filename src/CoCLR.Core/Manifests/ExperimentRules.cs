@@ -6,8 +6,6 @@ namespace CoCLR.Core.Manifests;
 /// <summary>Cross-field rules of an experiment.</summary>
 public static class ExperimentRules
 {
-    internal const string CoclrViews = "CoCLR needs both views: set views to [RGB, Flow]";
-    internal const string CmcViews = "CMC needs both views: set views to [RGB, Flow]";
     internal const string BatchInQueue = "training.batchSize must not be larger than training.queueSize";
     internal const string QueueMultiple = "training.queueSize must be a multiple of training.batchSize";
     internal const string GroupMultiple = "training.batchSize must be a multiple of training.batchNormGroups";
@@ -49,6 +47,8 @@ public static class ExperimentRules
     internal const string OneValue = "give exactly one of value, secretKeyRef or configMapKeyRef";
     internal const string ReservedName = "names that begin with COCLR_, LD_ or KUBERNETES_ are reserved";
 
+    internal static string NeedsBothViews(string method) => $"{method} needs both views: set views to [RGB, Flow]";
+
     /// <summary>What is wrong with a spec whose fields are each valid.</summary>
     /// <param name="spec">A spec.</param>
     /// <param name="path">Its path, such as spec or spec.template.</param>
@@ -59,12 +59,11 @@ public static class ExperimentRules
         DatasetSource source = spec.Dataset.Source;
         (bool Broken, string Field, string Message)[] rules =
         [
-            (training.Method == Method.CoCLR && !bothViews, "views", CoclrViews),
-            (training.Method == Method.Cmc && !bothViews, "views", CmcViews),
+            (training.Method.Traits().NeedsBothViews && !bothViews, "views", NeedsBothViews(training.Method.DisplayName())),
             (training.BatchSize > training.QueueSize, "training.batchSize", BatchInQueue),
             (training.BatchSize <= training.QueueSize && training.QueueSize % training.BatchSize != 0, "training.queueSize", QueueMultiple),
             (training.BatchSize % training.BatchNormGroups != 0, "training.batchNormGroups", GroupMultiple),
-            (training.Method == Method.CoCLR && spec.Cotrain.TopK >= training.QueueSize, "cotrain.topK", TopKInQueue),
+            (training.Method.Traits().CoTrains && spec.Cotrain.TopK >= training.QueueSize, "cotrain.topK", TopKInQueue),
             (spec.Cotrain is { MineIn: MiningSpace.Features, Order: not CotrainOrder.Alternating }, "cotrain.mineIn", FeaturesAlternate),
             (new object?[] { source.Path, source.VolumeClaim, source.S3, source.Synthetic }.Count(s => s != null) != 1, "dataset.source", OneSource),
         ];
@@ -105,7 +104,7 @@ public static class ExperimentRules
             }
         }
 
-        if (spec.Training.Method == Method.CoCLR && spec.Cotrain.Cycles > 0 && Beyond(spec.TurnOptimizer(), spec.Cotrain.EpochsPerTurn) is { } late)
+        if (spec.Training.Method.Traits().CoTrains && spec.Cotrain.Cycles > 0 && Beyond(spec.TurnOptimizer(), spec.Cotrain.EpochsPerTurn) is { } late)
         {
             bool own = late.Field == "milestones" ? spec.Cotrain.Optimizer?.Milestones != null : spec.Cotrain.Optimizer?.WarmupEpochs != null;
             yield return new ManifestProblem($"{path}.{(own ? "cotrain" : "training")}.optimizer.{late.Field}", $"{late.Words} of a turn ({TurnSchedule})");

@@ -5,12 +5,10 @@ using System.Text.Json.Serialization;
 namespace CoCLR.Core.Manifests;
 
 /// <summary>What representation to learn from which videos, and how to evaluate it.</summary>
-[CelRule("self.training.method != 'CoCLR' || (self.views.exists(v, v == 'RGB') && self.views.exists(v, v == 'Flow'))", ExperimentRules.CoclrViews, ".views")]
-[CelRule("self.training.method != 'CMC' || (self.views.exists(v, v == 'RGB') && self.views.exists(v, v == 'Flow'))", ExperimentRules.CmcViews, ".views")]
+[MethodRules]
 [CelRule("self.training.batchSize <= self.training.queueSize", ExperimentRules.BatchInQueue, ".training.batchSize")]
 [CelRule("self.training.batchSize > self.training.queueSize || self.training.queueSize % self.training.batchSize == 0", ExperimentRules.QueueMultiple, ".training.queueSize")]
 [CelRule("self.training.batchSize % self.training.batchNormGroups == 0", ExperimentRules.GroupMultiple, ".training.batchNormGroups")]
-[CelRule("self.training.method != 'CoCLR' || self.cotrain.topK < self.training.queueSize", ExperimentRules.TopKInQueue, ".cotrain.topK")]
 [CelRule("self.cotrain.mineIn != 'features' || self.cotrain.order == 'alternating'", ExperimentRules.FeaturesAlternate, ".cotrain.mineIn")]
 [CelRule(ExperimentRules.RgbScheduleCel, ExperimentRules.PretrainSchedule, ".training.optimizer")]
 [CelRule(ExperimentRules.FlowScheduleCel, ExperimentRules.PretrainSchedule, ".training.optimizer")]
@@ -109,7 +107,7 @@ public sealed record ExperimentSpec
     /// <summary>Epochs that a view is trained before the first turn, or altogether by the methods without turns.</summary>
     /// <param name="view">A view.</param>
     public int PretrainEpochs(View view) =>
-        (Training.Method != Method.CoCLR ? null : view == View.Rgb ? Cotrain.RgbPretrainEpochs : Cotrain.FlowPretrainEpochs) ?? Training.Epochs;
+        (!Training.Method.Traits().CoTrains ? null : view == View.Rgb ? Cotrain.RgbPretrainEpochs : Cotrain.FlowPretrainEpochs) ?? Training.Epochs;
 
     /// <summary>Optimizer and schedule of the turns.</summary>
     public OptimizerSpec TurnOptimizer() => Cotrain.Optimizer?.Over(Training.Optimizer) ?? Training.Optimizer;
@@ -406,22 +404,6 @@ public sealed record TrainingSpec
     /// <summary>Checkpoints kept beside the best one.</summary>
     [Bounds(1, 100)]
     public int KeepCheckpoints { get; init; } = 2;
-}
-
-/// <summary>The learning methods.</summary>
-public enum Method
-{
-    /// <summary>Instance discrimination with a momentum encoder (MoCo).</summary>
-    InfoNCE,
-
-    /// <summary>InfoNCE whose positives are all clips of the class: the ceiling.</summary>
-    UberNCE,
-
-    /// <summary>Contrastive multiview coding across RGB and flow.</summary>
-    [JsonStringEnumMemberName("CMC")] Cmc,
-
-    /// <summary>Co-training: each view mines positives for the other.</summary>
-    CoCLR,
 }
 
 /// <summary>Arithmetic of the training steps.</summary>

@@ -81,14 +81,14 @@ public static class Planner
 
         // The newest checkpoint of each view.
         var newest = new Dictionary<View, string>();
-        bool jointPretraining = spec.Training.Method == Method.Cmc;
+        bool jointPretraining = spec.Training.Method.Traits().Joint;
         foreach (View view in views)
         {
             var stage = new Stage { Name = $"pretrain-{view.Name()}", Kind = StageKind.Pretrain, View = view, Epochs = spec.PretrainEpochs(view) };
             newest[view] = AddTraining(stages, jointPretraining ? Share(stage, newest) : stage);
         }
 
-        int cycles = spec.Training.Method == Method.CoCLR ? spec.Cotrain.Cycles : 0;
+        int cycles = spec.Training.Method.Traits().CoTrains ? spec.Cotrain.Cycles : 0;
         for (int cycle = 1; cycle <= cycles; cycle++)
         {
             foreach (View view in views)

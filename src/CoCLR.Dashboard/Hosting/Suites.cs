@@ -96,7 +96,8 @@ internal sealed class Suites(IOptions<DashboardOptions> options, IServiceProvide
 
         static (int, double, string) Key(string value) => value switch
         {
-            "InfoNCE" => (0, 0, ""), "CMC" => (0, 1, ""), "CoCLR" => (0, 2, ""), "UberNCE" => (0, 3, ""),
+            // Methods with labels are the ceiling: they come last.
+            _ when MethodTraits.Named(value) is { } method => (0, (double)method + (method.Traits().NeedsLabels ? 100 : 0), ""),
             _ when double.TryParse(value, CultureInfo.InvariantCulture, out double number) => (1, number, ""),
             _ => (2, 0, value),
         };

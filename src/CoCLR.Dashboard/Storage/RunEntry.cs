@@ -172,7 +172,7 @@ internal sealed partial class RunEntry
             Folder = folder,
             Remote = remote,
             Experiment = plan.Experiment,
-            Method = Name(spec.Training.Method),
+            Method = spec.Training.Method.DisplayName(),
             Backbone = spec.Model.Backbone.ToString(),
             DataSet = Info.DataSet ?? Describe(spec.Dataset.Source),
             Seed = spec.Seed,
@@ -409,8 +409,6 @@ internal sealed partial class RunEntry
 
     private static RunInfo Warn(RunInfo info, string text) => info.Warnings.Contains(text) ? info
         : info with { Warnings = [.. info.Warnings.Skip(Math.Max(0, info.Warnings.Length - 19)), text] };
-
-    private static string Name(Method method) => method == Method.Cmc ? "CMC" : method.ToString();
 
     private static string Describe(DatasetSource source) => source switch
     {

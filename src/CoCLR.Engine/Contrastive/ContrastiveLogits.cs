@@ -11,7 +11,7 @@ public static class ContrastiveLogits
     /// </summary>
     /// <param name="query">Unit vectors q [B,dim]; gradients flow here only.</param>
     /// <param name="key">Unit vectors k [B,dim] of the other clip; column 0.</param>
-    /// <param name="queue">Unit vectors [dim,K] of earlier keys; columns 1 to K.</param>
+    /// <param name="queue">Unit vectors [dim,K] of earlier keys; columns 1 to K. Must not change before the backward pass.</param>
     /// <param name="temperature">τ above 0; 0.07 in the paper.</param>
     /// <param name="excluded">Boolean [B,K]: entries that do not count for a query (probability 0), such as its own key where the queue holds it already.</param>
     /// <returns>[B,1+K].</returns>
@@ -25,8 +25,8 @@ public static class ContrastiveLogits
 
         using var scope = NewDisposeScope();
         var own = (query * key.detach()).sum(1, keepdim: true);
-        // The queue changes in place before the backward pass runs; only its present values may be used.
-        var negatives = query.matmul(queue.detach().clone());
+        // The queue itself, not a copy: autograd refuses a backward pass after the queue has changed.
+        var negatives = query.matmul(queue);
         if (excluded is not null)
         {
             negatives = negatives.masked_fill(excluded, float.NegativeInfinity);

@@ -62,8 +62,8 @@ public sealed class KeyQueue : IDisposable
     /// <summary>True once every entry was written; ask before enqueueing the batch at hand, as the reference does.</summary>
     public bool IsFull => _count == Length;
 
-    /// <summary>Replaces the oldest entries by a batch; wraps around at the end.</summary>
-    /// <param name="keys">[B,dim], B at most K.</param>
+    /// <summary>Replaces the oldest entries by a batch.</summary>
+    /// <param name="keys">[B,dim]; batches fill the queue exactly, as the manifest's rules demand (queueSize is a multiple of batchSize).</param>
     /// <param name="secondKeys">[B,dim]; needed exactly when the queue keeps a second view.</param>
     /// <param name="videos">int64 [B] or null.</param>
     /// <param name="labels">int64 [B] or null for unknown.</param>
@@ -72,60 +72,40 @@ public sealed class KeyQueue : IDisposable
     public void Enqueue(Tensor keys, Tensor? secondKeys = null, Tensor? videos = null, Tensor? labels = null, long step = 0)
     {
         ArgumentNullException.ThrowIfNull(keys);
-        var batch = (int)keys.shape[0];
-        if (batch > Length)
-        {
-            throw new ArgumentException($"A batch of {batch} does not fit a queue of {Length}.", nameof(keys));
-        }
-
+        int batch = (int)keys.shape[0];
+        RequireRoom(batch);
         if ((SecondKeys is null) != (secondKeys is null))
         {
             throw new ArgumentException(SecondKeys is null ? "This queue keeps no second view." : "The second view's keys are missing.", nameof(secondKeys));
         }
 
         using var frozen = no_grad();
-        var first = Math.Min(batch, Length - _pointer);
-        Write(0, first, _pointer);
-        Write(first, batch - first, 0);
+        using var scope = NewDisposeScope();
+        Keys.narrow(1, _pointer, batch).copy_(keys.t());
+        SecondKeys?.narrow(1, _pointer, batch).copy_(secondKeys!.t());
+        Set(Videos, videos);
+        Set(Labels, labels);
+        _writtenAt.narrow(0, _pointer, batch).fill_(step);
         _pointer = (_pointer + batch) % Length;
         _count = Math.Min(Length, _count + batch);
 
-        void Write(int from, int rows, int column)
+        void Set(Tensor target, Tensor? values)
         {
-            if (rows == 0)
-            {
-                return;
-            }
-
-            using var scope = NewDisposeScope();
-            Keys.narrow(1, column, rows).copy_(keys.narrow(0, from, rows).t());
-            SecondKeys?.narrow(1, column, rows).copy_(secondKeys!.narrow(0, from, rows).t());
-            Set(Videos, videos);
-            Set(Labels, labels);
-            _writtenAt.narrow(0, column, rows).fill_(step);
-
-            void Set(Tensor target, Tensor? values)
-            {
-                if (values is null)
-                {
-                    target.narrow(0, column, rows).fill_(-1L);
-                }
-                else
-                {
-                    target.narrow(0, column, rows).copy_(values.narrow(0, from, rows));
-                }
-            }
+            Tensor part = target.narrow(0, _pointer, batch);
+            _ = values is null ? part.fill_(-1L) : part.copy_(values);
         }
     }
 
     /// <summary>Which column the next batch will write for each of its clips: where a clip meets its own key when the batch is enqueued before the comparison.</summary>
-    /// <param name="batch">B, at most K.</param>
+    /// <param name="batch">B.</param>
     /// <returns>Boolean [B,K], one true in each row.</returns>
     public Tensor OwnColumns(int batch)
     {
+        RequireRoom(batch);
         using var scope = NewDisposeScope();
-        var columns = arange(_pointer, _pointer + batch, ScalarType.Int64, Keys.device).remainder(Length).unsqueeze(1);
-        return zeros(batch, Length, ScalarType.Bool, Keys.device).scatter(1, columns, ones(batch, 1, ScalarType.Bool, Keys.device)).MoveToOuterDisposeScope();
+        Tensor own = zeros(batch, Length, ScalarType.Bool, Keys.device);
+        own.narrow(1, _pointer, batch).diagonal().fill_(true);
+        return own.MoveToOuterDisposeScope();
     }
 
     /// <summary>Steps since each entry was written, int64 [K]; meaningless where empty.</summary>
@@ -197,6 +177,14 @@ public sealed class KeyQueue : IDisposable
         Videos.Dispose();
         Labels.Dispose();
         _writtenAt.Dispose();
+    }
+
+    private void RequireRoom(int batch)
+    {
+        if (batch < 1 || _pointer + batch > Length)
+        {
+            throw new ArgumentException($"A batch of {batch} does not fit the {Length - _pointer} entries up to the end of a queue of {Length}: its length must be a multiple of the batch.");
+        }
     }
 
     private static Tensor RandomUnitVectors(int dim, int length, Generator generator, Device device)

@@ -63,7 +63,7 @@ public sealed class StageContext
     {
         Stage = Stage.Name,
         View = view ?? Stage.View?.Name() ?? "-",
-        Method = MethodName(Spec.Training.Method),
+        Method = Spec.Training.Method.DisplayName(),
         DataSet = DataSetName(Spec.Dataset.Source),
         Split = Spec.Dataset.TrainList ?? $"split {Spec.Dataset.Split}",
         EpochsTrained = epochsTrained,
@@ -88,8 +88,6 @@ public sealed class StageContext
             Retrieval = spec.Evaluation.Retrieval with { Gallery = Gallery.OneClip },
         },
     };
-
-    private static string MethodName(Method method) => method == Method.Cmc ? "CMC" : method.ToString();
 
     private static string DataSetName(DatasetSource source) =>
         source.Path is { } path ? Path.GetFileName(Path.TrimEndingDirectorySeparator(path))

@@ -1,5 +1,4 @@
-// Why this exists: the training loop of the paper, for every method: what is in it reads top to bottom, what differs is in the learners.
-using System.Diagnostics;
+// Why this exists: the training loop of the paper, for every method: what is in it reads top to bottom, what differs is in the methods.
 using System.Globalization;
 using CoCLR.Core;
 using CoCLR.Core.Events;
@@ -7,6 +6,7 @@ using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
 using CoCLR.Engine.Stages;
+using CoCLR.Runs;
 using CoCLR.Engine.Training.Optimization;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -14,10 +14,43 @@ using static TorchSharp.torch;
 namespace CoCLR.Engine.Training;
 
 /// <summary>The stages <c>pretrain-*</c> and <c>cycle-N-*</c>.</summary>
-public static class ContrastiveTraining
+public sealed class ContrastiveTraining : IDisposable
 {
     private const int MetricsPerEpoch = 25;
     private const int AnchorsPerEpoch = 6;
+
+    private readonly StageContext _context;
+    private readonly OptimizerSpec _optimizerSpec;
+    private readonly double _maxNorm;
+    private readonly int _epochs;
+    private readonly TrainingData _data;
+    private readonly Learner _learner;
+    private readonly Optimizer _optimizer;
+    private readonly CheckpointStore _checkpoints;
+    private readonly StepNumbers _numbers = new();
+    private readonly RunningMeans _means = new();
+    private int _epoch;
+    private int _stepInEpoch;
+    private double _best = -1;
+    private CheckpointInfo? _lastGood;
+
+    private ContrastiveTraining(StageContext context)
+    {
+        TorchRuntime.Initialize();
+        TrainingSpec training = context.Spec.Training;
+        _context = context;
+        _optimizerSpec = context.Stage.Kind == StageKind.Cotrain ? context.Spec.TurnOptimizer() : training.Optimizer;
+        _maxNorm = Decimals.Parse(_optimizerSpec.ClipGradientNorm);
+        _epochs = context.Stage.Epochs ?? 0;
+        _data = TrainingData.Open(context);
+        _learner = Learner.Create(context);
+        _optimizer = Optimizer.Create(_optimizerSpec, _learner.Parameters);
+        _checkpoints = new CheckpointStore(Folder, training.KeepCheckpoints, message => context.Events.Log(message, "warning"));
+    }
+
+    private string Folder => _context.Folder.Stage(_context.Stage.Name);
+
+    private long Step => ((long)_epoch * _data.StepsPerEpoch) + _stepInEpoch;
 
     /// <summary>Trains, or goes on where the newest checkpoint stands.</summary>
     /// <param name="context">The stage.</param>
@@ -26,312 +59,214 @@ public static class ContrastiveTraining
     public static StageResult Run(StageContext context)
     {
         ArgumentNullException.ThrowIfNull(context);
-        TrainingSpec training = context.Spec.Training;
-        int epochs = context.Stage.Epochs ?? 0;
-        OptimizerSpec optimizerSpec = context.Stage.Kind == StageKind.Cotrain ? context.Spec.TurnOptimizer() : training.Optimizer;
-        double maxNorm = Decimals.Parse(optimizerSpec.ClipGradientNorm);
-        TorchRuntime.Initialize();
+        using var training = new ContrastiveTraining(context);
+        return training.Train();
+    }
 
-        using var data = TrainingData.Open(context);
-        using Learner learner = Learner.Create(context, data);
-        using Optimizer optimizer = Optimizer.Create(optimizerSpec, learner.Parameters);
-        var checkpoints = new CheckpointStore(context.Folder.Stage(context.Stage.Name), training.KeepCheckpoints, message => context.Events.Log(message, "warning"));
-        var means = new RunningMeans();
-        int epoch = 0;
-        int stepInEpoch = 0;
-        double best = -1;
-        CheckpointInfo? lastGood = null;
-        bool resumed = Resume();
-        long step = ((long)epoch * data.StepsPerEpoch) + stepInEpoch;
-        context.Events.Started(context.DeviceName, epochs, data.StepsPerEpoch, resumed ? step : null);
-        context.UsePrecision();
-        if (!resumed && epochs > 0 && training.Compatibility == Compatibility.Platform)
-        {
-            learner.FillQueue(data, (done, total) => context.Events.Progress("fill queue", done, total, "keys"), context.Stop);
-        }
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _numbers.Dispose();
+        _optimizer.Dispose();
+        _learner.Dispose();
+        _data.Dispose();
+    }
 
-        using var speed = new SpeedMeter(data, context.Device);
-        int metricEvery = Math.Max(1, data.StepsPerEpoch / MetricsPerEpoch);
-        while (epoch < epochs)
+    private StageResult Train()
+    {
+        Begin();
+        using var speed = new SpeedMeter(_data, _context.Device);
+        while (_epoch < _epochs)
         {
-            foreach (TrainingBatch batch in data.Epoch(epoch, stepInEpoch))
+            foreach (TrainingBatch batch in _data.Epoch(_epoch, _stepInEpoch))
             {
                 using DisposeScope scope = NewDisposeScope();
-                optimizer.LearningRate = LearningRateSchedule.Rate(optimizerSpec, epochs, step, data.StepsPerEpoch);
-
-                StepOutcome outcome = learner.Learn(batch, epoch, step);
-                double loss = outcome.Loss.item<float>();
-                double norm = double.NaN;
-                if (outcome.Trains)
+                _optimizer.LearningRate = LearningRateSchedule.Rate(_optimizerSpec, _epochs, Step, _data.StepsPerEpoch);
+                LearningStep made = _learner.Learn(batch, Step);
+                Tensor? norm = made.Trains ? Descend(made.Loss) : null;
+                IReadOnlyList<MinedAnchor> anchors = _stepInEpoch == 0 ? _learner.MinedAnchors(made, _data, AnchorsPerEpoch) : [];
+                _learner.Remember(made);
+                _numbers.Note(Step, _optimizer.LearningRate, norm is null ? made.Numbers : made.Numbers.Append(new(MetricNames.GradientNorm, norm)));
+                speed.Count(batch.Size);
+                _stepInEpoch++;
+                Tell(speed, anchors);
+                if (_stepInEpoch < _data.StepsPerEpoch)
                 {
-                    RequireFinite(loss, step, optimizer.LearningRate);
-                    optimizer.ZeroGradients();
-                    outcome.Loss.backward();
-                    norm = maxNorm > 0 ? optimizer.ClipGradients(maxNorm) : optimizer.GradientNorm();
-                    RequireFinite(norm, step, optimizer.LearningRate);
-                    optimizer.Step();
-                }
-
-                // Before this batch's keys take the places of the oldest, of which some were mined.
-                IReadOnlyList<MinedAnchor> anchors = stepInEpoch == 0 ? learner.MinedAnchors(batch, AnchorsPerEpoch) : [];
-                learner.Remember(step);
-
-                means.Add(outcome.Values, loss);
-                speed.Count(training.BatchSize);
-                step++;
-                stepInEpoch++;
-                context.Events.Progress("train", step, (long)epochs * data.StepsPerEpoch, "steps");
-                if (stepInEpoch % metricEvery == 0 || stepInEpoch == data.StepsPerEpoch)
-                {
-                    var values = new Dictionary<string, double>(outcome.Values)
-                    {
-                        [MetricNames.Loss] = loss,
-                        [MetricNames.LearningRate] = optimizer.LearningRate,
-                        [MetricNames.GradientNorm] = norm,
-                    };
-                    speed.Report(values);
-                    context.Events.Metrics(step, (double)step / data.StepsPerEpoch, values);
-                }
-
-                if (anchors.Count > 0)
-                {
-                    context.Events.Mining(epoch, step, context.View.Name(), context.View.Other().Name(), anchors);
-                }
-
-                if (stepInEpoch < data.StepsPerEpoch)
-                {
-                    if (context.Stop.IsCancellationRequested || (training.CheckpointEverySteps is { } every && step % every == 0))
-                    {
-                        Save(isBest: false);
-                    }
-
-                    context.Stop.ThrowIfCancellationRequested();
+                    SaveWithinTheEpoch();
                 }
             }
 
-            epoch++;
-            stepInEpoch = 0;
-            means.EndEpoch(epoch);
-            double score = means.LastEpoch(MetricNames.Top1);
-            context.Events.Log(string.Create(CultureInfo.InvariantCulture, $"epoch {epoch} of {epochs}: loss {means.LastEpoch(MetricNames.Loss):0.000}, pretext top-1 {100 * score:0.0} %, {speed.ClipsPerSecond:0} clips/s"));
-            bool isBest = score > best;
-            best = Math.Max(best, score);
-            Save(isBest);
-            context.Stop.ThrowIfCancellationRequested();
+            EndEpoch(speed);
         }
 
-        if (epochs == 0)
+        if (_epochs == 0)
         {
             Save(isBest: false); // The encoder as it is: random, or taken over from a stage that trained both views.
         }
 
-        return context.Result(
-            new PretrainResult
+        return Result(speed);
+    }
+
+    /// <summary>Takes over the newest checkpoint, or fills the queue.</summary>
+    private void Begin()
+    {
+        bool resumed = Resume();
+        _context.Events.Started(_context.DeviceName, _epochs, _data.StepsPerEpoch, resumed ? Step : null);
+        _context.UsePrecision();
+        if (!resumed && _epochs > 0 && _context.Spec.Training.Compatibility == Compatibility.Platform)
+        {
+            _learner.FillQueue(_data, (done, total) => _context.Events.Progress("fill queue", done, total, "keys"), _context.Stop);
+        }
+    }
+
+    /// <summary>One step of the optimizer against the gradient of a loss.</summary>
+    /// <returns>The gradient's norm before clipping, a scalar on the device.</returns>
+    private Tensor Descend(Tensor loss)
+    {
+        _optimizer.ZeroGradients();
+        loss.backward();
+        Tensor norm = _maxNorm > 0 ? _optimizer.ClipGradients(_maxNorm) : _optimizer.GradientNorm();
+        _optimizer.Step();
+        return norm;
+    }
+
+    /// <summary>Says what the step that has just ended gave, as often as people want to see it.</summary>
+    private void Tell(SpeedMeter speed, IReadOnlyList<MinedAnchor> anchors)
+    {
+        _context.Events.Progress("train", Step, (long)_epochs * _data.StepsPerEpoch, "steps");
+        int every = Math.Max(1, _data.StepsPerEpoch / MetricsPerEpoch);
+        if (_stepInEpoch % every == 0 || _stepInEpoch == _data.StepsPerEpoch)
+        {
+            StepReading last = ReadNumbers()[^1];
+            var values = new Dictionary<string, double>(last.Values) { [MetricNames.LearningRate] = last.LearningRate };
+            values.TryAdd(MetricNames.GradientNorm, double.NaN);
+            speed.Report(values);
+            _context.Events.Metrics(Step, (double)Step / _data.StepsPerEpoch, values);
+        }
+
+        if (anchors.Count > 0)
+        {
+            _context.Events.Mining(_epoch, Step, _context.View.Name(), _context.View.Other().Name(), anchors);
+        }
+    }
+
+    private void SaveWithinTheEpoch()
+    {
+        if (_context.Stop.IsCancellationRequested || (_context.Spec.Training.CheckpointEverySteps is { } every && Step % every == 0))
+        {
+            Save(isBest: false);
+        }
+
+        _context.Stop.ThrowIfCancellationRequested();
+    }
+
+    private void EndEpoch(SpeedMeter speed)
+    {
+        _epoch++;
+        _stepInEpoch = 0;
+        _means.EndEpoch(_epoch);
+        double score = _means.LastEpoch(MetricNames.Top1);
+        _context.Events.Log(string.Create(
+            CultureInfo.InvariantCulture,
+            $"epoch {_epoch} of {_epochs}: loss {_means.LastEpoch(MetricNames.Loss):0.000}, pretext top-1 {100 * score:0.0} %, {speed.ClipsPerSecond:0} clips/s"));
+        bool isBest = score > _best;
+        _best = Math.Max(_best, score);
+        Save(isBest);
+        _context.Stop.ThrowIfCancellationRequested();
+    }
+
+    private StageResult Result(SpeedMeter speed) => _context.Result(
+        new PretrainResult
+        {
+            Epochs = _epochs,
+            Steps = Step,
+            Loss = _means.LastEpoch(MetricNames.Loss),
+            PretextTop1 = _means.LastEpoch(MetricNames.Top1),
+            PretextTop5 = _means.LastEpoch(MetricNames.Top5),
+            ClipsPerSecond = speed.ClipsPerSecond,
+            WaitShare = speed.WaitShare,
+            Mining = [.. _means.Mining],
+        },
+        epochsTrained: _context.EpochsBehind(_context.Stage.Name));
+
+    /// <summary>Takes the numbers of the steps since the last call off the device.</summary>
+    /// <exception cref="UserErrorException">A loss or a gradient was not finite (1).</exception>
+    private IReadOnlyList<StepReading> ReadNumbers()
+    {
+        IReadOnlyList<StepReading> readings = _numbers.Read();
+        foreach (StepReading reading in readings)
+        {
+            RequireFinite("loss", reading.Values[MetricNames.Loss], reading);
+            RequireFinite("loss or its gradient", reading.Values.GetValueOrDefault(MetricNames.GradientNorm), reading);
+            _means.Add(reading);
+        }
+
+        return readings;
+    }
+
+    private void RequireFinite(string what, double value, StepReading reading)
+    {
+        if (!double.IsFinite(value))
+        {
+            string good = _lastGood is { } last ? $"The last good checkpoint is {Path.Combine(Folder, last.File)} (step {last.Step})." : "No checkpoint was written before.";
+            string block = _context.Stage.Kind == StageKind.Cotrain ? "cotrain.optimizer" : "training.optimizer";
+            throw new UserErrorException(
+                $"{_context.Stage.Name}: the {what} became {value} at step {reading.Step} with learning rate {reading.LearningRate:G4}. {good} "
+                + $"Lower {block}.learningRate or set {block}.clipGradientNorm.",
+                ExitCodes.Failed);
+        }
+    }
+
+    private void Save(bool isBest)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        ReadNumbers();
+        var tensors = new Dictionary<string, Tensor>(_learner.State());
+        foreach ((string name, Tensor tensor) in _optimizer.State())
+        {
+            tensors["optimizer." + name] = tensor;
+        }
+
+        ModelSpec model = _context.Spec.Model;
+        _lastGood = _checkpoints.Save(
+            new CheckpointInfo
             {
-                Epochs = epochs,
-                Steps = step,
-                Loss = means.LastEpoch(MetricNames.Loss),
-                PretextTop1 = means.LastEpoch(MetricNames.Top1),
-                PretextTop5 = means.LastEpoch(MetricNames.Top5),
-                ClipsPerSecond = speed.ClipsPerSecond,
-                WaitShare = speed.WaitShare,
-                Mining = [.. means.Mining],
+                Stage = _context.Stage.Name,
+                Epoch = _epoch,
+                Step = Step,
+                Architecture = model.Backbone.ToString(),
+                Width = model.Backbone == BackboneName.S3DMini ? Decimals.Parse(model.Width) : 1,
+                ProjectionSize = model.ProjectionSize,
+                Scalars = new Dictionary<string, double>(_means.State())
+                {
+                    ["stepInEpoch"] = _stepInEpoch,
+                    ["optimizerSteps"] = _optimizer.Steps,
+                    ["best"] = _best,
+                },
+                Texts = InputDescription.Of(_context),
             },
-            epochsTrained: context.EpochsBehind(context.Stage.Name));
-
-        void Save(bool isBest)
-        {
-            using DisposeScope scope = NewDisposeScope();
-            var tensors = new Dictionary<string, Tensor>(learner.State());
-            foreach ((string name, Tensor tensor) in optimizer.State())
-            {
-                tensors["optimizer." + name] = tensor;
-            }
-
-            var scalars = new Dictionary<string, double>(means.State())
-            {
-                ["stepInEpoch"] = stepInEpoch,
-                ["optimizerSteps"] = optimizer.Steps,
-                ["best"] = best,
-            };
-            CheckpointInfo written = checkpoints.Save(learner.Describe(new CheckpointInfo { Stage = context.Stage.Name, Epoch = epoch, Step = step, Scalars = scalars, Texts = InputDescription.Of(context) }), tensors, isBest);
-            lastGood = written;
-            string file = Path.Combine(context.Folder.Stage(context.Stage.Name), written.File);
-            context.Events.Checkpoint(epoch, step, Path.GetRelativePath(context.Folder.Root, file), new FileInfo(file).Length);
-        }
-
-        bool Resume()
-        {
-            using DisposeScope scope = NewDisposeScope();
-            using Checkpoint? checkpoint = checkpoints.LoadNewest();
-            if (checkpoint == null)
-            {
-                return false;
-            }
-
-            learner.Load(checkpoint, context.Folder.Stage(context.Stage.Name));
-            optimizer.Load(checkpoint.Under("optimizer."), (long)checkpoint.Info.Scalars["optimizerSteps"]);
-            means.Load(checkpoint.Info.Scalars);
-            epoch = checkpoint.Info.Epoch;
-            stepInEpoch = (int)checkpoint.Info.Scalars["stepInEpoch"];
-            best = checkpoint.Info.Scalars["best"];
-            lastGood = checkpoint.Info;
-            return true;
-        }
-
-        void RequireFinite(double value, long atStep, double rate)
-        {
-            if (!double.IsFinite(value))
-            {
-                string block = context.Stage.Kind == StageKind.Cotrain ? "cotrain.optimizer" : "training.optimizer";
-                throw new UserErrorException(
-                    $"{context.Stage.Name}: the {(double.IsFinite(means.Latest) ? "loss or its gradient" : "loss")} became {value} at step {atStep} with learning rate {rate:G4}. {(lastGood is { } good ? $"The last good checkpoint is {Path.Combine(context.Folder.Stage(context.Stage.Name), good.File)} (step {good.Step})." : "No checkpoint was written before.")} Lower {block}.learningRate or set {block}.clipGradientNorm.",
-                    ExitCodes.Failed);
-            }
-        }
+            tensors,
+            isBest);
+        string file = Path.Combine(Folder, _lastGood.File);
+        _context.Events.Checkpoint(_epoch, Step, Path.GetRelativePath(_context.Folder.Root, file), new FileInfo(file).Length);
     }
 
-    /// <summary>Means over an epoch, kept exactly over a resume.</summary>
-    private sealed class RunningMeans
+    private bool Resume()
     {
-        private readonly Dictionary<string, double> _sums = [];
-        private readonly Dictionary<string, double> _counts = [];
-        private readonly Dictionary<string, double> _last = [];
-
-        public double Latest { get; private set; } = double.NaN;
-
-        public List<MiningQuality> Mining { get; } = [];
-
-        public void Add(IReadOnlyDictionary<string, double> values, double loss)
+        using DisposeScope scope = NewDisposeScope();
+        using Checkpoint? checkpoint = _checkpoints.LoadNewest();
+        if (checkpoint == null)
         {
-            Latest = loss;
-            foreach ((string name, double value) in values.Append(new(MetricNames.Loss, loss)))
-            {
-                if (double.IsFinite(value))
-                {
-                    _sums[name] = _sums.GetValueOrDefault(name) + value;
-                    _counts[name] = _counts.GetValueOrDefault(name) + 1;
-                }
-            }
+            return false;
         }
 
-        public void EndEpoch(int epoch)
-        {
-            _last.Clear();
-            foreach ((string name, double sum) in _sums)
-            {
-                _last[name] = sum / _counts[name];
-            }
-
-            AddMining(epoch);
-            _sums.Clear();
-            _counts.Clear();
-        }
-
-        public double LastEpoch(string name) => _last.GetValueOrDefault(name);
-
-        public IEnumerable<KeyValuePair<string, double>> State() =>
-            _sums.Select(s => KeyValuePair.Create("sum:" + s.Key, s.Value))
-                .Concat(_counts.Select(s => KeyValuePair.Create("count:" + s.Key, s.Value)))
-                .Concat(_last.Select(s => KeyValuePair.Create("last:" + s.Key, s.Value)))
-                .Concat(Mining.SelectMany(m => new[]
-                {
-                    KeyValuePair.Create($"mining:{m.Epoch}:precision", m.Precision ?? double.NaN),
-                    KeyValuePair.Create($"mining:{m.Epoch}:agreement", m.Agreement ?? double.NaN),
-                    KeyValuePair.Create($"mining:{m.Epoch}:age", m.MeanQueueAge),
-                }));
-
-        public void Load(IReadOnlyDictionary<string, double> state)
-        {
-            foreach ((string key, double value) in state)
-            {
-                string[] parts = key.Split(':', 2);
-                switch (parts[0])
-                {
-                    case "sum": _sums[parts[1]] = value; break;
-                    case "count": _counts[parts[1]] = value; break;
-                    case "last": _last[parts[1]] = value; break;
-                }
-            }
-
-            foreach (string key in state.Keys.Where(k => k.StartsWith("mining:", StringComparison.Ordinal) && k.EndsWith(":precision", StringComparison.Ordinal)))
-            {
-                int epoch = int.Parse(key.Split(':')[1], System.Globalization.CultureInfo.InvariantCulture);
-                Mining.Add(Quality(epoch, state[key], state[$"mining:{epoch}:agreement"], state[$"mining:{epoch}:age"]));
-            }
-
-            Mining.Sort((a, b) => a.Epoch.CompareTo(b.Epoch));
-        }
-
-        private void AddMining(int epoch)
-        {
-            if (_last.TryGetValue(MetricNames.MiningAgreement, out double agreement))
-            {
-                Mining.Add(Quality(epoch, _last.GetValueOrDefault(MetricNames.MiningPrecision, double.NaN), agreement, _last.GetValueOrDefault(MetricNames.MiningAge)));
-            }
-        }
-
-        private static MiningQuality Quality(int epoch, double precision, double agreement, double age) => new()
-        {
-            Epoch = epoch,
-            Precision = double.IsFinite(precision) ? precision : null,
-            Agreement = double.IsFinite(agreement) ? agreement : null,
-            MeanQueueAge = age,
-        };
-    }
-
-    /// <summary>Clips a second, the share of time that steps waited for data, and what the process uses.</summary>
-    private sealed class SpeedMeter(TrainingData data, Device device) : IDisposable
-    {
-        private readonly GpuMeter? _gpu = GpuMeter.Open(device);
-        private readonly Stopwatch _clock = Stopwatch.StartNew();
-        private readonly Process _process = Process.GetCurrentProcess();
-        private long _clips;
-        private long _clipsBefore;
-        private int _steps;
-        private TimeSpan _reported;
-        private TimeSpan _cpuBefore = Process.GetCurrentProcess().TotalProcessorTime;
-        private TimeSpan _waitedBefore = data.Waited;
-        private readonly TimeSpan _waitedAtStart = data.Waited;
-
-        public double ClipsPerSecond => _clock.Elapsed.TotalSeconds > 0 ? _clips / _clock.Elapsed.TotalSeconds : 0;
-
-        public double WaitShare => _clock.Elapsed.TotalSeconds > 0 ? (data.Waited - _waitedAtStart) / _clock.Elapsed : 0;
-
-        public void Dispose()
-        {
-            _gpu?.Dispose();
-            _process.Dispose();
-        }
-
-        public void Count(int clips)
-        {
-            _clips += clips;
-            _steps++;
-        }
-
-        public void Report(Dictionary<string, double> values)
-        {
-            TimeSpan now = _clock.Elapsed;
-            TimeSpan passed = now - _reported;
-            if (passed <= TimeSpan.Zero)
-            {
-                return;
-            }
-
-            _process.Refresh();
-            TimeSpan cpu = _process.TotalProcessorTime;
-            values[MetricNames.ClipsPerSecond] = (_clips - _clipsBefore) / passed.TotalSeconds;
-            values[MetricNames.StepSeconds] = passed.TotalSeconds / Math.Max(1, _steps);
-            values[MetricNames.WaitShare] = (data.Waited - _waitedBefore) / passed;
-            values[MetricNames.Memory] = _process.WorkingSet64;
-            values[MetricNames.CpuCores] = (cpu - _cpuBefore) / passed;
-            if (_gpu?.Read() is { } gpu)
-            {
-                (values[MetricNames.GpuUse], values[MetricNames.GpuMemory]) = (gpu.Use, gpu.MemoryBytes);
-            }
-
-            (_reported, _clipsBefore, _steps, _cpuBefore, _waitedBefore) = (now, _clips, 0, cpu, data.Waited);
-        }
+        _learner.Load(checkpoint, Folder);
+        _optimizer.Load(checkpoint.Under("optimizer."), (long)checkpoint.Info.Scalars["optimizerSteps"]);
+        _means.Load(checkpoint.Info.Scalars);
+        _epoch = checkpoint.Info.Epoch;
+        _stepInEpoch = (int)checkpoint.Info.Scalars["stepInEpoch"];
+        _best = checkpoint.Info.Scalars["best"];
+        _lastGood = checkpoint.Info;
+        return true;
     }
 }

@@ -1,8 +1,9 @@
-// Why this exists: what differs between the methods: which encoders there are, what is a positive, what a checkpoint holds.
+// Why this exists: a method needs encoders, a queue and an order of things around its formula; they are the same for every method.
 using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Engine.Contrastive;
+using CoCLR.Engine.Contrastive.Methods;
 using CoCLR.Engine.Interop;
 using CoCLR.Engine.Models;
 using CoCLR.Engine.Stages;
@@ -12,53 +13,116 @@ using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Training;
 
-/// <summary>What one step gave.</summary>
-/// <param name="Loss">Scalar with a graph.</param>
-/// <param name="Values">Measured numbers by <see cref="MetricNames"/>.</param>
-/// <param name="Trains">False while the reference waits for its queue.</param>
-internal sealed record StepOutcome(Tensor Loss, IReadOnlyDictionary<string, double> Values, bool Trains = true);
+/// <summary>The keys of one batch, as the queue takes them.</summary>
+/// <param name="First">Keys of the (first) learning view [B,dim].</param>
+/// <param name="Second">Keys of the other view, where the stage sees it.</param>
+/// <param name="Batch">Whose they are.</param>
+/// <param name="Step">The step that made them; negative while the queue is filled before training.</param>
+internal sealed record BatchKeys(Tensor First, Tensor? Second, TrainingBatch Batch, long Step);
 
-/// <summary>A method at work on the encoders of one stage.</summary>
-internal abstract class Learner : IDisposable
+/// <summary>Everything that one step made.</summary>
+/// <param name="Loss">Scalar with a graph.</param>
+/// <param name="Keys">The batch's keys.</param>
+/// <param name="Positives">Boolean [B,1+K], before the own key is masked.</param>
+/// <param name="Numbers">Scalars on the device by <see cref="MetricNames"/>, the loss among them.</param>
+/// <param name="Mined">What was mined, if anything.</param>
+/// <param name="Trains">False while the published code waits for its queue.</param>
+internal sealed record LearningStep(Tensor Loss, BatchKeys Keys, Tensor Positives, IReadOnlyDictionary<string, Tensor> Numbers, MinedEntries? Mined, bool Trains);
+
+/// <summary>A view that learns.</summary>
+internal sealed record LearningView(View View, MomentumEncoder Encoder);
+
+/// <summary>A method at work on the encoders of one stage: one view that learns, alone or with a frozen miner beside it, or both views.</summary>
+internal sealed class Learner : IDisposable
 {
     private static readonly ulong s_keyOrder = CounterRandom.Purpose("training/key-order");
     private static readonly ulong s_selfMasking = CounterRandom.Purpose("training/self-masking");
 
-    protected Learner(StageContext context)
+    private readonly ExperimentSpec _spec;
+    private readonly ContrastiveMethod _method;
+    private readonly LearningView[] _views;
+    private readonly FrozenMiner? _miner;
+    private readonly KeyQueue _queue; // keys: the first learning view's; second keys: the other view's
+    private readonly QueueClips? _clips;
+    private readonly bool _batchNegatives;
+
+    /// <summary>Sets a method to work. The encoders become the learner's.</summary>
+    /// <param name="spec">Sizes, temperature, mining.</param>
+    /// <param name="method">The formula.</param>
+    /// <param name="views">One view, or RGB and flow.</param>
+    /// <param name="miner">The other view's frozen encoder, in a turn of co-training.</param>
+    /// <param name="device">Where the encoders are.</param>
+    public Learner(ExperimentSpec spec, ContrastiveMethod method, LearningView[] views, FrozenMiner? miner, Device device)
     {
-        Context = context;
-        Temperature = Decimals.Parse(context.Spec.Training.Temperature);
+        (_spec, _method, _views, _miner) = (spec, method, views, miner);
+        bool second = views.Length > 1 || miner != null;
+        _queue = new KeyQueue(views[0].Encoder.Query.Head.Dim, spec.Training.QueueSize, second, spec.Seed, device, miner?.KeySize);
+        _clips = second ? new QueueClips(spec.Training.QueueSize) : null;
+        // The published code compares with earlier batches only.
+        _batchNegatives = spec.Training.BatchNegatives && spec.Training.Compatibility == Compatibility.Platform;
     }
 
     /// <summary>What the optimizer moves.</summary>
-    public abstract IEnumerable<ParameterGroup> Parameters { get; }
+    public IEnumerable<ParameterGroup> Parameters => _views.Select(view => new ParameterGroup(
+        [.. ParameterGroup.Of(view.Encoder.Query).Parameters.Select(p => (ViewPrefix(view) + p.Name, p.Parameter))]));
 
-    protected StageContext Context { get; }
-
-    protected double Temperature { get; }
-
-    protected TrainingSpec Training => Context.Spec.Training;
-
-    protected CotrainSpec Cotrain => Context.Spec.Cotrain;
+    /// <summary>The keys that batches are compared with.</summary>
+    public KeyQueue Queue => _queue;
 
     /// <summary>The learner of a stage, with the encoders that its plan names.</summary>
-    public static Learner Create(StageContext context, TrainingData data)
+    public static Learner Create(StageContext context)
     {
         Stage stage = context.Stage;
-        return stage.Joint ? new JointLearner(context, data)
-            : stage.Kind == StageKind.Cotrain && stage.MineWith != null ? new CoClrLearner(context, data)
-            : new SingleViewLearner(context);
+        Method method = context.Spec.Training.Method;
+        bool seesBoth = stage.Joint || stage.MineWith != null;
+        // Before its turns, and where a shared stage has trained both, a view alone is InfoNCE's.
+        Method here = method.Traits().NeedsBothViews && !seesBoth ? Method.InfoNCE : method;
+        LearningView[] views = stage.Joint
+            ? [Momentum(context, stage.InitializeFrom, View.Rgb), Momentum(context, stage.MineWith, View.Flow)]
+            : [Momentum(context, stage.InitializeFrom, context.View)];
+        FrozenMiner? miner = seesBoth && !stage.Joint
+            ? new FrozenMiner(Encoder(context, stage.MineWith, context.View.Other()), context.View.Other(), context.Spec.Cotrain.MineIn)
+            : null;
+        return new Learner(context.Spec, ContrastiveMethod.Of(here), views, miner, context.Device);
     }
 
-    /// <summary>Forward passes and loss of one batch; nothing is changed but batch-norm buffers and the key encoder.</summary>
-    public abstract StepOutcome Learn(TrainingBatch batch, int epoch, long step);
-
-    /// <summary>Ends a step: the batch's keys are in the queue from now on.</summary>
-    public void Remember(long step)
+    /// <summary>Forward passes and loss of one batch: moves the key encoders and batch norms' running statistics, and with <see cref="TrainingSpec.BatchNegatives"/> the queue.</summary>
+    public LearningStep Learn(TrainingBatch batch, long step)
     {
-        if (!BatchNegatives)
+        Tensor[] queries = [.. _views.Select(v => v.Encoder.Query.forward(batch.Clip(v.View, 0)))];
+        Array.ForEach(_views, v => v.Encoder.Update());
+        BatchKeys keys = EncodeKeys(batch, step);
+        Tensor? own = null;
+        if (_batchNegatives)
         {
-            Enqueue(step);
+            own = _queue.OwnColumns(batch.Size);
+            Enqueue(keys);
+        }
+
+        MethodStep made = _method.Learn(new Comparison
+        {
+            First = new ViewEmbeddings(queries[0], keys.First, _queue.Keys),
+            Second = keys.Second is { } second ? new ViewEmbeddings(queries.ElementAtOrDefault(1), second, _queue.SecondKeys!) : null,
+            MinerSimilarity = _miner?.Similarity(keys.Second!, _queue.SecondKeys!),
+            Queue = _queue,
+            Groups = batch.Groups,
+            Labels = batch.Labels,
+            Own = own,
+            Temperature = Decimals.Parse(_spec.Training.Temperature),
+            TopK = _spec.Cotrain.TopK,
+            MasksSelf = new CounterRandom(_spec.Seed, s_selfMasking, step).Bernoulli(Decimals.Parse(_spec.Cotrain.SelfMasking)),
+            Step = step,
+        });
+        bool trains = !_method.WaitsForFullQueue || _queue.IsFull || _spec.Training.Compatibility == Compatibility.Platform;
+        return new LearningStep(made.Loss, keys, made.Positives, Numbers(made), made.Mined, trains);
+    }
+
+    /// <summary>Ends a step: its keys are in the queue from now on.</summary>
+    public void Remember(LearningStep step)
+    {
+        if (!_batchNegatives)
+        {
+            Enqueue(step.Keys);
         }
     }
 
@@ -66,16 +130,16 @@ internal abstract class Learner : IDisposable
     public void FillQueue(TrainingData data, Action<long, long> progress, CancellationToken stop)
     {
         using var frozen = no_grad();
-        long steps = Training.QueueSize / Training.BatchSize;
+        int batchSize = _spec.Training.BatchSize;
+        long steps = _spec.Training.QueueSize / batchSize;
         for (long done = 0, pass = 1; done < steps; pass++) // negative epochs: the clips of a pass before training
         {
             foreach (TrainingBatch batch in data.Epoch(-(int)pass, 0))
             {
                 stop.ThrowIfCancellationRequested();
                 using DisposeScope scope = NewDisposeScope();
-                EncodeKeys(batch, -(int)pass, -steps + done);
-                Enqueue(-steps + done);
-                progress(++done * Training.BatchSize, Training.QueueSize);
+                Enqueue(EncodeKeys(batch, -steps + done));
+                progress(++done * batchSize, _spec.Training.QueueSize);
                 if (done == steps)
                 {
                     break;
@@ -84,453 +148,121 @@ internal abstract class Learner : IDisposable
         }
     }
 
-    /// <summary>A few anchors of the last batch with the clips that were mined for them.</summary>
-    public virtual IReadOnlyList<MinedAnchor> MinedAnchors(TrainingBatch batch, int count) => [];
+    /// <summary>A few anchors of a step with the clips that were mined for them; ask before <see cref="Remember"/>, which replaces some.</summary>
+    public IReadOnlyList<MinedAnchor> MinedAnchors(LearningStep step, TrainingData data, int count) => step.Mined is { } mined && _clips != null
+        ? _clips.Anchors(data, step.Keys.Batch, count, mined, _queue, step.Keys.Step)
+        : [];
 
-    /// <summary>Everything a resume needs, by name. The encoder that later stages take is <c>encoder.*</c>.</summary>
-    public abstract IReadOnlyDictionary<string, Tensor> State();
-
-    /// <summary>Takes over a checkpoint of the same stage.</summary>
-    public abstract void Load(Checkpoint checkpoint, string where);
-
-    /// <summary>Adds the architecture to a checkpoint's description.</summary>
-    public CheckpointInfo Describe(CheckpointInfo info) => info with
+    /// <summary>Everything a resume needs, by name. The encoder that later stages take is <c>encoder.*</c>, with the view before it where both learn.</summary>
+    public IReadOnlyDictionary<string, Tensor> State()
     {
-        Architecture = Context.Spec.Model.Backbone.ToString(),
-        Width = Context.Spec.Model.Backbone == BackboneName.S3DMini ? Decimals.Parse(Context.Spec.Model.Width) : 1,
-        ProjectionSize = Context.Spec.Model.ProjectionSize,
-    };
-
-    public abstract void Dispose();
-
-    // The published code compares with earlier batches only.
-    private bool BatchNegatives => Training.BatchNegatives && Training.Compatibility == Compatibility.Platform;
-
-    /// <summary>Puts the batch's keys into the queue.</summary>
-    protected abstract void Enqueue(long step);
-
-    /// <summary>With <see cref="TrainingSpec.BatchNegatives"/>, takes the batch's keys into the queue and says where a clip meets its own, boolean [B,K]; null without.</summary>
-    protected Tensor? TakeInBatch(KeyQueue queue, TrainingBatch batch, long step)
-    {
-        if (!BatchNegatives)
+        var state = new Dictionary<string, Tensor>();
+        if (_clips != null)
         {
-            return null;
+            state[QueueClips.Name] = _clips.Items;
         }
 
-        Tensor own = queue.OwnColumns(batch.Size);
-        Enqueue(step);
-        return own;
+        foreach (LearningView view in _views)
+        {
+            Add(ViewPrefix(view) + "encoder.", ModuleState.Of(view.Encoder.Query));
+            Add(ViewPrefix(view) + "key.", ModuleState.Of(view.Encoder.Key));
+        }
+
+        Add("queue.", _queue.State());
+        return state;
+
+        void Add(string prefix, IEnumerable<KeyValuePair<string, Tensor>> tensors)
+        {
+            foreach ((string name, Tensor tensor) in tensors)
+            {
+                state[prefix + name] = tensor;
+            }
+        }
     }
 
-    protected abstract void EncodeKeys(TrainingBatch batch, int epoch, long step);
+    /// <summary>Takes over a checkpoint of the same stage.</summary>
+    public void Load(Checkpoint checkpoint, string where)
+    {
+        foreach (LearningView view in _views)
+        {
+            checkpoint.CopyTo(view.Encoder.Query, ViewPrefix(view) + "encoder.", where);
+            checkpoint.CopyTo(view.Encoder.Key, ViewPrefix(view) + "key.", where);
+        }
+
+        _queue.Load(checkpoint.Under("queue."));
+        _clips?.Items.copy_(checkpoint.Tensors[QueueClips.Name]);
+    }
+
+    public void Dispose()
+    {
+        foreach (LearningView view in _views)
+        {
+            view.Encoder.Query.Dispose();
+            view.Encoder.Dispose();
+        }
+
+        _miner?.Dispose();
+        _queue.Dispose();
+        _clips?.Items.Dispose();
+    }
+
+    private string ViewPrefix(LearningView view) => _views.Length > 1 ? view.View.Name() + "." : "";
+
+    private void Enqueue(BatchKeys keys)
+    {
+        _clips?.Remember(_queue.Next, keys.Batch.Items);
+        _queue.Enqueue(keys.First, keys.Second, keys.Batch.Groups, keys.Batch.Labels, keys.Step);
+    }
+
+    private BatchKeys EncodeKeys(TrainingBatch batch, long step)
+    {
+        // Drawn from its coordinates, so that a resume normalises the key batch in the same order.
+        int[] order = new CounterRandom(_spec.Seed, s_keyOrder, step).Permutation(_spec.Training.BatchSize);
+        Tensor[] keys = [.. _views.Select(v => v.Encoder.EncodeKeys(batch.Clip(v.View, 1), order, _spec.Training.BatchNormGroups))];
+        return new BatchKeys(keys[0], keys.ElementAtOrDefault(1) ?? _miner?.Encode(batch.Clip(_miner.View, 1)), batch, step);
+    }
+
+    private static Dictionary<string, Tensor> Numbers(MethodStep made)
+    {
+        PretextAccuracy accuracy = PretextMetrics.Accuracy(made.Logits, made.Positives);
+        var numbers = new Dictionary<string, Tensor>
+        {
+            [MetricNames.Top1] = accuracy.Top1,
+            [MetricNames.Top5] = accuracy.Top5,
+            [MetricNames.SelfTop1] = accuracy.SelfTop1,
+            [MetricNames.Loss] = made.Loss,
+        };
+        if (made.Mined is { } mined)
+        {
+            numbers[MetricNames.MiningPrecision] = mined.Precision;
+            numbers[MetricNames.MiningAgreement] = mined.Agreement;
+            numbers[MetricNames.MiningAge] = mined.MeanAge;
+        }
+
+        return numbers;
+    }
+
+    private static LearningView Momentum(StageContext context, string? fromStage, View view)
+    {
+        VideoEncoder query = Encoder(context, fromStage, view);
+        VideoEncoder key = Encoder(context, fromStage, view); // with the checkpoint's batch-norm buffers, as the reference loads both
+        query.train();
+        key.train();
+        return new LearningView(view, new MomentumEncoder(query, key, Decimals.Parse(context.Spec.Training.Momentum)));
+    }
 
     /// <summary>An encoder of this experiment, with the weights of a stage's checkpoint or fresh ones.</summary>
-    protected VideoEncoder Encoder(string? fromStage, View view)
+    private static VideoEncoder Encoder(StageContext context, string? fromStage, View view)
     {
-        VideoEncoder encoder = EncoderFactory.Create(Context.Spec, view, Context.Device);
-        encoder.Backbone.Precision = Training.Precision;
+        VideoEncoder encoder = EncoderFactory.Create(context.Spec, view, context.Device);
+        encoder.Backbone.Precision = context.Spec.Training.Precision;
         if (fromStage != null)
         {
             using DisposeScope scope = NewDisposeScope();
-            using Checkpoint checkpoint = CheckpointStore.Load(Context.Folder.Stage(fromStage));
-            checkpoint.CopyTo(encoder, EncoderFactory.PrefixIn(Context.Plan[fromStage], view), Context.Folder.Stage(fromStage));
+            using Checkpoint checkpoint = CheckpointStore.Load(context.Folder.Stage(fromStage));
+            checkpoint.CopyTo(encoder, EncoderFactory.PrefixIn(context.Plan[fromStage], view), context.Folder.Stage(fromStage));
         }
 
         return encoder;
-    }
-
-    protected MomentumEncoder Momentum(string? fromStage, View view)
-    {
-        VideoEncoder query = Encoder(fromStage, view);
-        VideoEncoder key = Encoder(fromStage, view); // with the checkpoint's batch-norm buffers, as the reference loads both
-        query.train();
-        key.train();
-        return new MomentumEncoder(query, key, Decimals.Parse(Training.Momentum));
-    }
-
-    protected KeyQueue Queue(bool second, int? secondDim = null) => new(Context.Spec.Model.ProjectionSize, Training.QueueSize, second, Context.Spec.Seed, Context.Device, secondDim);
-
-    /// <summary>The order in which the key batch is normalised; drawn from its coordinates, so that a resume draws the same.</summary>
-    protected int[] KeyOrder(long step) => new CounterRandom(Context.Spec.Seed, s_keyOrder, step).Permutation(Training.BatchSize);
-
-    /// <summary>Whether this step leaves a clip's own key out of its positives (method.md 1a).</summary>
-    protected bool MasksSelf(long step) => new CounterRandom(Context.Spec.Seed, s_selfMasking, step).Bernoulli(Decimals.Parse(Cotrain.SelfMasking));
-
-    protected static Dictionary<string, double> PretextValues(Tensor logits, Tensor positives)
-    {
-        PretextAccuracy accuracy = PretextMetrics.Accuracy(logits, positives);
-        return new Dictionary<string, double> { [MetricNames.Top1] = accuracy.Top1, [MetricNames.Top5] = accuracy.Top5, [MetricNames.SelfTop1] = accuracy.SelfTop1 };
-    }
-
-    protected static void AddState(Dictionary<string, Tensor> state, string prefix, IEnumerable<KeyValuePair<string, Tensor>> tensors)
-    {
-        foreach ((string name, Tensor tensor) in tensors)
-        {
-            state[prefix + name] = tensor;
-        }
-    }
-
-    protected static void AddState(Dictionary<string, Tensor> state, string prefix, MomentumEncoder momentum)
-    {
-        AddState(state, prefix + "encoder.", ModuleState.Of(momentum.Query));
-        AddState(state, prefix + "key.", ModuleState.Of(momentum.Key));
-    }
-
-    protected static void LoadInto(MomentumEncoder momentum, Checkpoint checkpoint, string prefix, string where)
-    {
-        checkpoint.CopyTo(momentum.Query, prefix + "encoder.", where);
-        checkpoint.CopyTo(momentum.Key, prefix + "key.", where);
-    }
-}
-
-/// <summary>InfoNCE and UberNCE: one view, its queue (paper, section 3.1).</summary>
-internal sealed class SingleViewLearner : Learner
-{
-    private readonly MomentumEncoder _momentum;
-    private readonly KeyQueue _queue;
-    private Tensor _keys = null!;
-    private TrainingBatch _batch = null!;
-
-    public SingleViewLearner(StageContext context)
-        : base(context)
-    {
-        _momentum = Momentum(context.Stage.InitializeFrom, context.View);
-        _queue = Queue(second: false);
-        Parameters = [ParameterGroup.Of(_momentum.Query)];
-    }
-
-    public override IEnumerable<ParameterGroup> Parameters { get; }
-
-    public override StepOutcome Learn(TrainingBatch batch, int epoch, long step)
-    {
-        Tensor query = _momentum.Query.forward(batch.Clip(Context.View, 0));
-        _momentum.Update();
-        EncodeKeys(batch, epoch, step);
-        Tensor? own = TakeInBatch(_queue, batch, step);
-        Tensor logits = ContrastiveLogits.Of(query, _keys, _queue.Keys, Temperature, own);
-        if (Training.Method == Method.UberNCE)
-        {
-            Tensor same = PositiveMask.Without(PositiveMask.ForUberNce(batch.Labels, _queue.Labels), own);
-            return new StepOutcome(UberNce.Loss(logits, same), PretextValues(logits, same));
-        }
-
-        return new StepOutcome(InfoNce.Loss(logits), PretextValues(logits, PositiveMask.ForInfoNce(batch.Size, _queue.Length, Context.Device)));
-    }
-
-    protected override void Enqueue(long step) => _queue.Enqueue(_keys, null, _batch.Groups, _batch.Labels, step);
-
-    public override IReadOnlyDictionary<string, Tensor> State()
-    {
-        var state = new Dictionary<string, Tensor>();
-        AddState(state, "", _momentum);
-        AddState(state, "queue.", _queue.State());
-        return state;
-    }
-
-    public override void Load(Checkpoint checkpoint, string where)
-    {
-        LoadInto(_momentum, checkpoint, "", where);
-        _queue.Load(checkpoint.Under("queue."));
-    }
-
-    public override void Dispose()
-    {
-        _momentum.Query.Dispose();
-        _momentum.Dispose();
-        _queue.Dispose();
-    }
-
-    protected override void EncodeKeys(TrainingBatch batch, int epoch, long step)
-    {
-        _batch = batch;
-        _keys = _momentum.EncodeKeys(batch.Clip(Context.View, 1), KeyOrder(step), Training.BatchNormGroups);
-    }
-}
-
-/// <summary>A turn of CoCLR: one view learns, the frozen encoder of the other mines its positives (paper, section 3.2, eq. 3).</summary>
-internal sealed class CoClrLearner : Learner
-{
-    private readonly MomentumEncoder _momentum;
-    private readonly VideoEncoder _miner;
-    private readonly KeyQueue _queue;
-    private readonly QueueClips _queueClips;
-    private readonly TrainingData _data;
-    private Tensor _keys = null!;
-    private Tensor _minerKeys = null!;
-    private TrainingBatch _batch = null!;
-    private Tensor? _mined;
-    private Tensor _minerSimilarity = null!;
-    private Tensor _learnerSimilarity = null!;
-    private long _step;
-
-    public CoClrLearner(StageContext context, TrainingData data)
-        : base(context)
-    {
-        _data = data;
-        _momentum = Momentum(context.Stage.InitializeFrom, context.View);
-        _miner = Encoder(context.Stage.MineWith, context.View.Other());
-        _miner.eval();
-        foreach (var parameter in _miner.parameters())
-        {
-            parameter.requires_grad = false;
-        }
-
-        _queue = Queue(second: true, MinesFeatures ? _miner.Backbone.FeatureSize : null);
-        _queueClips = new QueueClips(Training.QueueSize);
-        Parameters = [ParameterGroup.Of(_momentum.Query)];
-    }
-
-    public override IEnumerable<ParameterGroup> Parameters { get; }
-
-    private bool MinesFeatures => Cotrain.MineIn == MiningSpace.Features;
-
-    public override StepOutcome Learn(TrainingBatch batch, int epoch, long step)
-    {
-        Tensor query = _momentum.Query.forward(batch.Clip(Context.View, 0));
-        _momentum.Update();
-        EncodeKeys(batch, epoch, step);
-        Tensor? own = TakeInBatch(_queue, batch, step);
-        Tensor logits = ContrastiveLogits.Of(query, _keys, _queue.Keys, Temperature, own);
-
-        _minerSimilarity = MinesFeatures ? PositiveMask.CentredSimilarity(_minerKeys, _queue.SecondKeys!) : _minerKeys.matmul(_queue.SecondKeys!);
-        Tensor positives = PositiveMask.Without(PositiveMask.ForCoClr(batch.Groups, _queue.Videos, _minerSimilarity, Cotrain.TopK, _queue.IsFull), own);
-        Tensor targets = MasksSelf(step) ? PositiveMask.WithoutOwnKey(positives) : positives;
-        Tensor loss = CoClr.Loss(logits, targets);
-
-        Dictionary<string, double> values = PretextValues(logits, positives);
-        _mined = null;
-        _step = step;
-        if (Cotrain.TopK > 0 && _queue.IsFull)
-        {
-            _learnerSimilarity = logits.detach().narrow(1, 1, _queue.Length) * Temperature;
-            Contrastive.MiningQuality mining = PretextMetrics.Mining(_learnerSimilarity, _minerSimilarity, batch.Groups, batch.Labels, _queue, Cotrain.TopK, step);
-            (values[MetricNames.MiningPrecision], values[MetricNames.MiningAgreement], values[MetricNames.MiningAge]) = (mining.Precision, mining.Agreement, mining.MeanAge);
-            _mined = mining.Indices;
-        }
-
-        return new StepOutcome(loss, values, Trains: _queue.IsFull || Training.Compatibility == Compatibility.Platform);
-    }
-
-    protected override void Enqueue(long step)
-    {
-        _queueClips.Remember(_queue.Next, _batch.Items);
-        _queue.Enqueue(_keys, _minerKeys, _batch.Groups, _batch.Labels, step);
-    }
-
-    public override IReadOnlyList<MinedAnchor> MinedAnchors(TrainingBatch batch, int count) =>
-        _mined is null ? [] : _queueClips.Anchors(_data, batch, count, _mined, _minerSimilarity, _learnerSimilarity, _queue, _step);
-
-    public override IReadOnlyDictionary<string, Tensor> State()
-    {
-        var state = new Dictionary<string, Tensor> { [QueueClips.Name] = _queueClips.Items };
-        AddState(state, "", _momentum);
-        AddState(state, "queue.", _queue.State());
-        return state;
-    }
-
-    public override void Load(Checkpoint checkpoint, string where)
-    {
-        LoadInto(_momentum, checkpoint, "", where);
-        _queue.Load(checkpoint.Under("queue."));
-        _queueClips.Items.copy_(checkpoint.Tensors[QueueClips.Name]);
-    }
-
-    public override void Dispose()
-    {
-        _momentum.Query.Dispose();
-        _momentum.Dispose();
-        _miner.Dispose();
-        _queue.Dispose();
-        _queueClips.Items.Dispose();
-    }
-
-    protected override void EncodeKeys(TrainingBatch batch, int epoch, long step)
-    {
-        _batch = batch;
-        _keys = _momentum.EncodeKeys(batch.Clip(Context.View, 1), KeyOrder(step), Training.BatchNormGroups);
-        using var frozen = no_grad();
-        Tensor clips = batch.Clip(Context.View.Other(), 1);
-        _minerKeys = MinesFeatures ? nn.functional.normalize(_miner.Backbone.Features(clips), 2, 1) : _miner.forward(clips);
-    }
-}
-
-/// <summary>Which clip each entry of the queue is, so that people can see what was mined.</summary>
-/// <param name="length">K.</param>
-internal sealed class QueueClips(int length)
-{
-    /// <summary>Name in a checkpoint.</summary>
-    public const string Name = "queueClips";
-
-    /// <summary>Number in <see cref="TrainingData"/>, int64 [K]; -1 where empty.</summary>
-    public Tensor Items { get; } = full([length], -1L, ScalarType.Int64).DetachFromDisposeScope();
-
-    /// <summary>Notes the clips of a batch that is about to be enqueued.</summary>
-    public void Remember(int at, int[] items)
-    {
-        for (int i = 0; i < items.Length; i++)
-        {
-            Items[(at + i) % length] = items[i];
-        }
-    }
-
-    /// <summary>A few anchors with the clips that were mined for them.</summary>
-    /// <param name="data">Names the clips.</param>
-    /// <param name="batch">The anchors.</param>
-    /// <param name="count">How many.</param>
-    /// <param name="mined">Queue columns int64 [B,topK].</param>
-    /// <param name="minerSimilarity">What mining ranked, [B,K].</param>
-    /// <param name="learnerSimilarity">What the learning view sees, [B,K].</param>
-    /// <param name="queue">The queue.</param>
-    /// <param name="step">The step of the batch.</param>
-    public IReadOnlyList<MinedAnchor> Anchors(TrainingData data, TrainingBatch batch, int count, Tensor mined, Tensor minerSimilarity, Tensor learnerSimilarity, KeyQueue queue, long step)
-    {
-        using DisposeScope scope = NewDisposeScope();
-        using var frozen = no_grad();
-        long[] columns = mined.to(CPU).data<long>().ToArray();
-        long[] ranks = learnerSimilarity.argsort(1, descending: true).argsort(1).gather(1, mined).to(CPU).data<long>().ToArray();
-        float[] miner = minerSimilarity.gather(1, mined).to(CPU).data<float>().ToArray();
-        float[] learner = learnerSimilarity.gather(1, mined).to(CPU).data<float>().ToArray();
-        long[] ages = queue.Age(step).to(CPU).data<long>().ToArray();
-        int topK = (int)mined.shape[1];
-        return [.. Enumerable.Range(0, Math.Min(count, batch.Size)).Select(row => new MinedAnchor
-        {
-            Video = data.Id(batch.Items[row]),
-            Class = data.ClassOf(batch.Items[row]),
-            Positives = [.. Enumerable.Range(row * topK, topK).Select(i => Positive(batch.Items[row], i))],
-        })];
-
-        MinedPositive Positive(int anchor, int i)
-        {
-            int clip = (int)Items[columns[i]].item<long>();
-            string? ownClass = data.ClassOf(anchor);
-            return new MinedPositive
-            {
-                Video = data.Id(clip),
-                Class = data.ClassOf(clip),
-                Similarity = miner[i],
-                LearnerSimilarity = learner[i],
-                LearnerRank = (int)ranks[i] + 1,
-                Age = ages[columns[i]],
-                Correct = ownClass == null ? null : ownClass == data.ClassOf(clip),
-            };
-        }
-    }
-}
-
-/// <summary>Both views learn at once: CMC (each view's query against the other's keys), or simultaneous co-training (each mines for the other as it learns).</summary>
-internal sealed class JointLearner : Learner
-{
-    private readonly MomentumEncoder _rgb;
-    private readonly MomentumEncoder _flow;
-    private readonly KeyQueue _queue; // keys: RGB; second keys: flow
-    private readonly QueueClips _queueClips;
-    private readonly TrainingData _data;
-    private Tensor _rgbKeys = null!;
-    private Tensor _flowKeys = null!;
-    private TrainingBatch _batch = null!;
-    private (Tensor Mined, Tensor Miner, Tensor Learner, long Step)? _mining;
-
-    public JointLearner(StageContext context, TrainingData data)
-        : base(context)
-    {
-        _data = data;
-        _rgb = Momentum(context.Stage.InitializeFrom, View.Rgb);
-        _flow = Momentum(context.Stage.MineWith, View.Flow);
-        _queue = Queue(second: true);
-        _queueClips = new QueueClips(Training.QueueSize);
-        Parameters =
-        [
-            new ParameterGroup([.. ParameterGroup.Of(_rgb.Query).Parameters.Select(p => ("rgb." + p.Name, p.Parameter))]),
-            new ParameterGroup([.. ParameterGroup.Of(_flow.Query).Parameters.Select(p => ("flow." + p.Name, p.Parameter))]),
-        ];
-    }
-
-    public override IEnumerable<ParameterGroup> Parameters { get; }
-
-    public override StepOutcome Learn(TrainingBatch batch, int epoch, long step)
-    {
-        Tensor rgb = _rgb.Query.forward(batch.Clip(View.Rgb, 0));
-        Tensor flow = _flow.Query.forward(batch.Clip(View.Flow, 0));
-        _rgb.Update();
-        _flow.Update();
-        EncodeKeys(batch, epoch, step);
-        Tensor? own = TakeInBatch(_queue, batch, step);
-        return Training.Method == Method.Cmc ? LearnAcross(rgb, flow, own) : LearnTogether(batch, rgb, flow, own, step);
-    }
-
-    protected override void Enqueue(long step)
-    {
-        _queueClips.Remember(_queue.Next, _batch.Items);
-        _queue.Enqueue(_rgbKeys, _flowKeys, _batch.Groups, _batch.Labels, step);
-    }
-
-    public override IReadOnlyList<MinedAnchor> MinedAnchors(TrainingBatch batch, int count) =>
-        _mining is { } m ? _queueClips.Anchors(_data, batch, count, m.Mined, m.Miner, m.Learner, _queue, m.Step) : [];
-
-    public override IReadOnlyDictionary<string, Tensor> State()
-    {
-        var state = new Dictionary<string, Tensor> { [QueueClips.Name] = _queueClips.Items };
-        AddState(state, "rgb.", _rgb);
-        AddState(state, "flow.", _flow);
-        AddState(state, "queue.", _queue.State());
-        return state;
-    }
-
-    public override void Load(Checkpoint checkpoint, string where)
-    {
-        LoadInto(_rgb, checkpoint, "rgb.", where);
-        LoadInto(_flow, checkpoint, "flow.", where);
-        _queue.Load(checkpoint.Under("queue."));
-        _queueClips.Items.copy_(checkpoint.Tensors[QueueClips.Name]);
-    }
-
-    public override void Dispose()
-    {
-        _rgb.Query.Dispose();
-        _rgb.Dispose();
-        _flow.Query.Dispose();
-        _flow.Dispose();
-        _queue.Dispose();
-        _queueClips.Items.Dispose();
-    }
-
-    protected override void EncodeKeys(TrainingBatch batch, int epoch, long step)
-    {
-        _batch = batch;
-        int[] order = KeyOrder(step);
-        _rgbKeys = _rgb.EncodeKeys(batch.Clip(View.Rgb, 1), order, Training.BatchNormGroups);
-        _flowKeys = _flow.EncodeKeys(batch.Clip(View.Flow, 1), order, Training.BatchNormGroups);
-    }
-
-    private StepOutcome LearnAcross(Tensor rgb, Tensor flow, Tensor? own)
-    {
-        (Tensor loss, Tensor rgbLogits, _) = Cmc.Loss(rgb, flow, _rgbKeys, _flowKeys, _queue.Keys, _queue.SecondKeys!, Temperature, own);
-        return new StepOutcome(loss, PretextValues(rgbLogits, PositiveMask.ForInfoNce(_batch.Size, _queue.Length, Context.Device)));
-    }
-
-    private StepOutcome LearnTogether(TrainingBatch batch, Tensor rgb, Tensor flow, Tensor? own, long step)
-    {
-        Tensor rgbSimilarity = _rgbKeys.matmul(_queue.Keys);
-        Tensor flowSimilarity = _flowKeys.matmul(_queue.SecondKeys!);
-        bool masksSelf = MasksSelf(step);
-        (Tensor rgbLogits, Tensor rgbPositives, Tensor rgbLoss) = OneView(rgb, _rgbKeys, _queue.Keys, flowSimilarity);
-        (_, _, Tensor flowLoss) = OneView(flow, _flowKeys, _queue.SecondKeys!, rgbSimilarity);
-        Dictionary<string, double> values = PretextValues(rgbLogits, rgbPositives);
-        _mining = null;
-        if (Cotrain.TopK > 0 && _queue.IsFull)
-        {
-            Contrastive.MiningQuality mining = PretextMetrics.Mining(rgbSimilarity, flowSimilarity, batch.Groups, batch.Labels, _queue, Cotrain.TopK, step);
-            (values[MetricNames.MiningPrecision], values[MetricNames.MiningAgreement], values[MetricNames.MiningAge]) = (mining.Precision, mining.Agreement, mining.MeanAge);
-            _mining = (mining.Indices, flowSimilarity, rgbSimilarity, step);
-        }
-
-        return new StepOutcome(rgbLoss + flowLoss, values, Trains: _queue.IsFull || Training.Compatibility == Compatibility.Platform);
-
-        (Tensor Logits, Tensor Positives, Tensor Loss) OneView(Tensor query, Tensor keys, Tensor queue, Tensor otherSimilarity)
-        {
-            Tensor logits = ContrastiveLogits.Of(query, keys, queue, Temperature, own);
-            Tensor positives = PositiveMask.Without(PositiveMask.ForCoClr(batch.Groups, _queue.Videos, otherSimilarity, Cotrain.TopK, _queue.IsFull), own);
-            return (logits, positives, CoClr.Loss(logits, masksSelf ? PositiveMask.WithoutOwnKey(positives) : positives));
-        }
     }
 }

@@ -69,9 +69,12 @@ internal sealed class TrainingData : IDisposable
                 items = ClipItem.FromStores(stores, VideoSplit.None, minimumFrames);
             }
 
-            if (spec.Training.Method == Method.UberNCE && items.Any(i => i.Label < 0))
+            if (spec.Training.Method.Traits().NeedsLabels && items.Any(i => i.Label < 0))
             {
-                throw new UserErrorException($"training.method: UberNCE needs a label for every training video, and {items.Count(i => i.Label < 0)} of {items.Count} have none: label them or choose InfoNCE or CoCLR.", ExitCodes.BadData);
+                throw new UserErrorException(
+                    $"training.method: {spec.Training.Method.DisplayName()} needs a label for every training video, and {items.Count(i => i.Label < 0)} of {items.Count} have none: "
+                    + "label them or choose InfoNCE or CoCLR.",
+                    ExitCodes.BadData);
             }
 
             var loader = new ClipBatchLoader([.. stores.Select(ClipView.Of)], items, Augmentations.Of(spec), Augmentations.Loading(context, spec.Training.BatchSize));

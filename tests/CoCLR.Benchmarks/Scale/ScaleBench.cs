@@ -5,6 +5,7 @@ using System.Globalization;
 using System.Text.Json;
 using CoCLR.Engine;
 using CoCLR.Engine.Contrastive;
+using CoCLR.Engine.Contrastive.Methods;
 using CoCLR.Engine.Video;
 using CoCLR.Engine.Video.Augmentation;
 using CoCLR.Engine.Video.Loading;
@@ -137,7 +138,7 @@ internal static class ScaleBench
             var second = nn.functional.normalize(randn([batch, 128], generator: generator), dim: 1);
             var watch = Stopwatch.StartNew();
             var logits = ContrastiveLogits.Of(query, key, queue.Keys, 0.07);
-            var loss = CoClr.Loss(logits, PositiveMask.ForCoClr(videos, queue.Videos, second.matmul(queue.SecondKeys!), 5, queueFull: true));
+            var loss = CoClr.Loss(logits, CoClr.Positives(videos, queue.Videos, second.matmul(queue.SecondKeys!), 5, queueFull: true));
             loss.backward();
             queue.Enqueue(key, second, step: step);
             if (step >= 3)

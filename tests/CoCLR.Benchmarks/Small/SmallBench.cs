@@ -7,6 +7,7 @@ using BenchmarkDotNet.Running;
 using BenchmarkDotNet.Toolchains.InProcess.Emit;
 using CoCLR.Engine;
 using CoCLR.Engine.Contrastive;
+using CoCLR.Engine.Contrastive.Methods;
 using CoCLR.Engine.Models;
 using CoCLR.Engine.Training.Optimization;
 using CoCLR.Engine.Video.Augmentation;
@@ -135,11 +136,11 @@ public class QueueBenchmarks : IDisposable
 
     /// <summary>UberNCE with its mask.</summary>
     [Benchmark]
-    public float UberNceLoss() => Loss(logits => UberNce.Loss(logits, PositiveMask.ForUberNce(_labels, _queue.Labels)));
+    public float UberNceLoss() => Loss(logits => UberNce.Loss(logits, UberNce.Positives(_labels, _queue.Labels)));
 
     /// <summary>CoCLR: mining, mask, loss.</summary>
     [Benchmark]
-    public float CoClrLoss() => Loss(logits => CoClr.Loss(logits, PositiveMask.ForCoClr(_labels, _queue.Videos, _second.matmul(_queue.SecondKeys!), 5, queueFull: true)));
+    public float CoClrLoss() => Loss(logits => CoClr.Loss(logits, CoClr.Positives(_labels, _queue.Videos, _second.matmul(_queue.SecondKeys!), 5, queueFull: true)));
 
     /// <summary>The exchange of keys.</summary>
     [Benchmark]

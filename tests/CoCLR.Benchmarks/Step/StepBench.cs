@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Text.Json;
 using CoCLR.Engine;
 using CoCLR.Engine.Contrastive;
+using CoCLR.Engine.Contrastive.Methods;
 using CoCLR.Engine.Models;
 using CoCLR.Engine.Training.Optimization;
 using TorchSharp;
@@ -135,7 +136,7 @@ internal static class StepBench
                     second = _sampler.forward(clips[2]);
                 }
 
-                loss = CoClr.Loss(logits, PositiveMask.ForCoClr(_videos, _queue.Videos, second.matmul(_queue.SecondKeys!), _o.TopK, queueFull: true));
+                loss = CoClr.Loss(logits, CoClr.Positives(_videos, _queue.Videos, second.matmul(_queue.SecondKeys!), _o.TopK, queueFull: true));
             }
             else
             {

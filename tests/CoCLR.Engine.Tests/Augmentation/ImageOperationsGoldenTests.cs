@@ -33,7 +33,7 @@ public sealed class ImageOperationsGoldenTests
     [MemberData(nameof(Cases))]
     public void Golden_ImageOperation_IsPillows(string name, int tolerance)
     {
-        var folder = GoldenFolder.Find("imageops");
+        var folder = GoldenFolder.Require("imageops");
         var input = File.ReadAllBytes(Path.Combine(folder, "input.bin"));
         var expected = File.ReadAllBytes(Path.Combine(folder, name + ".bin"));
         var actual = Run(name, input);
@@ -50,7 +50,7 @@ public sealed class ImageOperationsGoldenTests
     [Fact]
     public void Golden_EveryTensorOfTheFolder_IsChecked()
     {
-        using var description = JsonDocument.Parse(File.ReadAllText(Path.Combine(GoldenFolder.Find("imageops"), "case.json")));
+        using var description = JsonDocument.Parse(File.ReadAllText(Path.Combine(GoldenFolder.Require("imageops"), "case.json")));
         var known = Cases.Select(c => c.Data.Item1).Append("input").Append("to_tensor_normalized_chw").ToHashSet();
         var named = description.RootElement.GetProperty("tensors").EnumerateObject().Select(t => t.Name);
         Assert.Empty(named.Except(known));
@@ -59,7 +59,7 @@ public sealed class ImageOperationsGoldenTests
     [Fact]
     public void Golden_Normalization_IsExact()
     {
-        var folder = GoldenFolder.Find("imageops");
+        var folder = GoldenFolder.Require("imageops");
         var input = File.ReadAllBytes(Path.Combine(folder, "input.bin"));
         var expected = MemoryMarshal.Cast<byte, float>(File.ReadAllBytes(Path.Combine(folder, "to_tensor_normalized_chw.bin")));
         var actual = ImageOperations.Normalize(input);
@@ -87,28 +87,5 @@ public sealed class ImageOperationsGoldenTests
             "gray" => ImageOperations.KeepChannel(input, 1),
             _ => throw new ArgumentException($"No operation for {name}."),
         };
-    }
-}
-
-internal static class GoldenFolder
-{
-    public static string Find(string name)
-    {
-        var root = Environment.GetEnvironmentVariable("COCLR_GOLDEN_DIR");
-        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); root is null && folder is not null; folder = folder.Parent)
-        {
-            if (File.Exists(Path.Combine(folder.FullName, "CoCLR.Platform.sln")))
-            {
-                root = Path.Combine(folder.FullName, "..", "shared", "golden");
-            }
-        }
-
-        var path = Path.Combine(root ?? "golden", name);
-        if (!Directory.Exists(path) && !File.Exists(path))
-        {
-            Assert.Skip($"No golden numbers at {path}; set COCLR_GOLDEN_DIR.");
-        }
-
-        return path;
     }
 }

@@ -15,7 +15,7 @@ public sealed unsafe class LoaderTests
     [Fact]
     public void Golden_FrameSampler_SlidingClipsAreTheReferences()
     {
-        var path = GoldenFolder.Find("frame_sampler.json");
+        var path = GoldenFolder.Require("frame_sampler.json");
         using var cases = JsonDocument.Parse(File.ReadAllText(path));
         foreach (var one in cases.RootElement.EnumerateArray())
         {

@@ -1,6 +1,7 @@
 // Why this exists: masks, losses, gradients and queues must be the reference's in every recorded case.
 using System.Text.Json;
 using CoCLR.Engine.Contrastive;
+using CoCLR.Engine.Contrastive.Methods;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Tests.Contrastive;
@@ -9,14 +10,7 @@ public sealed class LossesGoldenTests
 {
     private const double Tolerance = 1e-5;
 
-    public static TheoryData<string> Cases()
-    {
-        var folder = GoldenFolder.Find();
-        var losses = folder is null ? null : Path.Combine(folder, "losses");
-        return losses is null || !Directory.Exists(losses)
-            ? new TheoryData<string>("missing")
-            : new TheoryData<string>(Directory.GetDirectories(losses).Select(Path.GetFileName).Order()!);
-    }
+    public static TheoryData<string> Cases() => GoldenFolder.Cases("losses");
 
     [Theory]
     [MemberData(nameof(Cases))]
@@ -32,10 +26,10 @@ public sealed class LossesGoldenTests
         CheckLoss(expected.GetProperty("loss"), loss);
         loss.backward();
         Assert.InRange(Close.AbsoluteError(raw.grad!, golden.Tensor("infonce_dq_raw")), 0, Tolerance);
-        var mask = PositiveMask.ForInfoNce(query.shape[0], golden.Tensor("queue").shape[1]);
+        var mask = InfoNce.Positives(logits);
         var accuracy = PretextMetrics.Accuracy(logits, mask);
-        Assert.Equal(expected.GetProperty("top1").GetDouble(), accuracy.Top1, 1e-6);
-        Assert.Equal(expected.GetProperty("top5").GetDouble(), accuracy.Top5, 1e-6);
+        Assert.Equal(expected.GetProperty("top1").GetDouble(), accuracy.Top1.item<float>(), 1e-6);
+        Assert.Equal(expected.GetProperty("top5").GetDouble(), accuracy.Top5.item<float>(), 1e-6);
     }
 
     [Theory]
@@ -46,7 +40,7 @@ public sealed class LossesGoldenTests
         var (golden, t, meta) = Open(name);
         var (raw, query) = Query(golden);
         var logits = ContrastiveLogits.Of(query, golden.Tensor("k"), golden.Tensor("queue"), t);
-        var mask = PositiveMask.ForUberNce(golden.Tensor("label"), golden.Tensor("queue_label"));
+        var mask = UberNce.Positives(golden.Tensor("label"), golden.Tensor("queue_label"));
         Assert.True(Close.Same(mask, golden.Tensor("ubernce_mask").to_type(ScalarType.Bool)));
         var expected = golden.Root.GetProperty("expected").GetProperty("ubernce");
         var loss = UberNce.Loss(logits, mask);
@@ -54,8 +48,8 @@ public sealed class LossesGoldenTests
         loss.backward();
         Assert.InRange(Close.AbsoluteError(raw.grad!, golden.Tensor("ubernce_dq_raw")), 0, Tolerance);
         var accuracy = PretextMetrics.Accuracy(logits, mask);
-        Assert.Equal(expected.GetProperty("top1").GetDouble(), accuracy.Top1, 1e-6);
-        Assert.Equal(expected.GetProperty("top5").GetDouble(), accuracy.Top5, 1e-6);
+        Assert.Equal(expected.GetProperty("top1").GetDouble(), accuracy.Top1.item<float>(), 1e-6);
+        Assert.Equal(expected.GetProperty("top5").GetDouble(), accuracy.Top5.item<float>(), 1e-6);
 
         using var queue = Queue(golden, meta, second: false);
         queue.Enqueue(golden.Tensor("k"), labels: golden.Tensor("label"));
@@ -74,7 +68,7 @@ public sealed class LossesGoldenTests
         using var queue = Queue(golden, meta, second: true);
         Assert.Equal(expected.GetProperty("queue_is_full").GetBoolean(), queue.IsFull);
         var second = golden.Tensor("kf").matmul(queue.SecondKeys!);
-        var mask = PositiveMask.ForCoClr(golden.Tensor("vname"), queue.Videos, second, meta.GetProperty("topk").GetInt32(), queue.IsFull);
+        var mask = CoClr.Positives(golden.Tensor("vname"), queue.Videos, second, meta.GetProperty("topk").GetInt32(), queue.IsFull);
         Assert.True(Close.Same(mask, golden.Tensor("coclr_mask").to_type(ScalarType.Bool)));
 
         foreach (var (masked, lossName, gradient) in new[] { (false, "loss_with_self", "coclr_dq_raw_with_self"), (true, "loss_self_masked", "coclr_dq_raw_self_masked") })
@@ -86,10 +80,10 @@ public sealed class LossesGoldenTests
             loss.backward();
             Assert.InRange(Close.AbsoluteError(raw.grad!, golden.Tensor(gradient)), 0, Tolerance);
             var accuracy = PretextMetrics.Accuracy(logits, mask);
-            Assert.Equal(expected.GetProperty("top1").GetDouble(), accuracy.Top1, 1e-6);
-            Assert.Equal(expected.GetProperty("top5").GetDouble(), accuracy.Top5, 1e-6);
-            Assert.Equal(expected.GetProperty("self_top1").GetDouble(), accuracy.SelfTop1, 1e-6);
-            Assert.Equal(expected.GetProperty("self_top5").GetDouble(), accuracy.SelfTop5, 1e-6);
+            Assert.Equal(expected.GetProperty("top1").GetDouble(), accuracy.Top1.item<float>(), 1e-6);
+            Assert.Equal(expected.GetProperty("top5").GetDouble(), accuracy.Top5.item<float>(), 1e-6);
+            Assert.Equal(expected.GetProperty("self_top1").GetDouble(), accuracy.SelfTop1.item<float>(), 1e-6);
+            Assert.Equal(expected.GetProperty("self_top5").GetDouble(), accuracy.SelfTop5.item<float>(), 1e-6);
         }
 
         queue.Enqueue(golden.Tensor("k"), golden.Tensor("kf"), golden.Tensor("vname"), golden.Tensor("label"));

@@ -1,5 +1,6 @@
 // Why this exists: each loss and the mining numbers must be their formulas, written out as plain loops, for any shape; no recorded numbers are needed.
 using CoCLR.Engine.Contrastive;
+using CoCLR.Engine.Contrastive.Methods;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Tests.Contrastive;
@@ -26,12 +27,12 @@ public sealed class LossesTests
         var slow = SlowReference.Logits(Rows(s.Query), Rows(s.Key), Rows(s.Queue.t()), T);
         Near(SlowReference.InfoNce(slow), InfoNce.Loss(logits));
 
-        var labelled = PositiveMask.ForUberNce(s.Labels, s.QueueLabels);
+        var labelled = UberNce.Positives(s.Labels, s.QueueLabels);
         Near(SlowReference.UberNce(slow, Booleans(labelled)), UberNce.Loss(logits, labelled));
 
         foreach (var full in new[] { true, false })
         {
-            var mined = PositiveMask.ForCoClr(s.Videos, s.QueueVideos, s.SecondSimilarity, topK, full);
+            var mined = CoClr.Positives(s.Videos, s.QueueVideos, s.SecondSimilarity, topK, full);
             var expected = SlowReference.CoClrMask(Longs(s.Videos), Longs(s.QueueVideos), Rows(s.SecondSimilarity), topK, full);
             Assert.Equal(expected, Booleans(mined));
             Near(SlowReference.CoClr(slow, expected), CoClr.Loss(logits, mined));
@@ -50,7 +51,9 @@ public sealed class LossesTests
             tensor.requires_grad = true;
         }
 
-        var (loss, rgbLogits, flowLogits) = Cmc.Loss(rgb.Query, flow.Query, rgb.Key, flow.Key, rgb.Queue, flow.Queue, T);
+        var rgbLogits = ContrastiveLogits.Of(rgb.Query, flow.Key, flow.Queue, T);
+        var flowLogits = ContrastiveLogits.Of(flow.Query, rgb.Key, rgb.Queue, T);
+        var loss = Cmc.Loss(rgbLogits, flowLogits);
         var slowRgb = SlowReference.Logits(Rows(rgb.Query), Rows(flow.Key), Rows(flow.Queue.t()), T);
         var slowFlow = SlowReference.Logits(Rows(flow.Query), Rows(rgb.Key), Rows(rgb.Queue.t()), T);
         Near(SlowReference.InfoNce(slowRgb) + SlowReference.InfoNce(slowFlow), loss);
@@ -70,23 +73,24 @@ public sealed class LossesTests
         var s = new Sample(batch, dim, length);
         batch = Math.Min(batch, length);
         using var queue = new KeyQueue(dim, length);
-        for (var i = 0; i < length - 1; i++)
+        var first = length - batch;
+        for (var i = 0; i < first; i++)
         {
-            queue.Enqueue(s.Queue.narrow(1, i, 1).t()); // the next batch begins at the last column and wraps around
+            queue.Enqueue(s.Queue.narrow(1, i, 1).t());
         }
 
         var own = queue.OwnColumns(batch);
-        Assert.Equal([.. Enumerable.Range(0, batch).Select(i => (length - 1L + i) % length)], own.to(ScalarType.Int64).argmax(1).data<long>().ToArray());
+        Assert.Equal([.. Enumerable.Range(0, batch).Select(i => (long)first + i)], own.to(ScalarType.Int64).argmax(1).data<long>().ToArray());
         var (query, key) = (s.Query.narrow(0, 0, batch).detach().requires_grad_(), s.Key.narrow(0, 0, batch));
         queue.Enqueue(key);
         var logits = ContrastiveLogits.Of(query, key, queue.Keys, T, own);
         var columns = Rows(queue.Keys.t());
-        var labelled = PositiveMask.Without(PositiveMask.ForUberNce(s.Labels.narrow(0, 0, batch), s.QueueLabels), own);
-        var mined = PositiveMask.Without(PositiveMask.ForCoClr(s.Videos.narrow(0, 0, batch), s.QueueVideos, s.SecondSimilarity.narrow(0, 0, batch), topK, true), own);
+        var labelled = PositiveMask.Without(UberNce.Positives(s.Labels.narrow(0, 0, batch), s.QueueLabels), own);
+        var mined = PositiveMask.Without(CoClr.Positives(s.Videos.narrow(0, 0, batch), s.QueueVideos, s.SecondSimilarity.narrow(0, 0, batch), topK, true), own);
         double infoNce = 0, uberNce = 0, coClr = 0;
         for (var i = 0; i < batch; i++)
         {
-            var meets = (length - 1 + i) % length;
+            var meets = first + i;
             var slow = SlowReference.Logits([Rows(query)[i]], [Rows(key)[i]], [.. columns.Where((_, j) => j != meets)], T);
             bool[] Others(Tensor mask) => [.. Booleans(mask)[i].Where((_, j) => j != meets + 1)];
             infoNce += SlowReference.InfoNce(slow) / batch;
@@ -115,14 +119,15 @@ public sealed class LossesTests
         // Anchor 0 is of video 10 and label 0: its sibling, column 0, may not be mined although it is the most similar.
         var second = tensor(new float[,] { { 9, 8, 7, 0, 0, 0 }, { 0, 0, 0, 5, 6, 7 } });
         var first = tensor(new float[,] { { 0, 9, 0, 0, 8, 0 }, { 0, 0, 0, 0, 6, 9 } });
-        using var mining = PretextMetrics.Mining(first, second, tensor(new long[] { 10, 99 }), tensor(new long[] { 0, 2 }), queue, topK: 2, step: 10);
-        Assert.Equal([1L, 2, 5, 4], mining.Indices.data<long>().ToArray());
-        Assert.Equal(2.0 / 3, mining.Precision, 1e-12); // column 1 right, 2 wrong, 4 right; 5 is unknown and does not count
-        Assert.Equal((0.5 + 1) / 2, mining.Agreement, 1e-12); // anchor 0 shares column 1, anchor 1 both
-        Assert.Equal(((10 - 2) + (10 - 3) + (10 - 6) + (10 - 5)) / 4.0, mining.MeanAge, 1e-12);
+        var mining = PretextMetrics.Mining(first, second, tensor(new long[] { 10, 99 }), tensor(new long[] { 0, 2 }), queue, topK: 2, step: 10);
+        Assert.Equal([1L, 2, 5, 4], mining.Columns.data<long>().ToArray());
+        Assert.Equal(2.0 / 3, mining.Precision.item<double>(), 1e-12); // column 1 right, 2 wrong, 4 right; 5 is unknown and does not count
+        Assert.Equal((0.5 + 1) / 2, mining.Agreement.item<double>(), 1e-12); // anchor 0 shares column 1, anchor 1 both
+        Assert.Equal(((10 - 2) + (10 - 3) + (10 - 6) + (10 - 5)) / 4.0, mining.MeanAge.item<double>(), 1e-12);
 
-        using var unlabelled = PretextMetrics.Mining(first, second, tensor(new long[] { 10, 99 }), null, queue, topK: 2, step: 10);
-        Assert.Equal((double.NaN, mining.Agreement), (unlabelled.Precision, unlabelled.Agreement));
+        var unlabelled = PretextMetrics.Mining(first, second, tensor(new long[] { 10, 99 }), tensor(new long[] { -1, -1 }), queue, topK: 2, step: 10);
+        Assert.True(double.IsNaN(unlabelled.Precision.item<double>()));
+        Assert.Equal(mining.Agreement.item<double>(), unlabelled.Agreement.item<double>());
     }
 
     private static void Near(double expected, Tensor loss) => Assert.Equal(expected, loss.item<float>(), 1e-4 * Math.Max(1, Math.Abs(expected)));

@@ -1,6 +1,7 @@
 // Why this exists: bf16 must learn what fp32 learns: near in every gradient, with weights and gradients in 32 bits.
 using CoCLR.Core.Manifests;
 using CoCLR.Engine.Contrastive;
+using CoCLR.Engine.Contrastive.Methods;
 using CoCLR.Engine.Models;
 using CoCLR.Engine.Training.Optimization;
 using static TorchSharp.torch;

@@ -139,7 +139,7 @@ public static class SchemaModel
             ClrType = type,
             Description = DocComments.Of(type),
             Fields = fields,
-            Rules = [.. type.GetCustomAttributes<CelRuleAttribute>().Select(r => new SchemaRule(r.Rule, r.Message, r.FieldPath))],
+            Rules = [.. type.IsDefined(typeof(MethodRulesAttribute)) ? MethodRulesAttribute.Rules : [], .. type.GetCustomAttributes<CelRuleAttribute>().Select(r => new SchemaRule(r.Rule, r.Message, r.FieldPath))],
         };
     }
 

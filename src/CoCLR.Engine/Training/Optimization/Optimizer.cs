@@ -130,32 +130,31 @@ public abstract class Optimizer : IDisposable
     }
 
     /// <summary>The Euclidean norm of all gradients together; also a metric.</summary>
-    public double GradientNorm()
+    /// <returns>A 64-bit scalar, left on the device.</returns>
+    public Tensor GradientNorm()
     {
         using var scope = NewDisposeScope();
+        using var frozen = no_grad();
         Tensor[] gradients = [.. _groups.SelectMany(group => group.Parameters).Select(p => p.Parameter.grad).OfType<Tensor>().Select(g => g.detach().contiguous())];
-        if (gradients.All(ParameterKernels.IsPlain))
-        {
-            return Math.Sqrt(ParameterKernels.SumOfSquares(gradients));
-        }
-
-        return gradients.Length == 0 ? 0 : stack([.. gradients.Select(g => g.to_type(ScalarType.Float32).norm())]).norm().to_type(ScalarType.Float64).item<double>();
+        Tensor norm = gradients.All(ParameterKernels.IsPlain)
+            ? tensor(Math.Sqrt(ParameterKernels.SumOfSquares(gradients)))
+            : stack([.. gradients.Select(g => g.to_type(ScalarType.Float32).norm())]).norm().to_type(ScalarType.Float64);
+        return norm.MoveToOuterDisposeScope();
     }
 
     /// <summary>Scales all gradients so that their norm is at most a bound.</summary>
-    /// <param name="maxNorm">The bound; 0 does not clip.</param>
-    /// <returns>The norm before clipping.</returns>
-    public double ClipGradients(double maxNorm)
+    /// <param name="maxNorm">The bound, above 0.</param>
+    /// <returns>The norm before clipping, a 64-bit scalar on the device.</returns>
+    public Tensor ClipGradients(double maxNorm)
     {
-        var norm = GradientNorm();
-        if (maxNorm > 0 && norm > maxNorm)
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxNorm);
+        Tensor norm = GradientNorm();
+        using var scope = NewDisposeScope();
+        using var frozen = no_grad();
+        Tensor scale = where(norm > maxNorm, maxNorm / (norm + 1e-6), ones_like(norm)).to_type(ScalarType.Float32);
+        foreach (var (_, parameter) in _groups.SelectMany(group => group.Parameters))
         {
-            using var frozen = no_grad();
-            var scale = (float)(maxNorm / (norm + 1e-6));
-            foreach (var (_, parameter) in _groups.SelectMany(group => group.Parameters))
-            {
-                parameter.grad?.mul_(scale);
-            }
+            parameter.grad?.mul_(scale);
         }
 
         return norm;

@@ -65,7 +65,7 @@ public sealed class OptimizerTests
             {
                 SetGradients(fast, step);
                 SetGradients(flat, step);
-                Assert.Equal(b.GradientNorm(), a.GradientNorm(), 1e-3);
+                Assert.Equal(b.GradientNorm().item<double>(), a.GradientNorm().item<double>(), 1e-3);
                 a.Step();
                 b.Step();
             }
@@ -120,7 +120,6 @@ public sealed class OptimizerTests
     [Theory]
     [InlineData(0.5, true)]
     [InlineData(1e9, false)]
-    [InlineData(0, false)]
     public void ClipGradients_Bound_ScalesToTheBoundOnly(double bound, bool clips)
     {
         using var scope = NewDisposeScope();
@@ -128,8 +127,8 @@ public sealed class OptimizerTests
         SetGradients(parameters, 0);
         var expected = Math.Sqrt(parameters.Sum(p => p.Parameter.grad!.to_type(ScalarType.Float64).square().sum().item<double>()));
         using var optimizer = new Sgd([new ParameterGroup(parameters)], 0.1);
-        Assert.Equal(expected, optimizer.ClipGradients(bound), expected * 1e-9);
-        Assert.Equal(clips ? bound : expected, optimizer.GradientNorm(), expected * 1e-5);
+        Assert.Equal(expected, optimizer.ClipGradients(bound).item<double>(), expected * 1e-9);
+        Assert.Equal(clips ? bound : expected, optimizer.GradientNorm().item<double>(), expected * 1e-5);
     }
 
     [Fact]
