@@ -1,5 +1,6 @@
 // Why this exists: every way a manifest can be wrong gives one sentence that names the field and the mend.
 using CoCLR.Core.Manifests;
+using CoCLR.Core.Manifests.Schema;
 
 namespace CoCLR.Core.Tests.Manifests;
 
