@@ -55,9 +55,10 @@ public sealed record ObjectMeta
 
     /// <summary>Reads metadata.</summary>
     /// <param name="item">The whole object.</param>
-    /// <param name="annotations">Whether annotations are kept.</param>
+    /// <param name="annotations">Which annotations are kept; none when null.</param>
+    /// <param name="labels">Which labels are kept beside those of this operator and of Kueue.</param>
     /// <exception cref="FormatException">It is no object of a cluster: metadata has a form of its own on every server, so nothing of this can be believed.</exception>
-    public static ObjectMeta Read(JsonElement item, bool annotations = false)
+    public static ObjectMeta Read(JsonElement item, Func<string, bool>? annotations = null, Func<string, bool>? labels = null)
     {
         JsonElement meta = item.Child("metadata") ?? throw new FormatException("The object has no metadata.");
         foreach (string map in new[] { "labels", "annotations" })
@@ -79,13 +80,13 @@ public sealed record ObjectMeta
             Created = meta.Time("creationTimestamp") ?? default,
             Deleting = meta.Time("deletionTimestamp"),
             Controller = controller,
-            Labels = Interned(meta.Map("labels")),
-            Annotations = annotations ? meta.Map("annotations") ?? Empty : Empty,
+            Labels = Interned(meta.Map("labels"), labels),
+            Annotations = annotations == null ? Empty : meta.Map("annotations")?.Where(a => annotations(a.Key)).ToDictionary() ?? Empty,
         };
     }
 
     // Thousands of pods carry the same few labels.
-    private static IReadOnlyDictionary<string, string> Interned(IReadOnlyDictionary<string, string>? map)
+    private static IReadOnlyDictionary<string, string> Interned(IReadOnlyDictionary<string, string>? map, Func<string, bool>? more)
     {
         if (map is not { Count: > 0 })
         {
@@ -95,7 +96,7 @@ public sealed record ObjectMeta
         var kept = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach ((string key, string value) in map)
         {
-            if (key.StartsWith("coclr.dev/", StringComparison.Ordinal) || key.StartsWith("kueue.x-k8s.io/", StringComparison.Ordinal))
+            if (key.StartsWith("coclr.dev/", StringComparison.Ordinal) || key.StartsWith("kueue.x-k8s.io/", StringComparison.Ordinal) || more?.Invoke(key) == true)
             {
                 kept[Intern(key)] = value;
             }

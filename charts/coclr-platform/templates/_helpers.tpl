@@ -73,6 +73,15 @@ annotations:
 {{- default (include "coclr.dashboard" .) .Values.dashboard.auth.existingSecret -}}
 {{- end -}}
 
+{{/* Not empty when the operator makes the certificate of its progress endpoint itself. */}}
+{{- define "coclr.progress.own" -}}
+{{- if and .Values.operator.progress.enabled (not .Values.operator.progress.tlsSecretName) (not .Values.operator.progress.certManager.issuerRef.name) -}}yes{{- end -}}
+{{- end -}}
+{{/* Not empty when the operator makes the dashboard's token. */}}
+{{- define "coclr.dashboard.ownToken" -}}
+{{- if and .Values.dashboard.enabled (eq .Values.dashboard.auth.mode "Token") (not .Values.dashboard.auth.existingSecret) -}}yes{{- end -}}
+{{- end -}}
+
 {{/* Where people reach the dashboard. */}}
 {{- define "coclr.dashboard.url" -}}
 {{- if .Values.dashboard.url -}}{{ .Values.dashboard.url }}
@@ -103,10 +112,10 @@ capabilities:
 {{- define "coclr.operator.rules" -}}
 - apiGroups: [coclr.dev]
   resources: [coclrexperiments]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, create, patch, delete]
 - apiGroups: [coclr.dev]
   resources: [coclrbenchmarks]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [coclr.dev]
   resources: [coclrexperiments/status, coclrbenchmarks/status]
   verbs: [patch]
@@ -136,14 +145,15 @@ capabilities:
 {{- define "coclr.dashboard.rules" -}}
 - apiGroups: [coclr.dev]
   resources: [coclrexperiments]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, create, patch, delete]
 - apiGroups: [coclr.dev]
   resources: [coclrbenchmarks]
+  verbs: [list, watch]
+- apiGroups: [""]
+  # One pod is read to know whose token has come.
+  resources: [pods]
   verbs: [get, list, watch]
 - apiGroups: [""]
-  resources: [pods, events]
-  verbs: [get, list, watch]
-- apiGroups: [""]
-  resources: [pods/log]
-  verbs: [get]
+  resources: [events]
+  verbs: [list, watch]
 {{- end -}}

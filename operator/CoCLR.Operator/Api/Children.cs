@@ -42,6 +42,9 @@ public sealed record JobView : ICachedObject
     /// <summary>Condition Failed.</summary>
     public ChildCondition? FailedFor { get; init; }
 
+    /// <summary>Hash of the resources that its pods ask for; null for a Job of an older operator.</summary>
+    public string? Resources { get; init; }
+
     /// <summary>Whether it carries a queue label.</summary>
     public bool HasQueue => Meta.Label(Reconciling.Labels.Queue) != null;
 
@@ -57,6 +60,7 @@ public sealed record JobView : ICachedObject
         return new JobView
         {
             Meta = ObjectMeta.Read(item),
+            Resources = item.Child("metadata")?.Child("annotations")?.Text(Reconciling.Labels.Resources),
             Suspended = spec.Flag("suspend") ?? false,
             Parallelism = spec.Number("parallelism") ?? 1,
             Active = status.Number("active") ?? 0,

@@ -3,6 +3,8 @@ using System.Text.Json;
 using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Core.Manifests.Schema;
+using CoCLR.Core.Manifests.Status;
+using CoCLR.Operator.Reconciling;
 
 namespace CoCLR.Operator.Api;
 
@@ -25,8 +27,11 @@ public sealed record CustomResource<TSpec, TStatus> : ICachedObject
     /// <summary>State in one word, for gauges.</summary>
     public string? State { get; init; }
 
+    /// <summary>Reason of the condition Ready.</summary>
+    public string? Reason { get; init; }
+
     /// <summary>Whether it has ended.</summary>
-    public bool Finished => State is nameof(CoCLR.Core.Manifests.Status.ExperimentState.Succeeded) or nameof(CoCLR.Core.Manifests.Status.ExperimentState.Failed);
+    public bool Finished => State is nameof(ExperimentState.Succeeded) or nameof(ExperimentState.Failed);
 
     /// <summary>Value of spec.managedBy.</summary>
     public string? ManagedBy { get; init; }
@@ -70,20 +75,21 @@ public static class CustomResource
     /// <typeparam name="TSpec">Type of the spec.</typeparam>
     /// <typeparam name="TStatus">Type of the status.</typeparam>
     /// <param name="item">The object.</param>
-    public static CustomResource<TSpec, TStatus> Read<TSpec, TStatus>(JsonElement item)
+    /// <param name="propagation">Labels and annotations of others that are kept, for its children.</param>
+    public static CustomResource<TSpec, TStatus> Read<TSpec, TStatus>(JsonElement item, Propagation? propagation = null)
         where TSpec : class
         where TStatus : class, new()
     {
-        ObjectMeta meta = ObjectMeta.Read(item, annotations: true);
+        ChildCondition? ready = item.Child("status") is { } status
+            ? ChildCondition.Of(status, ConditionTypes.Ready, "False") ?? ChildCondition.Of(status, ConditionTypes.Ready)
+            : null;
         return new CustomResource<TSpec, TStatus>
         {
-            Meta = meta with
-            {
-                Annotations = meta.Annotations.Where(a => a.Key.StartsWith("coclr.dev/", StringComparison.Ordinal)).ToDictionary(),
-            },
+            Meta = ObjectMeta.Read(item, key => key.StartsWith("coclr.dev/", StringComparison.Ordinal) || propagation?.Annotation(key) == true, propagation == null ? null : propagation.Label),
             SpecJson = Bytes(item.Child("spec")),
             StatusJson = Bytes(item.Child("status")),
             State = item.Child("status")?.Text("state"),
+            Reason = ready?.Reason,
             ManagedBy = item.Child("spec")?.Text("managedBy"),
         };
     }

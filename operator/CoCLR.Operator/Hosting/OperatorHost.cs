@@ -1,6 +1,5 @@
 // Why this exists: the operator as a web application: health, readiness, metrics and the progress endpoint around the runtime.
 using System.Net;
-using System.Security.Cryptography.X509Certificates;
 using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Operator.Progress;
@@ -36,7 +35,7 @@ public static class OperatorHost
             OperatorRuntime.Configuration(options);
         }
 
-        X509Certificate2? certificate = options.ProgressPort > 0 ? Certificate(options) : null;
+        ReleaseSecrets.Check(options);
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
@@ -45,9 +44,10 @@ public static class OperatorHost
             kestrel.Limits.MaxConcurrentConnections = 2048;
             IPAddress address = IPAddress.Parse(options.Listen);
             kestrel.Listen(address, options.Port);
-            if (certificate != null)
+            if (options.ProgressPort > 0)
             {
-                kestrel.Listen(address, options.ProgressPort, listen => listen.UseHttps(certificate));
+                OperatorRuntime runtime = kestrel.ApplicationServices.GetRequiredService<OperatorRuntime>();
+                kestrel.Listen(address, options.ProgressPort, listen => listen.UseHttps(https => https.ServerCertificateSelector = (_, _) => runtime.Secrets.Certificate));
             }
         });
         builder.Services.AddRoutingCore();
@@ -62,24 +62,6 @@ public static class OperatorHost
         app.MapPrometheusScrapingEndpoint("/metrics");
         app.MapPost(ProgressEndpoint.Route, (HttpContext context, OperatorRuntime runtime, string ns, string name) => runtime.ProgressEndpoint.HandleAsync(context, ns, name));
         return app;
-    }
-
-    private static X509Certificate2 Certificate(OperatorOptions options)
-    {
-        if (options.TlsCertFile == null || options.TlsKeyFile == null)
-        {
-            throw new UserErrorException("A progress port needs TlsCertFile and TlsKeyFile; see docs/operator.md.", ExitCodes.BadConfiguration);
-        }
-
-        try
-        {
-            using X509Certificate2 pem = X509Certificate2.CreateFromPemFile(options.TlsCertFile, options.TlsKeyFile);
-            return X509CertificateLoader.LoadPkcs12(pem.Export(X509ContentType.Pkcs12), null);
-        }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException or System.Security.Cryptography.CryptographicException)
-        {
-            throw new UserErrorException($"The certificate {options.TlsCertFile} cannot be read: {error.Message}", ExitCodes.BadConfiguration, error);
-        }
     }
 
     private sealed class OperatorService(OperatorRuntime runtime) : BackgroundService

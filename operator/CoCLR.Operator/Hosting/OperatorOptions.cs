@@ -15,7 +15,7 @@ public sealed record OperatorOptions
     /// <summary>Whether several replicas elect a leader.</summary>
     public bool LeaderElect { get; init; } = true;
 
-    /// <summary>Namespace of the lease.</summary>
+    /// <summary>Namespace of the lease and of the Secrets that the operator makes.</summary>
     public string LeaseNamespace { get; init; } = "default";
 
     /// <summary>Name of the lease.</summary>
@@ -36,6 +36,18 @@ public sealed record OperatorOptions
     /// <summary>Secrets for pulling images, with commas between them.</summary>
     public string ImagePullSecrets { get; init; } = "";
 
+    /// <summary>Labels of an experiment that its Jobs, pods and claims get, with commas between them; example.com/* stands for all of a prefix.</summary>
+    public string PropagatedLabels { get; init; } = "";
+
+    /// <summary>Annotations of an experiment that its Jobs, pods and claims get, in the same form.</summary>
+    public string PropagatedAnnotations { get; init; } = "";
+
+    /// <summary>Service accounts that an experiment may name, with commas between them; * stands for all.</summary>
+    public string AllowedServiceAccounts { get; init; } = "";
+
+    /// <summary>Secrets for pulling images that an experiment may name, in the same form.</summary>
+    public string AllowedImagePullSecrets { get; init; } = "";
+
     /// <summary>User of the stages; 0 leaves it to the image and the cluster.</summary>
     public long RunAsUser { get; init; } = 10001;
 
@@ -48,13 +60,16 @@ public sealed record OperatorOptions
     /// <summary>Port for progress of pods; 0 serves it on <see cref="Port"/> without TLS, for trials on one machine.</summary>
     public int ProgressPort { get; init; }
 
-    /// <summary>Certificate of <see cref="ProgressPort"/>, PEM.</summary>
+    /// <summary>Secret of <see cref="LeaseNamespace"/> with the certificate of <see cref="ProgressPort"/>; the operator makes it when it is missing, and renews it.</summary>
+    public string? TlsSecret { get; init; }
+
+    /// <summary>Certificate of <see cref="ProgressPort"/>, PEM, when there is no <see cref="TlsSecret"/>; read again when the file changes.</summary>
     public string? TlsCertFile { get; init; }
 
     /// <summary>Key of that certificate, PEM.</summary>
     public string? TlsKeyFile { get; init; }
 
-    /// <summary>Authority of that certificate, PEM; handed to pods.</summary>
+    /// <summary>Authority of that certificate, PEM; handed to pods. The system's own will do when the file is not there.</summary>
     public string? TlsCaFile { get; init; }
 
     /// <summary>Address of the dashboard for people.</summary>
@@ -62,6 +77,9 @@ public sealed record OperatorOptions
 
     /// <summary>Address of the dashboard for pods.</summary>
     public string? DashboardIngestUrl { get; init; }
+
+    /// <summary>Secret of <see cref="LeaseNamespace"/> for the dashboard's token; the operator makes it when it is missing.</summary>
+    public string? DashboardTokenSecret { get; init; }
 
     /// <summary>Port of /metrics, /healthz and /readyz; 0 takes a free one.</summary>
     public int Port { get; init; } = 8080;

@@ -59,13 +59,20 @@ public sealed class OperatorRuntime : IDisposable
             => new(_client, kind, read, loggers.CreateLogger("CoCLR.Operator.Cache"), _time, namespaces, informers, selector, optional, relevant);
 
         string ours = "labelSelector=" + Uri.EscapeDataString(Labels.ExperimentUid);
-        var experiments = Cache(ResourceKind.Experiment, CustomResource.Read<ExperimentSpec, ExperimentStatus>);
+        var propagation = new Propagation
+        {
+            Labels = OperatorOptions.Split(options.PropagatedLabels),
+            Annotations = OperatorOptions.Split(options.PropagatedAnnotations),
+            ServiceAccounts = OperatorOptions.Split(options.AllowedServiceAccounts),
+            ImagePullSecrets = OperatorOptions.Split(options.AllowedImagePullSecrets),
+        };
+        var experiments = Cache(ResourceKind.Experiment, item => CustomResource.Read<ExperimentSpec, ExperimentStatus>(item, propagation));
         bool UnderWay(ObjectMeta child) => child.Label(Labels.ExperimentUid) is not { } uid || child.Label(Labels.Experiment) is not { } name
             || experiments.Get(new ObjectKey(child.Key.Namespace, name)) is not { } experiment || experiment.Meta.Uid != uid || !experiment.Finished;
         Caches = new Caches
         {
             Experiments = experiments,
-            Benchmarks = Cache(ResourceKind.Benchmark, CustomResource.Read<BenchmarkSpec, BenchmarkStatus>),
+            Benchmarks = Cache(ResourceKind.Benchmark, item => CustomResource.Read<BenchmarkSpec, BenchmarkStatus>(item, propagation)),
             Jobs = Cache(ResourceKind.Job, JobView.Read, ours, relevant: j => !j.Finished || UnderWay(j.Meta)),
             Pods = Cache(ResourceKind.Pod, PodView.Read, ours, relevant: p => !p.Over || UnderWay(p.Meta)),
             Plans = Cache(ResourceKind.ConfigMap, PlanView.Read, ours, relevant: p => UnderWay(p.Meta)),
@@ -83,15 +90,18 @@ public sealed class OperatorRuntime : IDisposable
             RunAsUser = options.RunAsUser,
             GracePeriodSeconds = options.GracePeriodSeconds,
             ProgressUrl = options.ProgressUrl,
-            ProgressCa = options.TlsCaFile == null ? null : File.ReadAllText(options.TlsCaFile),
+            Propagation = propagation,
             DashboardUrl = options.DashboardUrl,
             DashboardIngestUrl = options.DashboardIngestUrl,
         };
         var events = new EventRecorder(_writer, identity, loggers.CreateLogger<EventRecorder>(), _time);
         _experimentQueue = new WorkQueue("experiment", _time);
         _benchmarkQueue = new WorkQueue("benchmark", _time);
-        _experiments = new ExperimentController(Caches, _client, _writer, events, Progress, settings, _experimentQueue, loggers.CreateLogger<ExperimentController>(), _time);
-        _benchmarks = new BenchmarkController(Caches, _writer, events, _benchmarkQueue, loggers.CreateLogger<BenchmarkController>(), _time);
+        Secrets = new ReleaseSecrets(options, _client, loggers.CreateLogger<ReleaseSecrets>(), _time);
+        var authority = new ProgressAuthority(_client, _writer, () => Secrets.Authority);
+        _experiments = new ExperimentController(Caches, _client, _writer, events, Progress, authority, settings, _experimentQueue, loggers.CreateLogger<ExperimentController>(), _time);
+        Secrets.AuthorityChanged = _experiments.EnqueueAll;
+        _benchmarks = new BenchmarkController(Caches, _writer, events, propagation, _benchmarkQueue, loggers.CreateLogger<BenchmarkController>(), _time);
         ProgressEndpoint = new ProgressEndpoint(
             key => Caches.Experiments.Get(key)?.Meta, Caches.Pods.Get, new TokenReviewer(_client, _time), Progress, _experiments.Told, () => Leads, _time);
         Controllers =
@@ -111,11 +121,14 @@ public sealed class OperatorRuntime : IDisposable
     /// <summary>Receives progress.</summary>
     public ProgressEndpoint ProgressEndpoint { get; }
 
+    /// <summary>The Secrets of the release.</summary>
+    public ReleaseSecrets Secrets { get; }
+
     /// <summary>Whether this replica leads.</summary>
     public bool Leads => _elector?.MayWrite ?? true;
 
     /// <summary>Why it is not ready; empty when it is.</summary>
-    public IReadOnlyList<string> Problems => [.. Caches.All.Select(c => c.Problem).Append(_elector?.Problem).OfType<string>()];
+    public IReadOnlyList<string> Problems => [.. Caches.All.Select(c => c.Problem).Append(_elector?.Problem).Append(Secrets.Problem).OfType<string>()];
 
     private Controller[] Controllers { get; }
 
@@ -124,7 +137,7 @@ public sealed class OperatorRuntime : IDisposable
     public async Task RunAsync(CancellationToken cancellation)
     {
         using var caching = new CancellationTokenSource();
-        Task caches = CacheAsync(caching.Token);
+        Task caches = Task.WhenAll(CacheAsync(caching.Token), Secrets.RunAsync(caching.Token));
         try
         {
             if (_elector == null)
@@ -166,6 +179,7 @@ public sealed class OperatorRuntime : IDisposable
     public void Dispose()
     {
         _state.Dispose();
+        Secrets.Dispose();
         _writer.Dispose();
         _client.Dispose();
         _experimentQueue.Dispose();
@@ -199,20 +213,9 @@ public sealed class OperatorRuntime : IDisposable
         _state.CreateObservableGauge("coclr.workqueue.depth", () => queues.Select(q => new Measurement<int>(q.Depth, new KeyValuePair<string, object?>("name", q.Name))), null, "Names that wait in a work queue.");
         _state.CreateObservableGauge("coclr.workqueue.longest.running.processor", () => queues.Select(q => new Measurement<double>(q.LongestRunning.TotalSeconds, new KeyValuePair<string, object?>("name", q.Name))), "s", "Time of the work that has been running longest.");
         _state.CreateObservableGauge("coclr.leader", () => new Measurement<int>(Leads ? 1 : 0, new KeyValuePair<string, object?>("replica_role", _elector == null ? "standalone" : Leads ? "leader" : "follower")), null, "1 when this replica leads.");
-        _state.CreateObservableGauge("coclr.experiments", () => Caches.Experiments.All().GroupBy(e => e.State ?? "Pending").Select(g => new Measurement<int>(g.Count(), new KeyValuePair<string, object?>("state", g.Key))), null, "Experiments by state.");
-        _state.CreateObservableGauge("coclr.experiment.progress.age", ProgressAges, "s", "Time since a running experiment last told of progress.");
+        _ = new ExperimentGauges(_state, Caches.Experiments, () => Leads, _time);
         _state.CreateObservableGauge("coclr.build.info", () => new Measurement<int>(1, new KeyValuePair<string, object?>("version", OperatorVersion.Text)), null, "Version of the operator.");
     }
-
-    private IEnumerable<Measurement<double>> ProgressAges()
-        => from experiment in Caches.Experiments.All()
-           where experiment.State == nameof(ExperimentState.Training)
-           let told = experiment.ParseStatus().Progress?.UpdatedAt
-           where told != null
-           select new Measurement<double>(
-               Math.Max(0, (_time.GetUtcNow() - told.Value).TotalSeconds),
-               new("namespace", experiment.Meta.Key.Namespace),
-               new("experiment", experiment.Meta.Key.Name));
 
     /// <summary>How to reach the cluster: the kubeconfig of the settings, else the pod's service account, else the default kubeconfig.</summary>
     /// <param name="options">Settings.</param>

@@ -18,6 +18,7 @@ public sealed class BenchmarkController
     private readonly Caches _caches;
     private readonly ApiWriter _writer;
     private readonly EventRecorder _events;
+    private readonly Propagation _propagation;
     private readonly WorkQueue _queue;
     private readonly ILogger _logger;
     private readonly TimeProvider _time;
@@ -28,14 +29,16 @@ public sealed class BenchmarkController
     /// <param name="caches">Caches.</param>
     /// <param name="writer">Writer.</param>
     /// <param name="events">Events.</param>
+    /// <param name="propagation">What of a suite's labels and annotations its experiments get.</param>
     /// <param name="queue">Queue of suites.</param>
     /// <param name="logger">Logger.</param>
     /// <param name="time">Clock.</param>
-    public BenchmarkController(Caches caches, ApiWriter writer, EventRecorder events, WorkQueue queue, ILogger<BenchmarkController> logger, TimeProvider time)
+    public BenchmarkController(Caches caches, ApiWriter writer, EventRecorder events, Propagation propagation, WorkQueue queue, ILogger<BenchmarkController> logger, TimeProvider time)
     {
         _caches = caches;
         _writer = writer;
         _events = events;
+        _propagation = propagation;
         _queue = queue;
         _logger = logger;
         _time = time;
@@ -51,8 +54,9 @@ public sealed class BenchmarkController
         });
         caches.Experiments.OnChange(change =>
         {
-            // Progress of a child changes nothing for its suite.
-            if (Owner((change.New ?? change.Old!).Meta) is { } owner && (change.Old?.State != change.New?.State || change.Old?.Meta.Generation != change.New?.Meta.Generation))
+            // Progress of a child changes nothing for its suite; why it waits does.
+            if (Owner((change.New ?? change.Old!).Meta) is { } owner
+                && (change.Old?.State, change.Old?.Reason, change.Old?.Meta.Generation) != (change.New?.State, change.New?.Reason, change.New?.Meta.Generation))
             {
                 queue.Add(owner);
             }
@@ -91,6 +95,7 @@ public sealed class BenchmarkController
             Expansion = kept.Expansion,
             Children = [.. _childrenOf(key).Where(c => c.Meta.Controller?.Uid == meta.Uid)],
             Experiment = name => _caches.Experiments.Get(new ObjectKey(key.Namespace, name)),
+            Propagation = _propagation,
             Now = _time.GetUtcNow(),
         });
         foreach (JsonObject child in decision.Create)

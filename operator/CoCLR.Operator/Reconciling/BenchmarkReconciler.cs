@@ -58,6 +58,9 @@ public sealed record BenchmarkObservation
     /// <summary>An experiment of its namespace, whoever owns it.</summary>
     public Func<string, CustomResource<ExperimentSpec, ExperimentStatus>?> Experiment { get; init; } = _ => null;
 
+    /// <summary>What of a suite's labels and annotations its experiments get.</summary>
+    public Propagation Propagation { get; init; } = new();
+
     /// <summary>Now.</summary>
     public required DateTimeOffset Now { get; init; }
 }
@@ -128,9 +131,9 @@ public static class BenchmarkReconciler
         int pending = states.Count(s => s.Child == null);
         bool suspend = spec.Suspend || stop;
 
-        JsonObject[] create = suspend ? [] : [.. states.Where(s => s.Child == null && observed.Experiment(s.Experiment.Name) == null).Take(Math.Max(0, spec.Parallelism - active.Length)).Select(s => Child(meta, s.Experiment, spec))];
-        (ObjectMeta, JsonObject)[] patch = [.. active.Select(s => (s.Child!.Meta, Patch: PatchOf(s.Child, s.Experiment.Spec, suspend || spec.Template.Suspend))).Where(p => p.Patch != null).Select(p => (p.Meta, p.Patch!))];
-        ObjectMeta[] prune = spec.Prune == PrunePolicy.Delete ? [.. children.Values.Where(c => wanted.All(w => w.Name != c.Meta.Key.Name) && c.Meta.Deleting == null).Select(c => c.Meta)] : [];
+        JsonObject[] create = suspend ? [] : [.. states.Where(s => s.Child == null && observed.Experiment(s.Experiment.Name) == null).Take(Math.Max(0, spec.Parallelism - active.Length)).Select(s => Child(meta, s.Experiment, spec, observed.Propagation))];
+        Leftovers leftovers = Leftovers.Of([.. children.Values.Where(c => wanted.All(w => w.Name != c.Meta.Key.Name) && c.Meta.Deleting == null)], spec.Prune);
+        (ObjectMeta, JsonObject)[] patch = [.. leftovers.Stop.Select(c => (c.Meta, Change(c, new JsonObject { ["suspend"] = true }))), .. active.Select(s => (s.Child!.Meta, Patch: PatchOf(s.Child, s.Experiment.Spec, suspend || spec.Template.Suspend))).Where(p => p.Patch != null).Select(p => (p.Meta, p.Patch!))];
         (IReadOnlyList<BenchmarkRow> rows, bool truncated) = Table(states.Select(s => (s.Experiment, s.State == ExperimentState.Succeeded ? s.Child!.ParseStatus() : null)), spec);
 
         bool done = stop ? active.All(a => a.State == ExperimentState.Suspended) && create.Length == 0 : succeeded + failed == states.Length;
@@ -149,63 +152,114 @@ public static class BenchmarkReconciler
             StartTime = known.StartTime ?? (create.Length > 0 ? observed.Now : null),
             CompletionTime = done ? known.CompletionTime ?? observed.Now : null,
         };
-        next = Describe(next, spec, active.Count(a => a.State is ExperimentState.Training), active.All(a => a.State == ExperimentState.Suspended), done, observed);
-        var events = new List<ObjectEvent>();
-        if (next.State != known.State && next.State is ExperimentState.Succeeded or ExperimentState.Failed or ExperimentState.Suspended)
+        next = Describe(next, spec, [.. active.Select(a => a.Child!)], done, observed);
+        List<ObjectEvent> events = [.. leftovers.Events];
+        if (next.State != known.State && next.State is ExperimentState.Succeeded or ExperimentState.Failed or ExperimentState.Suspended or ExperimentState.Stalled)
         {
-            string message = next.Condition(ConditionTypes.Ready)!.Message;
-            if (next.State != known.State)
+            Condition ready = next.Condition(ConditionTypes.Ready)!;
+            events.Add(next.State is ExperimentState.Failed or ExperimentState.Stalled
+                ? ObjectEvent.Warning(next.State == ExperimentState.Failed ? nameof(ExperimentState.Failed) : ready.Reason, ready.Message)
+                : ObjectEvent.Normal(next.State.ToString()!, ready.Message));
+        }
+
+        return new BenchmarkDecision { Create = create, Patch = patch, Delete = [.. leftovers.Delete.Select(c => c.Meta)], Status = next, Events = events };
+    }
+
+    /// <summary>What becomes of the experiments that an edit of the suite no longer names.</summary>
+    private sealed record Leftovers(
+        IReadOnlyList<CustomResource<ExperimentSpec, ExperimentStatus>> Delete,
+        IReadOnlyList<CustomResource<ExperimentSpec, ExperimentStatus>> Stop,
+        IReadOnlyList<ObjectEvent> Events)
+    {
+        public static Leftovers Of(IReadOnlyList<CustomResource<ExperimentSpec, ExperimentStatus>> unnamed, PrunePolicy policy)
+        {
+            // What has started has checkpoints even where it has no results yet.
+            var started = unnamed.Where(c => c.Finished || c.ParseStatus() is { StartTime: not null } or { Results.Count: > 0 }).ToArray();
+            var delete = policy == PrunePolicy.Delete ? unnamed : [.. unnamed.Except(started)];
+            var stop = policy == PrunePolicy.Delete ? [] : started.Where(c => !c.Finished && c.ParseSpec().Spec is { Suspend: false }).ToArray();
+            var lost = delete.Where(c => c.ParseStatus().Results.Count > 0).ToArray();
+            var events = new List<ObjectEvent>();
+            if (delete.Count > 0)
             {
-                events.Add(next.State == ExperimentState.Failed ? ObjectEvent.Warning(nameof(ExperimentState.Failed), message) : ObjectEvent.Normal(next.State.ToString()!, message));
+                events.Add(lost.Length > 0
+                    ? ObjectEvent.Warning("Pruned", $"deleted, as spec.prune: delete asks, because the suite no longer names them: {Names(delete)}; the results of {Names(lost)} are gone with them")
+                    : ObjectEvent.Normal("Pruned", $"deleted because the suite no longer names them, without results: {Names(delete)}"));
             }
+
+            if (stop.Length > 0)
+            {
+                events.Add(ObjectEvent.Warning("Stopped", $"suspended because the suite no longer names them: {Names(stop)}; their checkpoints are kept (spec.prune: delete would delete them)"));
+            }
+
+            return new Leftovers(delete, stop, events);
         }
 
-        if (prune.Length > 0)
-        {
-            events.Add(ObjectEvent.Normal("Pruned", $"{prune.Length} experiments that the suite no longer names are deleted"));
-        }
-
-        return new BenchmarkDecision { Create = create, Patch = patch, Delete = prune, Status = next, Events = events };
+        private static string Names(IReadOnlyCollection<CustomResource<ExperimentSpec, ExperimentStatus>> experiments) =>
+            string.Join(", ", experiments.Take(8).Select(e => e.Meta.Key.Name)) + (experiments.Count > 8 ? $" and {experiments.Count - 8} more" : "");
     }
 
     private static ExperimentState StateOf(CustomResource<ExperimentSpec, ExperimentStatus>? child) =>
         Enum.TryParse(child?.State, out ExperimentState state) ? state : ExperimentState.Pending;
 
-    private static BenchmarkStatus Describe(BenchmarkStatus next, BenchmarkSpec spec, int training, bool quiet, bool done, BenchmarkObservation observed)
+    private static BenchmarkStatus Describe(
+        BenchmarkStatus next, BenchmarkSpec spec, IReadOnlyList<CustomResource<ExperimentSpec, ExperimentStatus>> active, bool done, BenchmarkObservation observed)
     {
+        int training = active.Count(c => StateOf(c) == ExperimentState.Training);
         var conditions = new ConditionSet(observed.Benchmark.ParseStatus().Conditions, observed.Benchmark.Meta.Generation, observed.Now)
             .True(ConditionTypes.Accepted, ConditionReasons.Valid, $"the suite makes {next.Total} experiments")
-            .Set(ConditionTypes.Running, training > 0 ? ConditionStatus.True : ConditionStatus.False, training > 0 ? ConditionReasons.Training : ConditionReasons.NotRunning, $"{training} experiments train");
-        string counts = $"{next.Succeeded} succeeded, {next.Failed} failed, {next.Active} active, {next.Pending} pending";
-        ExperimentState state;
-        if (done && next.Failed > 0)
+            .Set(
+                ConditionTypes.Running,
+                training > 0 ? ConditionStatus.True : ConditionStatus.False,
+                training > 0 ? ConditionReasons.Training : ConditionReasons.NotRunning,
+                $"{training} experiments train");
+        string counts = $"{next.Succeeded} succeeded, {next.Failed} failed, {next.Active} active{Detail(active)}, {next.Pending} pending";
+        if (done)
         {
-            state = ExperimentState.Failed;
-            conditions.False(ConditionTypes.Ready, ConditionReasons.ExperimentsFailed, counts)
-                .True(ConditionTypes.Stalled, ConditionReasons.ExperimentsFailed, counts)
-                .False(ConditionTypes.Succeeded, ConditionReasons.ExperimentsFailed, counts);
-        }
-        else if (done)
-        {
-            state = ExperimentState.Succeeded;
-            conditions.True(ConditionTypes.Ready, ConditionReasons.Succeeded, counts).True(ConditionTypes.Succeeded, ConditionReasons.Succeeded, counts);
-        }
-        else if (spec.Suspend && quiet)
-        {
-            state = ExperimentState.Suspended;
-            conditions.True(ConditionTypes.Ready, ConditionReasons.Suspended, $"suspended: {counts}")
-                .True(ConditionTypes.Suspended, ConditionReasons.Suspended, "no experiment runs")
-                .Set(ConditionTypes.Succeeded, ConditionStatus.Unknown, ConditionReasons.NotFinished, "not ended yet");
-        }
-        else
-        {
-            state = spec.Suspend ? ExperimentState.Suspending : training > 0 ? ExperimentState.Training : ExperimentState.Starting;
-            string reason = spec.Suspend ? ConditionReasons.Suspending : ConditionReasons.Progressing;
-            conditions.False(ConditionTypes.Ready, reason, counts).True(ConditionTypes.Reconciling, reason, counts)
-                .Set(ConditionTypes.Succeeded, ConditionStatus.Unknown, ConditionReasons.NotFinished, "not ended yet");
+            return next.Failed > 0
+                ? next with
+                {
+                    State = ExperimentState.Failed,
+                    Conditions = conditions.False(ConditionTypes.Ready, ConditionReasons.ExperimentsFailed, counts)
+                        .True(ConditionTypes.Stalled, ConditionReasons.ExperimentsFailed, counts)
+                        .False(ConditionTypes.Succeeded, ConditionReasons.ExperimentsFailed, counts).Build(),
+                }
+                : next with
+                {
+                    State = ExperimentState.Succeeded,
+                    Conditions = conditions.True(ConditionTypes.Ready, ConditionReasons.Succeeded, counts).True(ConditionTypes.Succeeded, ConditionReasons.Succeeded, counts).Build(),
+                };
         }
 
+        conditions.Set(ConditionTypes.Succeeded, ConditionStatus.Unknown, ConditionReasons.NotFinished, "not ended yet");
+        if (spec.Suspend && active.All(c => StateOf(c) == ExperimentState.Suspended))
+        {
+            conditions.True(ConditionTypes.Ready, ConditionReasons.Suspended, $"suspended: {counts}").True(ConditionTypes.Suspended, ConditionReasons.Suspended, "no experiment runs");
+            return next with { State = ExperimentState.Suspended, Conditions = conditions.Build() };
+        }
+
+        (ExperimentState state, string reason, string message) = spec.Suspend ? (ExperimentState.Suspending, ConditionReasons.Suspending, counts)
+            : training > 0 ? (ExperimentState.Training, ConditionReasons.Progressing, counts)
+            : Waiting(active, counts, room: next.Active > active.Count);
+        conditions.False(ConditionTypes.Ready, reason, message).True(state == ExperimentState.Stalled ? ConditionTypes.Stalled : ConditionTypes.Reconciling, reason, message);
         return next with { State = state, Conditions = conditions.Build() };
+    }
+
+    /// <summary>What the active experiments do, such as " (1 training, 1 queued)".</summary>
+    private static string Detail(IReadOnlyList<CustomResource<ExperimentSpec, ExperimentStatus>> active) => active.Count == 0 ? "" :
+        $" ({string.Join(", ", active.GroupBy(StateOf).OrderBy(g => g.Key).Select(g => $"{g.Count()} {g.Key.ToString().ToLowerInvariant()}"))})";
+
+    /// <summary>Why nothing trains: the words of the first experiment that says why it waits.</summary>
+    private static (ExperimentState State, string Reason, string Message) Waiting(
+        IReadOnlyList<CustomResource<ExperimentSpec, ExperimentStatus>> active, string counts, bool room)
+    {
+        var first = active.Select(c => (c.Meta.Key.Name, State: StateOf(c), Ready: c.ParseStatus().Condition(ConditionTypes.Ready))).FirstOrDefault(c => c.Ready?.Status == ConditionStatus.False);
+        if (room || first.Ready == null)
+        {
+            return (ExperimentState.Starting, ConditionReasons.Progressing, counts);
+        }
+
+        ExperimentState state = active.All(c => StateOf(c) == first.State) ? first.State : ExperimentState.Starting;
+        return (state, first.Ready.Reason, EventRecorder.Truncate($"{counts}; {first.Name}: {first.Ready.Message}", 2048));
     }
 
     private static BenchmarkDecision Refused(BenchmarkStatus known, BenchmarkObservation observed, string reason, string message, bool accepted)
@@ -224,25 +278,25 @@ public static class BenchmarkReconciler
         };
     }
 
-    private static JsonObject Child(ObjectMeta suite, MatrixExperiment experiment, BenchmarkSpec spec)
+    private static JsonObject Child(ObjectMeta suite, MatrixExperiment experiment, BenchmarkSpec spec, Propagation propagation)
     {
         // Experiments of a suite stay as long as the suite: one that its own TTL removed would be made again.
         JsonObject json = JsonSerializer.SerializeToNode(experiment.Spec with { TtlSecondsAfterFinished = null, Suspend = spec.Template.Suspend }, CoclrJson.Compact)!.AsObject();
-        var labels = new JsonObject
-        {
-            ["app.kubernetes.io/name"] = "coclr-experiment",
-            ["app.kubernetes.io/instance"] = experiment.Name,
-            ["app.kubernetes.io/component"] = "experiment",
-            ["app.kubernetes.io/part-of"] = "coclr-platform",
-            ["app.kubernetes.io/managed-by"] = Labels.Manager,
-            [Labels.Benchmark] = ChildNames.LabelValue(suite.Key.Name),
-            [Labels.BenchmarkUid] = suite.Uid,
-        };
+        JsonObject labels = JobBuilder.Allowed(suite.Labels, propagation.Label);
+        labels["app.kubernetes.io/name"] = "coclr-experiment";
+        labels["app.kubernetes.io/instance"] = experiment.Name;
+        labels["app.kubernetes.io/component"] = "experiment";
+        labels["app.kubernetes.io/part-of"] = "coclr-platform";
+        labels["app.kubernetes.io/managed-by"] = Labels.Manager;
+        labels[Labels.Benchmark] = ChildNames.LabelValue(suite.Key.Name);
+        labels[Labels.BenchmarkUid] = suite.Uid;
         if (suite.Label(Labels.QueuePriority) is { } priority)
         {
             labels[Labels.QueuePriority] = priority;
         }
 
+        JsonObject annotations = JobBuilder.Allowed(suite.Annotations, propagation.Annotation);
+        annotations[Labels.Cell] = BenchmarkRules.CellText(experiment.Cell) + $"{(experiment.Cell.Count > 0 ? ", " : "")}seed={experiment.Seed}";
         return new JsonObject
         {
             ["apiVersion"] = ApiNames.ApiVersion,
@@ -252,7 +306,7 @@ public static class BenchmarkReconciler
                 ["name"] = experiment.Name,
                 ["namespace"] = suite.Key.Namespace,
                 ["labels"] = labels,
-                ["annotations"] = new JsonObject { [Labels.Cell] = BenchmarkRules.CellText(experiment.Cell) + $"{(experiment.Cell.Count > 0 ? ", " : "")}seed={experiment.Seed}" },
+                ["annotations"] = annotations,
                 ["ownerReferences"] = new JsonArray(new JsonObject
                 {
                     ["apiVersion"] = ApiNames.ApiVersion,
@@ -281,28 +335,42 @@ public static class BenchmarkReconciler
             patch["suspend"] = suspend;
         }
 
-        if (spec.ActiveDeadlineSeconds != wanted.ActiveDeadlineSeconds)
+        foreach ((string name, JsonNode? value) in MutableChanges(Json(spec), Json(wanted), SchemaModel.Experiment))
         {
-            patch["activeDeadlineSeconds"] = wanted.ActiveDeadlineSeconds;
+            patch[name] = value?.DeepClone();
         }
 
-        if (spec.PreRunningDeadlineSeconds != wanted.PreRunningDeadlineSeconds)
-        {
-            patch["preRunningDeadlineSeconds"] = wanted.PreRunningDeadlineSeconds;
-        }
-
-        if (spec.StallDeadlineSeconds != wanted.StallDeadlineSeconds)
-        {
-            patch["stallDeadlineSeconds"] = wanted.StallDeadlineSeconds;
-        }
-
-        if (spec.Scheduling != null && wanted.Scheduling != null && spec.Scheduling.PriorityClassName != wanted.Scheduling.PriorityClassName)
-        {
-            patch["scheduling"] = new JsonObject { ["priorityClassName"] = wanted.Scheduling.PriorityClassName };
-        }
-
-        return patch.Count == 0 ? null : new JsonObject { ["metadata"] = new JsonObject { ["uid"] = child.Meta.Uid }, ["spec"] = patch };
+        return patch.Count == 0 ? null : Change(child, patch);
     }
+
+    private static JsonObject Json(ExperimentSpec spec) =>
+        JsonSerializer.SerializeToNode(spec with { Suspend = false, TtlSecondsAfterFinished = null }, CoclrJson.Compact)!.AsObject();
+
+    /// <summary>A merge patch of the mutable fields that differ.</summary>
+    private static JsonObject MutableChanges(JsonObject current, JsonObject wanted, SchemaNode schema, bool mutable = false)
+    {
+        var patch = new JsonObject();
+        foreach (SchemaField field in schema.Fields)
+        {
+            (JsonNode? before, JsonNode? after) = (current[field.Name], wanted[field.Name]);
+            if (before is JsonObject inner && after is JsonObject wantedInner && field.Node.Type == SchemaType.Object)
+            {
+                if (MutableChanges(inner, wantedInner, field.Node, mutable || field.Mutable) is { Count: > 0 } changes)
+                {
+                    patch[field.Name] = changes;
+                }
+            }
+            else if ((mutable || field.Mutable) && !JsonNode.DeepEquals(before, after))
+            {
+                patch[field.Name] = after?.DeepClone();
+            }
+        }
+
+        return patch;
+    }
+
+    private static JsonObject Change(CustomResource<ExperimentSpec, ExperimentStatus> child, JsonObject spec) =>
+        new() { ["metadata"] = new JsonObject { ["uid"] = child.Meta.Uid }, ["spec"] = spec };
 
     /// <summary>The result table: one row for each cell and view, over the seeds, compared with the baseline.</summary>
     /// <param name="experiments">The suite's experiments, with the status of those that succeeded.</param>

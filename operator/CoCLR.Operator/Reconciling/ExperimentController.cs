@@ -51,6 +51,7 @@ public sealed class ExperimentController
     private readonly ApiWriter _writer;
     private readonly EventRecorder _events;
     private readonly ProgressStore _progress;
+    private readonly ProgressAuthority _authority;
     private readonly ChildSettings _settings;
     private readonly WorkQueue _queue;
     private readonly TimeProvider _time;
@@ -68,17 +69,19 @@ public sealed class ExperimentController
     /// <param name="writer">Writer.</param>
     /// <param name="events">Events.</param>
     /// <param name="progress">What pods pushed.</param>
+    /// <param name="authority">What pods trust.</param>
     /// <param name="settings">Settings.</param>
     /// <param name="queue">Queue of experiments.</param>
     /// <param name="logger">Logger.</param>
     /// <param name="time">Clock.</param>
-    public ExperimentController(Caches caches, ApiClient client, ApiWriter writer, EventRecorder events, ProgressStore progress, ChildSettings settings, WorkQueue queue, ILogger<ExperimentController> logger, TimeProvider time)
+    public ExperimentController(Caches caches, ApiClient client, ApiWriter writer, EventRecorder events, ProgressStore progress, ProgressAuthority authority, ChildSettings settings, WorkQueue queue, ILogger<ExperimentController> logger, TimeProvider time)
     {
         _caches = caches;
         _client = client;
         _writer = writer;
         _events = events;
         _progress = progress;
+        _authority = authority;
         _settings = settings;
         _queue = queue;
         _logger = logger;
@@ -152,6 +155,20 @@ public sealed class ExperimentController
             if (foreign.Length > 0 || adopted)
             {
                 decision = ExperimentReconciler.Reconcile(observed with { Foreign = foreign }, _settings);
+            }
+        }
+
+        if (!experiment.Finished && experiment.Meta.Deleting == null)
+        {
+            bool starts = decision.Writes.Any(w => w is DesiredWrite.Create { Kind.Plural: "jobs" });
+            try
+            {
+                await _authority.EnsureAsync(key.Namespace, starts, cancellation).ConfigureAwait(false);
+            }
+            catch (ApiException error)
+            {
+                // Progress is a courtesy: the experiment goes on without it.
+                _logger.LogWarning("{Object}: the ConfigMap {Name} was not written, so pods cannot push progress: {Error}", key, ProgressAuthority.ConfigMapName, error.Message);
             }
         }
 

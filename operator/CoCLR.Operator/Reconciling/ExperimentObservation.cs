@@ -69,8 +69,8 @@ public sealed record ChildSettings
     /// <summary>Where pods push progress; no push when null.</summary>
     public string? ProgressUrl { get; init; }
 
-    /// <summary>CA of that address, in PEM.</summary>
-    public string? ProgressCa { get; init; }
+    /// <summary>What of an experiment may reach its children.</summary>
+    public Propagation Propagation { get; init; } = new();
 
     /// <summary>Where pods send events; none when null.</summary>
     public string? DashboardIngestUrl { get; init; }
@@ -135,7 +135,4 @@ public sealed record PlanSnapshot(StagePlan Plan, string Image)
 
     /// <summary>Key of the image in the ConfigMap.</summary>
     public const string ImageKey = "image";
-
-    /// <summary>Key of the CA in the ConfigMap.</summary>
-    public const string CaKey = "ca.crt";
 }

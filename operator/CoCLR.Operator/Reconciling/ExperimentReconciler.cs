@@ -53,7 +53,7 @@ public static class ExperimentReconciler
             known = Again(known, meta.Annotations[Labels.Retry]);
         }
 
-        if (known.StartTime == null && Problems(observed.Experiment, spec) is { Count: > 0 } problems)
+        if (known.StartTime == null && Problems(observed.Experiment, spec, settings) is { Count: > 0 } problems)
         {
             return Refused(known, observed, ConditionReasons.InvalidSpec, string.Join("; ", problems.Take(8)));
         }
@@ -118,10 +118,10 @@ public static class ExperimentReconciler
             : [];
     }
 
-    private static List<ManifestProblem> Problems(CustomResource<ExperimentSpec, ExperimentStatus> experiment, ExperimentSpec spec)
+    private static List<ManifestProblem> Problems(CustomResource<ExperimentSpec, ExperimentStatus> experiment, ExperimentSpec spec, ChildSettings settings)
     {
         List<ManifestProblem> problems = [.. experiment.CheckFields(SchemaModel.Experiment)];
-        return problems.Count > 0 ? problems : [.. ExperimentRules.Check(spec)];
+        return problems.Count > 0 ? problems : [.. ExperimentRules.Check(spec), .. settings.Propagation.Check(spec)];
     }
 
     private static PlanSnapshot Snapshot(ExperimentObservation observed, ExperimentSpec spec, ChildSettings settings)
@@ -295,6 +295,7 @@ public static class ExperimentReconciler
                 }
 
                 ReplaceStalled(stages);
+                ReplaceOutgrown(stages);
                 next = Describe(next, stages, actions, missing);
             }
 
@@ -311,7 +312,7 @@ public static class ExperimentReconciler
             if (job == null && seen.Live is { Meta.Deleting: null })
             {
                 // Nobody has stopped its pod, so the Job may be there and have lost the labels by which it is found.
-                _suspects.Add(new DesiredWrite.Create(ResourceKind.Job, name, JobBuilder.Job(_meta, name, stage, _snapshot, _planName, _claimName, _spec.Scheduling, _settings)));
+                _suspects.Add(new DesiredWrite.Create(ResourceKind.Job, name, JobBuilder.Job(_meta, name, stage, _snapshot, _planName, _claimName, _spec, _settings)));
             }
 
             return seen;
@@ -383,7 +384,7 @@ public static class ExperimentReconciler
                 if (seen.Job == null)
                 {
                     string job = JobName(name);
-                    _writes.Add(new DesiredWrite.Create(ResourceKind.Job, job, JobBuilder.Job(_meta, job, _snapshot.Plan[name], _snapshot, _planName, _claimName, _spec.Scheduling, _settings)));
+                    _writes.Add(new DesiredWrite.Create(ResourceKind.Job, job, JobBuilder.Job(_meta, job, _snapshot.Plan[name], _snapshot, _planName, _claimName, _spec, _settings)));
                 }
                 else if (seen.Job.Suspended)
                 {
@@ -482,6 +483,21 @@ public static class ExperimentReconciler
 
                 _writes.Add(new DesiredWrite.Delete(ResourceKind.Pod, seen.Live.Meta.Key, seen.Live.Meta.Uid));
                 _events.Add(ObjectEvent.Warning("StageStalled", $"{seen.Status.Name} made no progress for {allowed} s (stallDeadlineSeconds); pod {seen.Live.Meta.Key.Name} is replaced and goes on from the checkpoint"));
+            }
+        }
+
+        // A Job's pods cannot be changed: one whose pod does not run is made again with what the spec asks for now.
+        private void ReplaceOutgrown(List<SeenStage> stages)
+        {
+            foreach (SeenStage seen in stages.Where(s => s.Job is { Finished: false, Meta.Deleting: null, Resources: not null } && s.Live is not { Running: true }))
+            {
+                JobView job = seen.Job!;
+                bool ended = _observed.Pods.Any(p => p.Meta.Controller?.Uid == job.Meta.Uid && p.Phase == "Succeeded");
+                if (job.Resources != JobBuilder.ResourcesHash(_snapshot.Plan.Spec with { Resources = _spec.Resources }, _snapshot.Plan[seen.Status.Name]) && !ended)
+                {
+                    _writes.Add(new DesiredWrite.Delete(ResourceKind.Job, job.Meta.Key, job.Meta.Uid));
+                    _events.Add(ObjectEvent.Normal("ResourcesChanged", $"{seen.Status.Name} gets a new Job with the resources that the spec asks for now; it goes on from its checkpoint"));
+                }
             }
         }
 

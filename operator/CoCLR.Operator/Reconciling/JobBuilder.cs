@@ -26,6 +26,8 @@ public static class JobBuilder
     /// <summary>Where tokens are mounted.</summary>
     public const string TokenMount = "/var/run/secrets/coclr";
 
+    private const string StageName = "coclr-stage";
+
     private static readonly string[] ReservedPrefixes = ["COCLR_", "LD_", "KUBERNETES_", "DOTNET_STARTUP"];
 
     /// <summary>Audience of the token with which a pod of an experiment pushes progress.</summary>
@@ -42,23 +44,17 @@ public static class JobBuilder
     /// <param name="settings">Settings.</param>
     public static JsonObject PlanConfigMap(ObjectMeta experiment, string name, PlanSnapshot snapshot, ChildSettings settings)
     {
-        var data = new JsonObject
-        {
-            [PlanSnapshot.PlanKey] = JsonSerializer.Serialize(snapshot.Plan, CoclrJson.Indented),
-            [PlanSnapshot.ImageKey] = snapshot.Image,
-        };
-        if (settings.ProgressCa != null)
-        {
-            data[PlanSnapshot.CaKey] = settings.ProgressCa;
-        }
-
         return new JsonObject
         {
             ["apiVersion"] = "v1",
             ["kind"] = "ConfigMap",
             ["metadata"] = Metadata(experiment, name, snapshot.Plan.Run, settings, stage: null, owned: true),
             ["immutable"] = true,
-            ["data"] = data,
+            ["data"] = new JsonObject
+            {
+                [PlanSnapshot.PlanKey] = JsonSerializer.Serialize(snapshot.Plan, CoclrJson.Indented),
+                [PlanSnapshot.ImageKey] = snapshot.Image,
+            },
         };
     }
 
@@ -96,12 +92,14 @@ public static class JobBuilder
     /// <param name="snapshot">The plan.</param>
     /// <param name="planName">Name of the ConfigMap.</param>
     /// <param name="claimName">Name of the claim of the run folder.</param>
-    /// <param name="scheduling">Scheduling of the live spec, whose priority may have changed.</param>
+    /// <param name="live">The live spec, whose resources and priority may have changed.</param>
     /// <param name="settings">Settings.</param>
-    public static JsonObject Job(ObjectMeta experiment, string name, Stage stage, PlanSnapshot snapshot, string planName, string claimName, SchedulingSpec? scheduling, ChildSettings settings)
+    public static JsonObject Job(
+        ObjectMeta experiment, string name, Stage stage, PlanSnapshot snapshot, string planName, string claimName, ExperimentSpec live, ChildSettings settings)
     {
-        ExperimentSpec spec = snapshot.Plan.Spec;
+        ExperimentSpec spec = snapshot.Plan.Spec with { Resources = live.Resources, Scheduling = live.Scheduling };
         JsonObject metadata = Metadata(experiment, name, snapshot.Plan.Run, settings, stage.Name, owned: true);
+        (metadata["annotations"] ??= new JsonObject())[Labels.Resources] = ResourcesHash(spec, stage);
         if (spec.QueueName != null)
         {
             metadata["labels"]![Labels.Queue] = spec.QueueName;
@@ -135,8 +133,8 @@ public static class JobBuilder
                 },
                 ["template"] = new JsonObject
                 {
-                    ["metadata"] = new JsonObject { ["labels"] = LabelsOf(experiment, snapshot.Plan.Run, settings, stage.Name) },
-                    ["spec"] = PodSpec(experiment, stage, snapshot, planName, claimName, scheduling, settings),
+                    ["metadata"] = Describing(experiment, snapshot.Plan.Run, settings, stage.Name),
+                    ["spec"] = PodSpec(experiment, stage, snapshot, spec, planName, claimName, settings),
                 },
             },
         };
@@ -153,13 +151,22 @@ public static class JobBuilder
         },
     };
 
-    private static JsonObject PodSpec(ObjectMeta experiment, Stage stage, PlanSnapshot snapshot, string planName, string claimName, SchedulingSpec? scheduling, ChildSettings settings)
+    /// <summary>Short text that differs when a stage asks for other resources.</summary>
+    /// <param name="spec">The spec.</param>
+    /// <param name="stage">The stage.</param>
+    public static string ResourcesHash(ExperimentSpec spec, Stage stage)
     {
-        ExperimentSpec spec = snapshot.Plan.Spec;
+        string asked = Resources(spec, stage).ToJsonString() + spec.Resources.SharedMemory;
+        return Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(asked)))[..12];
+    }
+
+    private static JsonObject PodSpec(
+        ObjectMeta experiment, Stage stage, PlanSnapshot snapshot, ExperimentSpec spec, string planName, string claimName, ChildSettings settings)
+    {
         var volumes = new JsonArray(
             new JsonObject { ["name"] = "plan", ["configMap"] = new JsonObject { ["name"] = planName } },
             new JsonObject { ["name"] = "storage", ["persistentVolumeClaim"] = new JsonObject { ["claimName"] = claimName } },
-            new JsonObject { ["name"] = "tmp", ["emptyDir"] = new JsonObject() },
+            new JsonObject { ["name"] = "tmp", ["emptyDir"] = spec.Resources.EphemeralStorage is { } scratch ? new JsonObject { ["sizeLimit"] = scratch } : new JsonObject() },
             new JsonObject { ["name"] = "shm", ["emptyDir"] = new JsonObject { ["medium"] = "Memory", ["sizeLimit"] = spec.Resources.SharedMemory } });
         var mounts = new JsonArray(
             Mount("plan", PlanMount, readOnly: true),
@@ -190,7 +197,7 @@ public static class JobBuilder
             ["name"] = ContainerName,
             ["image"] = snapshot.Image,
             ["args"] = new JsonArray("stage", "--plan", $"{PlanMount}/{PlanSnapshot.PlanKey}", "--stage", stage.Name),
-            ["env"] = Environment(experiment, stage, snapshot, settings),
+            ["env"] = Environment(experiment, stage, snapshot, spec, settings),
             ["resources"] = Resources(spec, stage),
             ["volumeMounts"] = mounts,
             ["terminationMessagePath"] = "/dev/termination-log",
@@ -217,14 +224,20 @@ public static class JobBuilder
             ["containers"] = new JsonArray(container),
             ["volumes"] = volumes,
         };
-        if (settings.ImagePullSecrets.Count > 0)
+        string[] secrets = [.. settings.ImagePullSecrets.Concat(spec.ImagePullSecrets).Distinct()];
+        if (secrets.Length > 0)
         {
-            pod["imagePullSecrets"] = new JsonArray([.. settings.ImagePullSecrets.Select(s => (JsonNode)new JsonObject { ["name"] = s })]);
+            pod["imagePullSecrets"] = new JsonArray([.. secrets.Select(s => (JsonNode)new JsonObject { ["name"] = s })]);
         }
 
-        if (scheduling != null)
+        if (spec.ServiceAccountName != null)
         {
-            AddScheduling(pod, scheduling);
+            pod["serviceAccountName"] = spec.ServiceAccountName;
+        }
+
+        if (spec.Scheduling != null)
+        {
+            AddScheduling(pod, spec.Scheduling);
         }
 
         return pod;
@@ -254,6 +267,9 @@ public static class JobBuilder
         if (settings.ProgressUrl != null)
         {
             sources.Add(Token(ProgressAudience(experiment.Uid), "progress"));
+
+            // The kubelet brings a new authority to a running pod; where the address needs none of its own there is no such ConfigMap.
+            sources.Add(new JsonObject { ["configMap"] = new JsonObject { ["name"] = Progress.ProgressAuthority.ConfigMapName, ["optional"] = true } });
         }
 
         if (settings.DashboardIngestUrl != null)
@@ -269,9 +285,8 @@ public static class JobBuilder
         ["serviceAccountToken"] = new JsonObject { ["audience"] = audience, ["expirationSeconds"] = 3600, ["path"] = path },
     };
 
-    private static JsonArray Environment(ObjectMeta experiment, Stage stage, PlanSnapshot snapshot, ChildSettings settings)
+    private static JsonArray Environment(ObjectMeta experiment, Stage stage, PlanSnapshot snapshot, ExperimentSpec spec, ChildSettings settings)
     {
-        ExperimentSpec spec = snapshot.Plan.Spec;
         var env = new JsonArray();
         void Add(string name, string value) => env.Add(new JsonObject { ["name"] = name, ["value"] = value });
 
@@ -309,10 +324,7 @@ public static class JobBuilder
         {
             Add("COCLR_PROGRESS_URL", Progress.ProgressEndpoint.UrlOf(settings.ProgressUrl, experiment.Key));
             Add("COCLR_PROGRESS_TOKEN_FILE", $"{TokenMount}/progress");
-            if (settings.ProgressCa != null)
-            {
-                Add("COCLR_PROGRESS_CA_FILE", $"{PlanMount}/{PlanSnapshot.CaKey}");
-            }
+            Add("COCLR_PROGRESS_CA_FILE", $"{TokenMount}/{Progress.ProgressAuthority.Key}");
         }
 
         if (settings.DashboardIngestUrl != null)
@@ -358,6 +370,12 @@ public static class JobBuilder
     {
         var requests = new JsonObject { ["cpu"] = spec.Resources.Cpu, ["memory"] = spec.Resources.Memory };
         var limits = new JsonObject { ["memory"] = spec.Resources.Memory };
+        if (spec.Resources.EphemeralStorage is { } scratch)
+        {
+            requests["ephemeral-storage"] = scratch;
+            limits["ephemeral-storage"] = scratch;
+        }
+
         if (UsesGpu(spec, stage))
         {
             string gpus = spec.Resources.Gpus.ToString(System.Globalization.CultureInfo.InvariantCulture);
@@ -402,6 +420,17 @@ public static class JobBuilder
             };
         }
 
+        if (scheduling.TopologySpread is { Count: > 0 } spread)
+        {
+            pod["topologySpreadConstraints"] = new JsonArray([.. spread.Select(t => (JsonNode)new JsonObject
+            {
+                ["topologyKey"] = t.TopologyKey,
+                ["maxSkew"] = t.MaxSkew,
+                ["whenUnsatisfiable"] = t.WhenUnsatisfiable.ToString(),
+                ["labelSelector"] = new JsonObject { ["matchLabels"] = new JsonObject { ["app.kubernetes.io/name"] = StageName } },
+            })]);
+        }
+
         foreach ((string name, string? value) in new[] { ("priorityClassName", scheduling.PriorityClassName), ("runtimeClassName", scheduling.RuntimeClassName), ("schedulerName", scheduling.SchedulerName) })
         {
             if (value != null)
@@ -424,12 +453,9 @@ public static class JobBuilder
 
     private static JsonObject Metadata(ObjectMeta experiment, string name, string run, ChildSettings settings, string? stage, bool owned)
     {
-        var metadata = new JsonObject
-        {
-            ["name"] = name,
-            ["namespace"] = experiment.Key.Namespace,
-            ["labels"] = LabelsOf(experiment, run, settings, stage),
-        };
+        JsonObject metadata = Describing(experiment, run, settings, stage);
+        metadata["name"] = name;
+        metadata["namespace"] = experiment.Key.Namespace;
         if (owned)
         {
             metadata["ownerReferences"] = new JsonArray(new JsonObject
@@ -446,20 +472,36 @@ public static class JobBuilder
         return metadata;
     }
 
+    /// <summary>The labels and annotations of a child: those that the operator lets through, and its own over them.</summary>
+    private static JsonObject Describing(ObjectMeta experiment, string run, ChildSettings settings, string? stage)
+    {
+        var metadata = new JsonObject { ["labels"] = LabelsOf(experiment, run, settings, stage) };
+        if (Allowed(experiment.Annotations, settings.Propagation.Annotation) is { Count: > 0 } annotations)
+        {
+            metadata["annotations"] = annotations;
+        }
+
+        return metadata;
+    }
+
+    /// <summary>The entries of a map whose keys are allowed.</summary>
+    /// <param name="entries">Labels or annotations.</param>
+    /// <param name="allowed">Which keys are.</param>
+    public static JsonObject Allowed(IReadOnlyDictionary<string, string> entries, Func<string, bool> allowed) =>
+        new(entries.Where(e => allowed(e.Key)).OrderBy(e => e.Key, StringComparer.Ordinal).Select(e => KeyValuePair.Create(e.Key, (JsonNode?)e.Value)));
+
     private static JsonObject LabelsOf(ObjectMeta experiment, string run, ChildSettings settings, string? stage)
     {
-        var labels = new JsonObject
-        {
-            ["app.kubernetes.io/name"] = "coclr-stage",
-            ["app.kubernetes.io/instance"] = experiment.Key.Name,
-            ["app.kubernetes.io/version"] = settings.Version,
-            ["app.kubernetes.io/component"] = stage == null ? "run" : "stage",
-            ["app.kubernetes.io/part-of"] = "coclr-platform",
-            ["app.kubernetes.io/managed-by"] = Labels.Manager,
-            [Labels.Experiment] = ChildNames.LabelValue(experiment.Key.Name),
-            [Labels.ExperimentUid] = experiment.Uid,
-            [Labels.Run] = run,
-        };
+        JsonObject labels = Allowed(experiment.Labels, settings.Propagation.Label);
+        labels["app.kubernetes.io/name"] = StageName;
+        labels["app.kubernetes.io/instance"] = experiment.Key.Name;
+        labels["app.kubernetes.io/version"] = settings.Version;
+        labels["app.kubernetes.io/component"] = stage == null ? "run" : "stage";
+        labels["app.kubernetes.io/part-of"] = "coclr-platform";
+        labels["app.kubernetes.io/managed-by"] = Labels.Manager;
+        labels[Labels.Experiment] = ChildNames.LabelValue(experiment.Key.Name);
+        labels[Labels.ExperimentUid] = experiment.Uid;
+        labels[Labels.Run] = run;
         if (stage != null)
         {
             labels[Labels.Stage] = stage;

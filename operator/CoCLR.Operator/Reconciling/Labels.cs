@@ -31,6 +31,9 @@ public static class Labels
     /// <summary>Annotation: a new value starts a failed experiment again.</summary>
     public const string Retry = "coclr.dev/retry";
 
+    /// <summary>Annotation of a Job: a hash of the resources that its pods ask for.</summary>
+    public const string Resources = "coclr.dev/resources";
+
     /// <summary>Kueue's queue.</summary>
     public const string Queue = "kueue.x-k8s.io/queue-name";
 

@@ -1,6 +1,7 @@
 // Why this exists: pushes a stage's progress to the operator every few seconds, with the pod's own token; a lost push is made good by the next.
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
+using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using CoCLR.Core;
 
@@ -12,7 +13,9 @@ internal sealed class ProgressPusher : IAsyncDisposable
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(10);
     private readonly Uri _address;
     private readonly string? _tokenFile;
-    private readonly HttpClient _client;
+    private readonly string? _caFile;
+    private HttpClient? _client;
+    private string _trusted = "";
     private readonly CancellationTokenSource _stop = new();
     private Task _loop = Task.CompletedTask;
     private Func<StageSummary>? _current;
@@ -21,16 +24,7 @@ internal sealed class ProgressPusher : IAsyncDisposable
     {
         _address = address;
         _tokenFile = tokenFile;
-        var handler = new SocketsHttpHandler { AllowAutoRedirect = false };
-        if (caFile != null)
-        {
-            X509Certificate2Collection authorities = [];
-            authorities.ImportFromPemFile(caFile);
-            handler.SslOptions.CertificateChainPolicy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
-            handler.SslOptions.CertificateChainPolicy.CustomTrustStore.AddRange(authorities);
-        }
-
-        _client = new HttpClient(handler) { Timeout = TimeSpan.FromSeconds(10) };
+        _caFile = caFile;
     }
 
     /// <summary>A pusher to where the environment says; null when it says nothing.</summary>
@@ -53,7 +47,7 @@ internal sealed class ProgressPusher : IAsyncDisposable
         await _stop.CancelAsync().ConfigureAwait(false);
         await _loop.ConfigureAwait(false);
         await PushAsync().ConfigureAwait(false);
-        _client.Dispose();
+        _client?.Dispose();
         _stop.Dispose();
     }
 
@@ -73,6 +67,29 @@ internal sealed class ProgressPusher : IAsyncDisposable
         }
     }
 
+    /// <summary>A client that trusts what the CA file says now: the kubelet renews it too. Without the file the system's authorities count.</summary>
+    private HttpClient Client()
+    {
+        string authorities = _caFile != null && File.Exists(_caFile) ? File.ReadAllText(_caFile) : "";
+        if (_client != null && authorities == _trusted)
+        {
+            return _client;
+        }
+
+        var handler = new SocketsHttpHandler { AllowAutoRedirect = false };
+        if (authorities.Length > 0)
+        {
+            X509Certificate2Collection roots = [];
+            roots.ImportFromPem(authorities);
+            handler.SslOptions.CertificateChainPolicy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
+            handler.SslOptions.CertificateChainPolicy.CustomTrustStore.AddRange(roots);
+        }
+
+        _client?.Dispose();
+        _trusted = authorities;
+        return _client = new HttpClient(handler) { Timeout = TimeSpan.FromSeconds(10) };
+    }
+
     private async Task PushAsync()
     {
         if (_current?.Invoke() is not { Run: not null } summary)
@@ -89,9 +106,9 @@ internal sealed class ProgressPusher : IAsyncDisposable
                 request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", (await File.ReadAllTextAsync(_tokenFile).ConfigureAwait(false)).Trim());
             }
 
-            using HttpResponseMessage response = await _client.SendAsync(request).ConfigureAwait(false);
+            using HttpResponseMessage response = await Client().SendAsync(request).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is HttpRequestException or IOException or UnauthorizedAccessException or TaskCanceledException)
+        catch (Exception e) when (e is HttpRequestException or IOException or UnauthorizedAccessException or TaskCanceledException or CryptographicException)
         {
             // Progress is never worth a failed training; the termination message brings the end result.
         }

@@ -32,7 +32,7 @@ public sealed record BenchmarkSpec
 
     /// <summary>What happens to experiments that an edit of the suite no longer names.</summary>
     [MutableField]
-    public PrunePolicy Prune { get; init; } = PrunePolicy.Delete;
+    public PrunePolicy Prune { get; init; } = PrunePolicy.Keep;
 
     /// <summary>The cell that others are compared with.</summary>
     [Bounds(0, 6), ListKey("axis")]
@@ -92,9 +92,9 @@ public enum FailurePolicy
 /// <summary>What happens to experiments that an edit of the suite no longer names.</summary>
 public enum PrunePolicy
 {
-    /// <summary>Deleted.</summary>
-    [JsonStringEnumMemberName("delete")] Delete,
-
-    /// <summary>Kept.</summary>
+    /// <summary>What has run is kept with its results and checkpoints, and stopped if it still runs; naming it again continues it. Only what has not started is deleted.</summary>
     [JsonStringEnumMemberName("keep")] Keep,
+
+    /// <summary>Deleted with their claims, whatever they have learned; an event names those that had results.</summary>
+    [JsonStringEnumMemberName("delete")] Delete,
 }

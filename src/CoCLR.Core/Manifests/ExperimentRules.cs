@@ -45,6 +45,7 @@ public static class ExperimentRules
 
     internal const string OneSource = "give exactly one of path, volumeClaim, s3 or synthetic";
     internal const string OneValue = "give exactly one of value, secretKeyRef or configMapKeyRef";
+    internal const string SystemPriority = "scheduling.priorityClassName must not be one of the system's own (system-...)";
     internal const string ReservedName = "names that begin with COCLR_, LD_ or KUBERNETES_ are reserved";
 
     internal static string NeedsBothViews(string method) => $"{method} needs both views: set views to [RGB, Flow]";
@@ -65,6 +66,7 @@ public static class ExperimentRules
             (training.BatchSize % training.BatchNormGroups != 0, "training.batchNormGroups", GroupMultiple),
             (training.Method.Traits().CoTrains && spec.Cotrain.TopK >= training.QueueSize, "cotrain.topK", TopKInQueue),
             (spec.Cotrain is { MineIn: MiningSpace.Features, Order: not CotrainOrder.Alternating }, "cotrain.mineIn", FeaturesAlternate),
+            (spec.Scheduling?.PriorityClassName?.StartsWith("system-", StringComparison.Ordinal) == true, "scheduling.priorityClassName", SystemPriority),
             (new object?[] { source.Path, source.VolumeClaim, source.S3, source.Synthetic }.Count(s => s != null) != 1, "dataset.source", OneSource),
         ];
         foreach ((bool _, string field, string message) in rules.Where(r => r.Broken))

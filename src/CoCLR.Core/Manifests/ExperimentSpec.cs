@@ -64,8 +64,16 @@ public sealed record ExperimentSpec
     [ClusterOnly, Bounds(1, 512), Pattern(@"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$", "an image reference")]
     public string? Image { get; init; }
 
-    /// <summary>What a training pod asks for.</summary>
-    [ClusterOnly]
+    /// <summary>Secrets of the same namespace for pulling the image, of those that the operator allows.</summary>
+    [ClusterOnly, Bounds(0, 8), Pattern(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "a Secret name"), ListKey]
+    public IReadOnlyList<string> ImagePullSecrets { get; init; } = [];
+
+    /// <summary>Service account of the stages, of those that the operator allows; its token is not mounted.</summary>
+    [ClusterOnly, Bounds(1, 253), Pattern(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "a service account name")]
+    public string? ServiceAccountName { get; init; }
+
+    /// <summary>What a training pod asks for. A change counts for pods that do not run yet, so that more memory after an OOMKilled loses no checkpoint.</summary>
+    [MutableField, ClusterOnly]
     public ResourcesSpec Resources { get; init; } = new();
 
     /// <summary>Where training pods may run.</summary>
@@ -766,9 +774,14 @@ public sealed record ResourcesSpec
     /// <summary>Shared memory (/dev/shm) as a Kubernetes quantity.</summary>
     [Bounds(1, 32), Pattern(@"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$", "a quantity such as 1Gi")]
     public string SharedMemory { get; init; } = "1Gi";
+
+    /// <summary>Scratch space (/tmp, logs) as a Kubernetes quantity; no limit when absent.</summary>
+    [Bounds(1, 32), Pattern(@"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$", "a quantity such as 10Gi")]
+    public string? EphemeralStorage { get; init; }
 }
 
 /// <summary>Where training pods may run.</summary>
+[CelRule("!has(self.priorityClassName) || !self.priorityClassName.startsWith('system-')", ExperimentRules.SystemPriority, ".priorityClassName")]
 public sealed record SchedulingSpec
 {
     /// <summary>Labels a node must have.</summary>
@@ -783,7 +796,11 @@ public sealed record SchedulingSpec
     [Bounds(0, 16)]
     public IReadOnlyList<NodeAffinityTerm>? Affinity { get; init; }
 
-    /// <summary>Priority class.</summary>
+    /// <summary>How training pods of the namespace are spread over nodes or zones.</summary>
+    [Bounds(0, 4), ListKey("topologyKey")]
+    public IReadOnlyList<TopologySpreadTerm>? TopologySpread { get; init; }
+
+    /// <summary>Priority class; not one of the system's own.</summary>
     [MutableField, Bounds(1, 253), Pattern(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "a priority class name")]
     public string? PriorityClassName { get; init; }
 
@@ -851,6 +868,31 @@ public sealed record NodeAffinityTerm
     /// <summary>Allowed values.</summary>
     [RequiredField, Bounds(1, 32), Pattern(@"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$", "a label value")]
     public IReadOnlyList<string> Values { get; init; } = [];
+}
+
+/// <summary>How training pods are spread.</summary>
+public sealed record TopologySpreadTerm
+{
+    /// <summary>Node label whose values are the places, such as topology.kubernetes.io/zone.</summary>
+    [RequiredField, Bounds(1, 316), Pattern(@"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$", "a label key")]
+    public string TopologyKey { get; init; } = "";
+
+    /// <summary>Largest difference of the numbers of pods between two places.</summary>
+    [Bounds(1, 100)]
+    public int MaxSkew { get; init; } = 1;
+
+    /// <summary>What happens to a pod that no place can take without a larger difference.</summary>
+    public UnsatisfiableAction WhenUnsatisfiable { get; init; } = UnsatisfiableAction.ScheduleAnyway;
+}
+
+/// <summary>What happens to a pod that would spread pods worse than asked.</summary>
+public enum UnsatisfiableAction
+{
+    /// <summary>It runs where it spreads pods best.</summary>
+    ScheduleAnyway,
+
+    /// <summary>It waits.</summary>
+    DoNotSchedule,
 }
 
 /// <summary>Where the run folder lives.</summary>

@@ -68,6 +68,15 @@ public sealed class ChartClusterTests : IAsyncLifetime
         Assert.True(code == 0, error);
         Assert.Contains("coclrexperiment.coclr.dev/first created", output, StringComparison.Ordinal);
 
+        // What nobody has given was made once, by one of the replicas, and everything that is rendered is something that the server takes.
+        Assert.Equal(2, _cluster.Log.All.Count(r => r is { Verb: "create", Resource: "secrets", Status: 201 } && r.User == "system:serviceaccount:coclr-system:coclr-operator"));
+        foreach (var rendered in new[] { await Chart.RunAsync("helm", ["template", "other", Chart.Folder, "--namespace", "coclr-system", "--set", "crds.enabled=false"]), await Chart.RunAsync("kubectl", ["kustomize", Path.Combine(Chart.Root, "gitops", "kustomize", "overlays", "team")]) })
+        {
+            Assert.True(rendered.Code == 0, rendered.Error);
+            var dry = await Chart.RunAsync("kubectl", ["apply", "--dry-run=server", "-f", "-"], _cluster.KubeconfigPath, rendered.Output);
+            Assert.True(dry.Code == 0, dry.Error);
+        }
+
         // An upgrade that changes nothing restarts nothing and keeps what was generated.
         var before = await Kubectl("get", "pods", "-n", "coclr-system", "-o", "name");
         var token = await Kubectl("get", "secret", "coclr-dashboard", "-n", "coclr-system", "-o", "jsonpath={.data.token}");

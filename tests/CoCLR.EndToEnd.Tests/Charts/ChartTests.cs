@@ -69,7 +69,7 @@ public sealed class ChartTests
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public async Task A36_Roles_HaveNoWildcardsAndNoSecrets(bool namespaced)
+    public async Task A36_Roles_HaveNoWildcardsAndOnlyTheirOwnSecrets(bool namespaced)
     {
         var objects = await Chart.RenderAsync(namespaced ? ["--set", "namespaces={team-a,team-b}"] : []);
         var roles = objects.Where(o => o.Text("kind") is "Role" or "ClusterRole").ToList();
@@ -77,9 +77,18 @@ public sealed class ChartTests
         foreach (var rule in roles.SelectMany(r => r.Items("rules")))
         {
             Assert.DoesNotContain("*", rule!.ToJsonString(), StringComparison.Ordinal);
-            Assert.DoesNotContain(rule.Items("resources"), r => r.Text() == "secrets");
             Assert.DoesNotContain(rule.Items("verbs"), v => v.Text() is "escalate" or "bind" or "impersonate");
         }
+
+        // Secrets: two names, in the release's own namespace, and not even these where the values name others.
+        static List<JsonObject> Secrets(IEnumerable<JsonObject> all) => [.. all.Where(r => r.Items("rules").Any(x => x!.Items("resources").Any(n => n.Text() == "secrets")))];
+        var role = Assert.Single(Secrets(roles));
+        Assert.Equal(("Role", "coclr-operator-leader", null), (role.Text("kind"), role.Text("metadata", "name"), role.Text("metadata", "namespace")));
+        var named = role.Items("rules").Single(r => r!.Items("resourceNames").Any(n => n.Text() == "coclr-dashboard"))!;
+        Assert.Equal(["coclr-operator-progress-tls", "coclr-dashboard"], named.Items("resourceNames").Select(n => n.Text()));
+        Assert.Equal(["get", "patch"], named.Items("verbs").Select(v => v.Text()));
+        Assert.Empty(Secrets(await Chart.RenderAsync("--set", "operator.progress.tlsSecretName=mine,dashboard.auth.existingSecret=token")));
+        Assert.Empty(Secrets(await Chart.RenderAsync("--set", "operator.progress.certManager.issuerRef.name=ca,dashboard.enabled=false")));
 
         // With a list of namespaces only the review of tokens and the aggregated roles stay cluster-wide.
         var wide = objects.Where(o => o.Text("kind") == "ClusterRoleBinding").Select(o => o.Text("metadata", "name")).Order();
@@ -90,6 +99,45 @@ public sealed class ChartTests
         {
             Assert.Equal(["team-a", "team-b"], objects.Where(o => o.Text("kind") == "RoleBinding" && o.Text("metadata", "name") == "coclr-operator").Select(o => o.Text("metadata", "namespace")));
         }
+    }
+
+    [Fact]
+    public async Task Chart_RenderedTwice_IsTheSame()
+    {
+        var once = await Chart.RunAsync("helm", ["template", "coclr", Chart.Folder, "--namespace", "coclr-system", .. Everything]);
+        var again = await Chart.RunAsync("helm", ["template", "coclr", Chart.Folder, "--namespace", "coclr-system", .. Everything]);
+        Assert.True(once.Code == 0, once.Error);
+        Assert.Equal(once.Output, again.Output);
+        Assert.DoesNotContain("kind: Secret\n", once.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Certificate_ComesFromWhatTheValuesSay()
+    {
+        static (string? Own, string? File, string? Volume) Of(List<JsonObject> objects)
+        {
+            var pod = objects.Single(o => o.Text("kind") == "Deployment" && o.Text("metadata", "name") == "coclr-operator").Map("spec", "template", "spec")!;
+            string? Env(string name) => pod.Items("containers")[0].Items("env").FirstOrDefault(e => e.Text("name") == name).Text("value");
+            return (Env("COCLR_OPERATOR_TLSSECRET"), Env("COCLR_OPERATOR_TLSCERTFILE"), pod.Items("volumes").FirstOrDefault(v => v.Text("name") == "tls").Text("secret", "secretName"));
+        }
+
+        Assert.Equal(("coclr-operator-progress-tls", null, null), Of(await Chart.RenderAsync()));
+        Assert.Equal((null, "/etc/coclr/tls/tls.crt", "mine"), Of(await Chart.RenderAsync("--set", "operator.progress.tlsSecretName=mine")));
+        var managed = await Chart.RenderAsync("--set", "operator.progress.certManager.issuerRef.name=ca,operator.progress.certManager.issuerRef.kind=ClusterIssuer");
+        Assert.Equal((null, "/etc/coclr/tls/tls.crt", "coclr-operator-progress-tls"), Of(managed));
+        var certificate = managed.Single(o => o.Text("kind") == "Certificate");
+        Assert.Equal(("coclr-operator-progress-tls", "ca"), (certificate.Text("spec", "secretName"), certificate.Text("spec", "issuerRef", "name")));
+        Assert.Contains("coclr-operator.coclr-system.svc", certificate.Items("spec", "dnsNames").Select(n => n.Text()));
+    }
+
+    [Fact]
+    public async Task ServiceMonitor_KeepsTheNamespaceOfAnExperiment()
+    {
+        var monitor = (await Chart.RenderAsync(Everything)).Single(o => o.Text("kind") == "ServiceMonitor");
+        Assert.True(monitor.Items("spec", "endpoints")[0].Flag("honorLabels"));
+        var rules = (await Chart.RenderAsync([.. Everything, "--namespace", "elsewhere"])).Single(o => o.Text("kind") == "PrometheusRule").ToJsonString();
+        Assert.Contains("elsewhere", rules, StringComparison.Ordinal);
+        Assert.DoesNotContain("namespace=\\u0022coclr-system", rules, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -108,6 +156,9 @@ public sealed class ChartTests
                 Assert.False(container.Flag("securityContext", "allowPrivilegeEscalation"));
                 Assert.Equal("ALL", container.Items("securityContext", "capabilities", "drop")[0].Text());
                 Assert.Matches(@":[0-9][^:]*$", container.Text("image"));
+
+                // .NET's TLS needs a home that can be written.
+                Assert.True(container.Text("image")!.Contains("curl", StringComparison.Ordinal) || container.Items("env").Any(e => e.Text("name") == "HOME" && e.Text("value") == "/tmp"));
             }
         }
     }

@@ -185,7 +185,7 @@ public class InformerClusterTests
             _arena = arena;
             _client = new ApiClient(k8s.KubernetesClientConfiguration.BuildConfigFromConfigFile(arena.Kubeconfig));
             Informer = new Informer<CustomResource<ExperimentSpec, ExperimentStatus>>(
-                _client, ResourceKind.Experiment, CustomResource.Read<ExperimentSpec, ExperimentStatus>, NullLogger.Instance, null, [arena.Namespace],
+                _client, ResourceKind.Experiment, item => CustomResource.Read<ExperimentSpec, ExperimentStatus>(item), NullLogger.Instance, null, [arena.Namespace],
                 options ?? new InformerOptions { Silence = TimeSpan.FromSeconds(3), MinimumBackoff = TimeSpan.FromMilliseconds(50), MaximumBackoff = TimeSpan.FromSeconds(1) });
             Informer.OnChange(c => Told.Enqueue((c.Key.Name, (c.New ?? c.Old!).Meta.Uid, c.New == null)));
             _ = Informer.RunAsync(_stop.Token);

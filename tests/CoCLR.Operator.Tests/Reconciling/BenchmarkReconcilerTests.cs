@@ -95,21 +95,90 @@ public class BenchmarkReconcilerTests
     }
 
     [Fact]
-    public void Suite_EditedInGit_KeepsWhatDidNotChangeAndPrunesWhatLeft()
+    public void Suite_Edited_KeepsResultsAndCheckpointsAndDeletesOnlyWhatHasNotStarted()
     {
-        var suite = new Suite(TwoByTwo.Replace("\"parallelism\":2", "\"parallelism\":9", StringComparison.Ordinal));
+        string wide = TwoByTwo.Replace("\"parallelism\":2", "\"parallelism\":9", StringComparison.Ordinal);
+        var suite = new Suite(wide);
         suite.Reconcile();
-        string[] before = [.. suite.Children.Keys];
-        suite.SetSpec(TwoByTwo.Replace("\"parallelism\":2", "\"parallelism\":9", StringComparison.Ordinal).Replace("\"CoCLR\"", "\"UberNCE\"", StringComparison.Ordinal));
+        string[] before = [.. suite.Order];
+        suite.Finish(2, "Succeeded", 0.6);
+        suite.SetState(3, "Starting");
+        suite.SetSpec(wide.Replace("\"CoCLR\"", "\"UberNCE\"", StringComparison.Ordinal));
         BenchmarkDecision decision = suite.Reconcile();
         Assert.Equal(2, decision.Create.Count);
+        Assert.Equal(before[3], Assert.Single(decision.Delete).Key.Name);
+        Assert.Contains(before[3], Assert.Single(decision.Events).Message, StringComparison.Ordinal);
+        Assert.Contains(before[2], suite.Children.Keys);
+
+        // Named again, it counts again.
+        suite.SetSpec(wide);
+        suite.Reconcile();
+        Assert.Equal("1/4", suite.Status.Finished);
+    }
+
+    [Fact]
+    public void Suite_EditedWhileAnExperimentTrains_StopsItAndContinuesItWhenNamedAgain()
+    {
+        string wide = TwoByTwo.Replace("\"parallelism\":2", "\"parallelism\":9", StringComparison.Ordinal);
+        var suite = new Suite(wide);
+        suite.Reconcile();
+        string running = suite.Order[3];
+        suite.SetState(3, "Training");
+        suite.Children[running]["status"]!["startTime"] = "2026-01-31T12:00:00Z";
+        suite.SetSpec(wide.Replace("\"seeds\":[0,1]", "\"seeds\":[0]", StringComparison.Ordinal));
+        BenchmarkDecision decision = suite.Reconcile();
+        Assert.True(suite.Children[running]["spec"]!["suspend"]!.GetValue<bool>());
+        Assert.Contains(decision.Events, e => e is { Type: "Warning", Reason: "Stopped" } && e.Message.Contains(running, StringComparison.Ordinal));
+        Assert.Empty(suite.Reconcile().Patch);
+        suite.SetSpec(wide);
+        suite.Reconcile();
+        Assert.False(suite.Children[running]["spec"]!["suspend"]!.GetValue<bool>());
+    }
+
+    [Fact]
+    public void Suite_EditedWithPruneDelete_DeletesResultsAndSaysSo()
+    {
+        string wide = TwoByTwo.Replace("\"parallelism\":2", "\"parallelism\":9,\"prune\":\"delete\"", StringComparison.Ordinal);
+        var suite = new Suite(wide);
+        suite.Reconcile();
+        suite.Finish(2, "Succeeded", 0.6);
+        suite.SetSpec(wide.Replace("\"CoCLR\"", "\"UberNCE\"", StringComparison.Ordinal));
+        BenchmarkDecision decision = suite.Reconcile();
         Assert.Equal(2, decision.Delete.Count);
-        Assert.Equal(2, suite.Children.Keys.Intersect(before).Count());
-        suite.SetSpec(TwoByTwo.Replace("\"parallelism\":2", "\"parallelism\":9,\"prune\":\"keep\"", StringComparison.Ordinal));
-        decision = suite.Reconcile();
-        Assert.Equal(2, decision.Create.Count);
-        Assert.Empty(decision.Delete);
-        Assert.Equal(6, suite.Children.Count);
+        ObjectEvent told = Assert.Single(decision.Events);
+        Assert.Equal(("Warning", "Pruned"), (told.Type, told.Reason));
+        Assert.Contains($"the results of {suite.Order[2]} are gone", told.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Suite_WhoseExperimentsAllWait_SaysWhyInTheirWords()
+    {
+        var suite = new Suite(TwoByTwo);
+        suite.Reconcile();
+        suite.Wait(0, "Queued", "Queued", "no quota for 2 GPUs in the cluster queue");
+        suite.Wait(1, "Queued", "Queued", "no quota for 2 GPUs in the cluster queue");
+        suite.Reconcile();
+        Assert.Equal(("False/Queued", ExperimentState.Queued), (suite.Condition("Ready"), suite.Status.State));
+        Assert.Contains("2 active (2 queued)", suite.Status.Condition("Ready")!.Message, StringComparison.Ordinal);
+        Assert.Contains("no quota for 2 GPUs", suite.Status.Condition("Ready")!.Message, StringComparison.Ordinal);
+
+        // One trains: the suite advances.
+        suite.Wait(0, "Training", "Training", "pretrain-rgb runs");
+        suite.Reconcile();
+        Assert.Equal(("False/Progressing", ExperimentState.Training), (suite.Condition("Ready"), suite.Status.State));
+        Assert.Contains("2 active (1 queued, 1 training)", suite.Status.Condition("Ready")!.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Suite_WhoseExperimentsAllNeedAPerson_IsStalled()
+    {
+        var suite = new Suite(TwoByTwo);
+        suite.Reconcile();
+        suite.Wait(0, "Stalled", "NameConflict", "jobs/x belongs to something else");
+        suite.Wait(1, "Stalled", "NameConflict", "jobs/x belongs to something else");
+        Assert.Contains(suite.Reconcile().Events, e => e is { Type: "Warning", Reason: "NameConflict" });
+        Assert.Equal("True/NameConflict", suite.Condition("Stalled"));
+        Assert.Null(suite.Condition("Reconciling"));
     }
 
     [Fact]
@@ -123,6 +192,18 @@ public class BenchmarkReconcilerTests
         Assert.All(decision.Patch, p => Assert.Equal(60, p.Patch["spec"]!["activeDeadlineSeconds"]!.GetValue<int>()));
         Assert.Empty(decision.Create);
         Assert.Empty(suite.Reconcile().Patch);
+    }
+
+    [Fact]
+    public void Suite_GivenMoreMemory_HandsItOnAndKeepsItsExperiments()
+    {
+        var suite = new Suite(TwoByTwo);
+        suite.Reconcile();
+        suite.SetSpec(TwoByTwo.Replace("\"training\":{\"epochs\":5}", "\"training\":{\"epochs\":5},\"resources\":{\"memory\":\"64Gi\"}", StringComparison.Ordinal));
+        BenchmarkDecision decision = suite.Reconcile();
+        Assert.Equal(2, decision.Patch.Count);
+        Assert.All(decision.Patch, p => Assert.Equal("""{"resources":{"memory":"64Gi"}}""", p.Patch["spec"]!.ToJsonString()));
+        Assert.Empty(decision.Create);
     }
 
     [Fact]
@@ -207,6 +288,13 @@ public class BenchmarkReconcilerTests
         }
 
         public void SetState(int index, string state) => (Children[Order[index]]["status"] ??= new JsonObject())["state"] = state;
+
+        public void Wait(int index, string state, string reason, string message)
+        {
+            SetState(index, state);
+            Children[Order[index]]["status"]!["conditions"] = new JsonArray(JsonSerializer.SerializeToNode(
+                new Condition { Type = "Ready", Status = ConditionStatus.False, Reason = reason, Message = message, ObservedGeneration = 1, LastTransitionTime = _now }, CoclrJson.Compact));
+        }
 
         public void Disown(string name) => Children[name]["metadata"]!["ownerReferences"] = null;
 

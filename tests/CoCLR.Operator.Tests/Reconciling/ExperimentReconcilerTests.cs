@@ -99,6 +99,70 @@ public class ExperimentReconcilerTests
     }
 
     [Fact]
+    public void Memory_RaisedAfterAnOutOfMemory_CountsForTheNextPodOfTheSameRun()
+    {
+        var scene = new Scene();
+        scene.Reconcile();
+        scene.EndPod("decode", scene.RunPod("decode"), 137, reason: "OOMKilled");
+        scene.Reconcile();
+        string job = scene.JobOf("decode"), run = scene.Status.Run!;
+        scene.SetSpec("""{"resources":{"memory":"64Gi"}}""");
+        scene.Reconcile();
+        Assert.Equal("64Gi", scene.Job("decode")["spec"]!["template"]!["spec"]!["containers"]![0]!["resources"]!["limits"]!["memory"]!.ToString());
+        Assert.Equal((job, run), (scene.JobOf("decode"), scene.Status.Run));
+        Assert.Contains(scene.Events, e => e.Reason == "ResourcesChanged");
+
+        // A pod that runs is left alone; its stage's successor gets what counts then.
+        string pod = scene.RunPod("decode");
+        scene.SetSpec("""{"resources":{"memory":"128Gi"}}""");
+        scene.Reconcile();
+        Assert.Equal("64Gi", scene.Job("decode")["spec"]!["template"]!["spec"]!["containers"]![0]!["resources"]!["limits"]!["memory"]!.ToString());
+        scene.EndPod("decode", pod, 0);
+        scene.Complete("decode");
+        scene.Reconcile();
+        Assert.Equal("128Gi", scene.Job("pretrain-rgb")["spec"]!["template"]!["spec"]!["containers"]![0]!["resources"]!["limits"]!["memory"]!.ToString());
+    }
+
+    [Fact]
+    public void Memory_RaisedAfterTheRetriesWereUsedUp_CountsWhenTriedAgain()
+    {
+        var scene = new Scene("""{"retries":0}""");
+        scene.Reconcile();
+        scene.EndPod("decode", scene.RunPod("decode"), 137, reason: "OOMKilled");
+        scene.Fail("decode", "BackoffLimitExceeded", 1);
+        scene.Reconcile();
+        Assert.Equal(ExperimentState.Failed, scene.Status.State);
+        scene.SetSpec("""{"resources":{"memory":"64Gi"}}""");
+        scene.RemoveJob("decode");
+        scene.Annotate("coclr.dev/retry", "1");
+        scene.Reconcile();
+        Assert.Equal("64Gi", scene.Job("decode")["spec"]!["template"]!["spec"]!["containers"]![0]!["resources"]!["limits"]!["memory"]!.ToString());
+    }
+
+    [Fact]
+    public void AccountOrSecret_ThatIsNotAllowed_IsRefusedWithTheSettingThatDecides()
+    {
+        var scene = new Scene("""{"serviceAccountName":"admin","imagePullSecrets":["theirs"]}""");
+        scene.Reconcile();
+        Assert.Equal("False/InvalidSpec", scene.Condition("Accepted"));
+        string message = scene.Status.Condition("Ready")!.Message;
+        Assert.Contains("'admin' is not allowed here (none is)", message, StringComparison.Ordinal);
+        Assert.Contains("AllowedServiceAccounts", message, StringComparison.Ordinal);
+        Assert.Contains("AllowedImagePullSecrets", message, StringComparison.Ordinal);
+        var allowed = new Scene("""{"serviceAccountName":"admin"}""") { Settings = new ChildSettings { Propagation = new Propagation { ServiceAccounts = ["*"] } } };
+        allowed.Reconcile();
+        Assert.Equal("True/Valid", allowed.Condition("Accepted"));
+    }
+
+    [Fact]
+    public void PriorityClass_OfTheSystem_IsRefused()
+    {
+        var scene = new Scene("""{"scheduling":{"priorityClassName":"system-node-critical"}}""");
+        scene.Reconcile();
+        Assert.Equal("False/InvalidSpec", scene.Condition("Accepted"));
+    }
+
+    [Fact]
     public void Pod_OutOfMemoryTooOften_FailsWithThatReason()
     {
         var scene = new Scene("""{"retries":0}""");

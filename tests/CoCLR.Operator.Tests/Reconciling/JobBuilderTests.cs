@@ -1,5 +1,6 @@
 // Why this exists: every pod passes Pod Security "restricted", and nothing but the allow-list of the spec reaches it (rows A-31 to A-34).
 using System.Text.Json.Nodes;
+using CoCLR.Cluster;
 using CoCLR.Operator.Reconciling;
 using CoCLR.Operator.Tests.Harness;
 
@@ -23,7 +24,7 @@ public class JobBuilderTests
     {
         foreach (string stage in new[] { "decode", "pretrain-rgb" })
         {
-            JsonObject pod = PodOf(spec, stage, new ChildSettings { ProgressUrl = "https://op:8443", ProgressCa = "PEM", DashboardIngestUrl = "http://dash", DashboardUrl = "https://d" });
+            JsonObject pod = PodOf(spec, stage, new ChildSettings { ProgressUrl = "https://op:8443", DashboardIngestUrl = "http://dash", DashboardUrl = "https://d" });
             Assert.Null(pod["hostNetwork"]);
             Assert.Null(pod["hostPID"]);
             Assert.Null(pod["hostIPC"]);
@@ -104,6 +105,51 @@ public class JobBuilderTests
         Assert.DoesNotContain(PodOf("{}", "decode", new ChildSettings())["volumes"]!.AsArray(), v => v!["name"]!.ToString() == "tokens");
     }
 
+    [Fact]
+    public void Children_CarryTheLabelsAndAnnotationsThatTheOperatorLetsThroughAndNoOthers()
+    {
+        var settings = new ChildSettings { Propagation = new Propagation { Labels = ["cost-center", "example.com/*", "coclr.dev/run"], Annotations = ["sidecar.istio.io/inject"] } };
+        var meta = new ObjectMeta
+        {
+            Key = new ObjectKey("ns", "exp"),
+            Uid = "u",
+            ResourceVersion = "1",
+            Labels = new Dictionary<string, string> { ["cost-center"] = "42", ["example.com/team"] = "video", ["other"] = "x", ["coclr.dev/run"] = "forged", ["app.kubernetes.io/name"] = "forged" },
+            Annotations = new Dictionary<string, string> { ["sidecar.istio.io/inject"] = "false", ["secret"] = "x" },
+        };
+        CoCLR.Core.Manifests.ExperimentSpec spec = new Scene("{}").Observation().Experiment.ParseSpec().Spec!;
+        var snapshot = new PlanSnapshot(CoCLR.Core.Planning.Planner.Plan("exp", spec, "exp-run"), "image");
+        JsonObject job = JobBuilder.Job(meta, "job", snapshot.Plan["decode"], snapshot, "plan", "claim", spec, settings);
+        foreach (JsonNode described in new[]
+        {
+            job["metadata"]!, job["spec"]!["template"]!["metadata"]!, JobBuilder.Claim(meta, "claim", snapshot, settings)["metadata"]!, JobBuilder.PlanConfigMap(meta, "plan", snapshot, settings)["metadata"]!,
+        })
+        {
+            JsonObject labels = described["labels"]!.AsObject();
+            Assert.Equal(("42", "video", "exp-run", "coclr-stage"), (labels["cost-center"]!.ToString(), labels["example.com/team"]!.ToString(), labels["coclr.dev/run"]!.ToString(), labels["app.kubernetes.io/name"]!.ToString()));
+            Assert.Null(labels["other"]);
+            Assert.Equal("false", described["annotations"]!["sidecar.istio.io/inject"]!.ToString());
+            Assert.Null(described["annotations"]!["secret"]);
+        }
+    }
+
+    [Fact]
+    public void Pod_WithAccountSecretsSpreadAndScratch_HasThem()
+    {
+        JsonObject pod = PodOf("""
+            {"serviceAccountName":"trainer","imagePullSecrets":["mine"],"resources":{"ephemeralStorage":"20Gi"},
+             "scheduling":{"topologySpread":[{"topologyKey":"topology.kubernetes.io/zone","whenUnsatisfiable":"DoNotSchedule"}]}}
+            """, "decode", new ChildSettings { ImagePullSecrets = ["ours"] });
+        Assert.Equal("trainer", pod["serviceAccountName"]!.ToString());
+        Assert.Equal(["ours", "mine"], pod["imagePullSecrets"]!.AsArray().Select(s => s!["name"]!.ToString()));
+        Assert.Equal("20Gi", pod["containers"]![0]!["resources"]!["limits"]!["ephemeral-storage"]!.ToString());
+        Assert.Equal("20Gi", pod["volumes"]!.AsArray().Single(v => v!["name"]!.ToString() == "tmp")!["emptyDir"]!["sizeLimit"]!.ToString());
+        JsonNode spread = Assert.Single(pod["topologySpreadConstraints"]!.AsArray())!;
+        Assert.Equal(
+            ("topology.kubernetes.io/zone", "1", "DoNotSchedule", "coclr-stage"),
+            (spread["topologyKey"]!.ToString(), spread["maxSkew"]!.ToString(), spread["whenUnsatisfiable"]!.ToString(), spread["labelSelector"]!["matchLabels"]!["app.kubernetes.io/name"]!.ToString()));
+    }
+
     private static JsonNode? Env(JsonNode container, string name) => container["env"]!.AsArray().SingleOrDefault(e => e!["name"]!.ToString() == name);
 
     private static JsonObject PodOf(string spec, string stage, ChildSettings settings, string? env = null)
@@ -119,7 +165,7 @@ public class JobBuilderTests
         }
 
         var snapshot = new PlanSnapshot(CoCLR.Core.Planning.Planner.Plan("exp", parsed, "exp-run"), parsed.Image ?? settings.DefaultImage);
-        JsonObject job = JobBuilder.Job(observed.Experiment.Meta, "exp-job", snapshot.Plan[stage], snapshot, "exp-plan", parsed.Storage.ClaimName ?? "exp-claim", parsed.Scheduling, settings);
+        JsonObject job = JobBuilder.Job(observed.Experiment.Meta, "exp-job", snapshot.Plan[stage], snapshot, "exp-plan", parsed.Storage.ClaimName ?? "exp-claim", parsed, settings);
         return job["spec"]!["template"]!["spec"]!.AsObject();
     }
 }

@@ -1,17 +1,19 @@
 // Why this exists: the CRDs are made from the spec types, so that admission, the form, the reference pages and `coclr run` can never disagree.
 using System.Globalization;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using CoCLR.Core.Manifests.Status;
 using YamlDotNet.Serialization;
 
 namespace CoCLR.Core.Manifests.Schema;
 
 /// <summary>Makes CustomResourceDefinitions.</summary>
-public static class CrdGenerator
+public static partial class CrdGenerator
 {
     /// <summary>Largest length of a name: room for the names of Jobs.</summary>
     public const int MaximumNameLength = 52;
 
+    private const string ReadyReason = ".status.conditions[?(@.type=='Ready')].reason";
     private const string NamePattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
     /// <summary>The CRDs by file name, in YAML.</summary>
@@ -31,6 +33,7 @@ public static class CrdGenerator
         StatusSchema(typeof(ExperimentStatus)),
         [
             Column("State", "string", ".status.state", "State in one word."),
+            Column("Reason", "string", ReadyReason, "Why it is not ready, in one word."),
             Column("Stage", "string", ".status.stage", "Stage that runs or comes next."),
             Column("Progress", "string", ".status.progress.text", "Percent of the whole experiment."),
             Column("Best", "string", ".status.best", "The best result."),
@@ -47,10 +50,11 @@ public static class CrdGenerator
         "coclrbenchmark",
         "cbench",
         "A suite: a template experiment, varied along the axes of a matrix and over seeds, with one result table.",
-        SpecSchema(SchemaModel.Benchmark, immutable: false),
+        SuiteSchema(),
         StatusSchema(typeof(BenchmarkStatus)),
         [
             Column("State", "string", ".status.state", "State in one word."),
+            Column("Reason", "string", ReadyReason, "Why it is not ready, in one word."),
             Column("Finished", "string", ".status.finished", "Finished of all experiments."),
             Column("Active", "integer", ".status.active", "Experiments under way."),
             Column("Failed", "integer", ".status.failed", "Experiments that failed."),
@@ -281,6 +285,43 @@ public static class CrdGenerator
     }
 
     private static JsonObject SpecSchema(SchemaNode node, bool immutable) => OpenApi(node, defaults: true, immutable);
+
+    /// <summary>A suite's schema: a rule of the template is asked at admission only where no axis sets a field of it; the operator checks every cell.</summary>
+    private static JsonObject SuiteSchema()
+    {
+        JsonObject schema = SpecSchema(SchemaModel.Benchmark, immutable: false);
+        SchemaNode template = SchemaModel.Benchmark.Field("template")!.Node;
+        LiftRules(template, schema["properties"]!["template"]!.AsObject(), "", [], Rules(schema));
+        return schema;
+    }
+
+    private static void LiftRules(SchemaNode node, JsonObject schema, string prefix, string[] optional, JsonArray into)
+    {
+        foreach (SchemaRule rule in node.Rules)
+        {
+            IEnumerable<string> fields = FieldOfRule().Matches(rule.Rule).Select(m => m.Groups["path"].Value)
+                .Select(f => $"{prefix}{f.TrimStart('.')}".TrimEnd('.')).Distinct().SelectMany(f => new[] { f, "spec." + f });
+            string varied = $"has(self.matrix) && self.matrix.exists(a, [{string.Join(", ", fields.Select(f => $"'{f}'"))}]"
+                + ".exists(f, (f + '.').startsWith(a.field + '.') || (a.field + '.').startsWith(f + '.')))";
+            string absent = string.Concat(optional.Select(o => $"!has(self.template.{o}) || "));
+            string moved = SelfOfRule().Replace(rule.Rule, $"self.template.{prefix}");
+            into.Add(Rule($"({varied}) || {absent}({moved})", rule.Message, $".template.{prefix}{rule.FieldPath?.TrimStart('.')}".TrimEnd('.'), null));
+        }
+
+        schema.Remove("x-kubernetes-validations");
+        foreach (SchemaField field in node.Fields.Where(f => f.Node.Type == SchemaType.Object))
+        {
+            string path = prefix + field.Name;
+            LiftRules(field.Node, schema["properties"]![field.Name]!.AsObject(), path + ".", field.Required || field.Default != null ? optional : [.. optional, path], into);
+        }
+    }
+
+    // A name before a parenthesis is a function of the field, not a field.
+    [GeneratedRegex(@"\bself(?<path>(\.[A-Za-z][A-Za-z0-9]*(?![A-Za-z0-9(]))*)", RegexOptions.CultureInvariant)]
+    private static partial Regex FieldOfRule();
+
+    [GeneratedRegex(@"\bself\.", RegexOptions.CultureInvariant)]
+    private static partial Regex SelfOfRule();
 
     private static JsonObject StatusSchema(Type type)
     {
