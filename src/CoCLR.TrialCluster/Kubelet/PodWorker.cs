@@ -669,7 +669,7 @@ internal sealed partial class PodWorker
             }
 
             var failures = 0;
-            var aliveFailures = 0;
+            DateTimeOffset? silentSince = null;
             var began = DateTimeOffset.UtcNow;
             while (true)
             {
@@ -693,8 +693,9 @@ internal sealed partial class PodWorker
 
                 if (alive is not null && DateTimeOffset.UtcNow - began > TimeSpan.FromSeconds(alive.Number("initialDelaySeconds") ?? 5))
                 {
-                    aliveFailures = await AskAsync(run.Spec, alive, stop) ? 0 : aliveFailures + 1;
-                    if (aliveFailures > (alive.Number("failureThreshold") ?? 3) * 3)
+                    // Asked more often than a real kubelet asks, so what counts is how long it has been silent.
+                    silentSince = await AskAsync(run.Spec, alive, stop) ? null : silentSince ?? DateTimeOffset.UtcNow;
+                    if (DateTimeOffset.UtcNow - silentSince > TimeSpan.FromSeconds((alive.Number("failureThreshold") ?? 3) * (alive.Number("periodSeconds") ?? 10)))
                     {
                         Record("Warning", "Unhealthy", $"Liveness probe failed; container {run.Name} will be restarted");
                         _ = Native.Kill(process.Id, Native.SIGTERM);
