@@ -130,6 +130,30 @@ public sealed class LossesTests
         Assert.Equal(mining.Agreement.item<double>(), unlabelled.Agreement.item<double>());
     }
 
+    // The logits hold the queue itself: a backward pass after the queue has changed would give wrong gradients, so it must not pass in silence.
+    [Fact]
+    public void Backward_AfterTheQueueHasChanged_Throws()
+    {
+        using var scope = NewDisposeScope();
+        var s = new Sample(4, 8, 16);
+        using var queue = new KeyQueue(8, 16);
+        var query = s.Query.detach().requires_grad_();
+        var loss = InfoNce.Loss(ContrastiveLogits.Of(query, s.Key, queue.Keys, T));
+        queue.Enqueue(s.Key);
+        Assert.Contains("modified by an inplace operation", Assert.ThrowsAny<Exception>(() => loss.backward()).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Enqueue_OverTheEnd_IsRefused()
+    {
+        using var scope = NewDisposeScope();
+        using var queue = new KeyQueue(8, 10);
+        queue.Enqueue(zeros(4, 8));
+        queue.Enqueue(zeros(4, 8));
+        Assert.Throws<ArgumentException>(() => queue.Enqueue(zeros(4, 8)));
+        Assert.Throws<ArgumentException>(() => queue.OwnColumns(4));
+    }
+
     private static void Near(double expected, Tensor loss) => Assert.Equal(expected, loss.item<float>(), 1e-4 * Math.Max(1, Math.Abs(expected)));
 
     private static double[][] Rows(Tensor matrix)

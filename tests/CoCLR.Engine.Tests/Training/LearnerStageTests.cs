@@ -1,0 +1,143 @@
+// Why this exists: which checkpoint a stage's encoders come from, and which view mines, is wired by the plan; a wrong wire still trains.
+using CoCLR.Core.Manifests;
+using CoCLR.Core.Planning;
+using CoCLR.Engine.Contrastive.Methods;
+using CoCLR.Engine.Models;
+using CoCLR.Engine.Stages;
+using CoCLR.Engine.Tests.Video;
+using CoCLR.Engine.Training;
+using CoCLR.Runs;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace CoCLR.Engine.Tests.Training;
+
+public sealed class LearnerStageTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Theory]
+    [InlineData("cycle-1-rgb", View.Rgb)]
+    [InlineData("cycle-1-flow", View.Flow)]
+    public void Turn_MinesWithTheOtherViewsEncoder_AndStartsBothOfItsOwnFromItsCheckpoint(string stage, View view)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        StagePlan plan = Plan(new ExperimentSpec());
+        foreach (string before in new[] { "pretrain-rgb", "pretrain-flow", "cycle-1-rgb" }.TakeWhile(s => s != stage))
+        {
+            Train(plan, before);
+        }
+
+        using StageScope at = At(plan, stage);
+        using Learner learner = Learner.Create(at.Context);
+        TrainingBatch batch = Batch(plan.Spec, 50);
+
+        using VideoEncoder own = Encoder(plan, plan[stage].InitializeFrom!, view);
+        IReadOnlyDictionary<string, Tensor> state = learner.State();
+        Assert.All(own.state_dict(), e => Assert.True(Close.Same(state["encoder." + e.Key], e.Value), e.Key));
+        Assert.All(own.state_dict(), e => Assert.True(Close.Same(state["key." + e.Key], e.Value), e.Key));
+
+        LearningStep made = learner.Learn(batch, 0);
+        using VideoEncoder miner = Encoder(plan, plan[stage].MineWith!, view.Other());
+        miner.eval();
+        Assert.InRange(Close.AbsoluteError(made.Keys.Second!, miner.forward(batch.Clip(view.Other(), 1))), 0, 1e-5);
+    }
+
+    [Fact]
+    public void JointTurn_TakesEachViewFromItsOwnCheckpoint()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        StagePlan plan = Plan(new ExperimentSpec { Cotrain = new CotrainSpec { Order = CotrainOrder.Simultaneous } });
+        Train(plan, "pretrain-rgb");
+        Train(plan, "pretrain-flow");
+        using StageScope at = At(plan, "cycle-1-rgb");
+        using Learner learner = Learner.Create(at.Context);
+        IReadOnlyDictionary<string, Tensor> state = learner.State();
+        foreach (View view in new[] { View.Rgb, View.Flow })
+        {
+            using VideoEncoder own = Encoder(plan, "pretrain-" + view.Name(), view);
+            Assert.All(own.state_dict(), e => Assert.True(Close.Same(state[$"{view.Name()}.encoder.{e.Key}"], e.Value), e.Key));
+        }
+    }
+
+    [Fact]
+    public void EveryMethod_HasItsClass_AndItsRowInTheDocs()
+    {
+        string docs = File.ReadAllText(Path.Combine(RepositoryRoot(), "docs", "method.md"));
+        Assert.All(Enum.GetValues<Method>(), m =>
+        {
+            Assert.Equal(m, ContrastiveMethod.Of(m).Name);
+            Assert.Contains($"| {m.DisplayName()} |", docs, StringComparison.Ordinal);
+        });
+    }
+
+    private static string RepositoryRoot()
+    {
+        DirectoryInfo folder = new(AppContext.BaseDirectory);
+        while (!File.Exists(Path.Combine(folder.FullName, "CoCLR.Platform.sln")))
+        {
+            folder = folder.Parent!;
+        }
+
+        return folder.FullName;
+    }
+
+    private static StagePlan Plan(ExperimentSpec spec) => Planner.Plan("tiny", spec with
+    {
+        Model = new ModelSpec { Backbone = BackboneName.S3DMini, Width = "0.0625", ProjectionSize = 8 },
+        Clip = new ClipSpec { Frames = 8, Size = 32 },
+        Training = new TrainingSpec { BatchSize = 4, QueueSize = 8 },
+    });
+
+    private static TrainingBatch Batch(ExperimentSpec spec, ulong seed)
+    {
+        using var generator = new Generator(seed);
+        Tensor Clips() => randn([spec.Training.BatchSize, 2, 3, spec.Clip.Frames, spec.Clip.Size, spec.Clip.Size], generator: generator);
+        Tensor groups = arange(spec.Training.BatchSize, ScalarType.Int64);
+        return new TrainingBatch(new Dictionary<View, Tensor> { [View.Rgb] = Clips(), [View.Flow] = Clips() }, [0, 1, 2, 3], groups, groups);
+    }
+
+    private static VideoEncoder Encoder(StagePlan plan, string stage, View view, string folder)
+    {
+        VideoEncoder encoder = EncoderFactory.Create(plan.Spec, view, CPU);
+        using Checkpoint checkpoint = CheckpointStore.Load(folder);
+        checkpoint.CopyTo(encoder, EncoderFactory.PrefixIn(plan[stage], view), folder);
+        return encoder;
+    }
+
+    private VideoEncoder Encoder(StagePlan plan, string stage, View view) => Encoder(plan, stage, view, new RunFolder(_folder.Path).Stage(stage));
+
+    /// <summary>A stage that has seen one batch, so that its weights and its batch-norm statistics are its own.</summary>
+    private void Train(StagePlan plan, string stage)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using StageScope at = At(plan, stage);
+        using Learner learner = Learner.Create(at.Context);
+        _ = learner.Learn(Batch(plan.Spec, (ulong)stage.Length), 0);
+        using (no_grad())
+        {
+            foreach ((_, TorchSharp.Modules.Parameter parameter) in learner.Parameters.SelectMany(g => g.Parameters))
+            {
+                parameter.add_(0.01 * stage.Length);
+            }
+        }
+
+        new CheckpointStore(at.Context.Folder.Stage(stage)).Save(new CheckpointInfo { Stage = stage, Architecture = "S3DMini" }, learner.State());
+    }
+
+    private StageScope At(StagePlan plan, string stage)
+    {
+        var folder = new RunFolder(_folder.Path);
+        EventLog events = EventLog.Open(folder.EventsFile(stage), plan.Run, stage);
+        return new StageScope(
+            new StageContext { Plan = plan, Stage = plan[stage], Folder = folder, Cache = _folder.Path, Events = events, Device = CPU, Stop = TestContext.Current.CancellationToken },
+            events);
+    }
+
+    private sealed record StageScope(StageContext Context, EventLog Events) : IDisposable
+    {
+        public void Dispose() => Events.Dispose();
+    }
+}
