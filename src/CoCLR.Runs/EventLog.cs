@@ -149,7 +149,7 @@ public sealed class EventLog : IDisposable
         Written?.Invoke(e);
     }
 
-    private static long EndOfLastLine(FileStream stream)
+    internal static long EndOfLastLine(FileStream stream)
     {
         for (long at = stream.Length - 1; at >= 0; at--)
         {

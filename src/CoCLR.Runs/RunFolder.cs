@@ -1,49 +1,119 @@
 // Why this exists: the one place that knows the layout of a run folder (docs/architecture.md) and that two processes must not share one.
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using CoCLR.Core;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
-using CoCLR.Runs;
 
 namespace CoCLR.Runs;
 
 /// <summary>A run on disk: <c>plan.json</c>, <c>stages/NAME/...</c>, <c>report.json</c>, <c>report.md</c>.</summary>
 /// <param name="path">The folder.</param>
-public sealed class RunFolder(string path)
+public sealed partial class RunFolder(string path)
 {
+    /// <summary>Name of the plan; also its key in the ConfigMap of a run.</summary>
+    public const string PlanName = "plan.json";
+
+    /// <summary>Name of the report for programs.</summary>
+    public const string ReportName = "report.json";
+
+    /// <summary>Name of the report for people.</summary>
+    public const string ReportMarkdownName = "report.md";
+
+    /// <summary>Name of the events of a stage.</summary>
+    public const string EventsName = "events.jsonl";
+
+    /// <summary>Name of the result of a stage.</summary>
+    public const string ResultName = "result.json";
+
+    /// <summary>Name of the newest checkpoint of a stage.</summary>
+    public const string CheckpointName = "checkpoint.safetensors";
+
+    /// <summary>Name of the description of the newest checkpoint.</summary>
+    public const string CheckpointInfoName = "checkpoint.json";
+
+    /// <summary>Name of the folder of small playing previews of clips.</summary>
+    public const string PreviewsName = "previews";
+
+    /// <summary>Name of the folder of a stage's artifacts.</summary>
+    public const string ArtifactsName = "artifacts";
+
+    private const string StagesName = "stages";
+    private const string FeaturesName = "features";
+
     /// <summary>The folder.</summary>
     public string Root { get; } = Path.GetFullPath(path);
 
     /// <summary>The plan.</summary>
-    public string PlanFile => Path.Combine(Root, "plan.json");
+    public string PlanFile => Path.Combine(Root, PlanName);
 
     /// <summary>The report for programs.</summary>
-    public string ReportFile => Path.Combine(Root, "report.json");
+    public string ReportFile => Path.Combine(Root, ReportName);
 
     /// <summary>The report of a finished run.</summary>
     public RunReport ReadReport() => ResultJson.Read<RunReport>(File.ReadAllText(ReportFile), ReportFile);
 
     /// <summary>The report for people.</summary>
-    public string ReportMarkdownFile => Path.Combine(Root, "report.md");
+    public string ReportMarkdownFile => Path.Combine(Root, ReportMarkdownName);
 
     /// <summary>Small playing previews of clips.</summary>
-    public string Previews => Path.Combine(Root, "previews");
+    public string Previews => Path.Combine(Root, PreviewsName);
+
+    /// <summary>The folder of the stages' folders.</summary>
+    public string Stages => Path.Combine(Root, StagesName);
+
+    /// <summary>Stores that the runs beside this one share, where nothing else is said.</summary>
+    public string SharedCache => Path.Combine(Path.GetDirectoryName(Path.TrimEndingDirectorySeparator(Root)) ?? Root, Workspace.CacheName);
+
+    /// <summary>Whether an id of a run or a stage is a plain name, so that it may become a folder.</summary>
+    /// <param name="name">The name.</param>
+    public static bool IsName(string? name) => name is { Length: > 0 and <= 100 } && NamePattern().IsMatch(name);
+
+    /// <summary>Whether a folder looks like a run's.</summary>
+    /// <param name="folder">Any folder.</param>
+    public static bool IsRun(string folder) => File.Exists(Path.Combine(folder, PlanName)) || Directory.Exists(Path.Combine(folder, StagesName));
+
+    /// <summary>Names of the stages that have a folder, not reached over a link.</summary>
+    public IReadOnlyList<string> StageNames() => Directory.Exists(Stages)
+        ? [.. new DirectoryInfo(Stages).EnumerateDirectories().Where(d => IsName(d.Name) && d.LinkTarget == null).Select(d => d.Name).Order(StringComparer.Ordinal)]
+        : [];
+
+    /// <summary>Features that a checkpoint gives, kept for probe, retrieval and fusion.</summary>
+    /// <param name="checkpoint">The stage of the checkpoint, or a name for an untrained network.</param>
+    public string Features(string checkpoint) => Path.Combine(Root, FeaturesName, checkpoint);
+
+    /// <summary>An artifact, as a path below the run folder with forward slashes.</summary>
+    /// <param name="stage">A stage name.</param>
+    /// <param name="name">Name of the artifact.</param>
+    public static string RelativeArtifact(string stage, string name) => $"{StagesName}/{stage}/{ArtifactsName}/{name}";
+
+    /// <summary>The features of a checkpoint, as a path below the run folder with forward slashes.</summary>
+    /// <param name="checkpoint">As in <see cref="Features"/>.</param>
+    public static string RelativeFeatures(string checkpoint) => $"{FeaturesName}/{checkpoint}";
+
+    /// <summary>What of a stage's events has reached a dashboard.</summary>
+    /// <param name="stage">A stage name.</param>
+    public string EventsSentFile(string stage) => Path.Combine(Stage(stage), "events.sent");
+
+    /// <summary>Which of a stage's artifacts have reached a dashboard.</summary>
+    /// <param name="stage">A stage name.</param>
+    public string ArtifactsSentFile(string stage) => Path.Combine(Stage(stage), "artifacts.sent");
 
     /// <summary>Folder of a stage.</summary>
     /// <param name="stage">A stage name.</param>
-    public string Stage(string stage) => Path.Combine(Root, "stages", stage);
+    public string Stage(string stage) => Path.Combine(Root, StagesName, stage);
 
     /// <summary>Result of a stage; there once the stage has succeeded.</summary>
     /// <param name="stage">A stage name.</param>
-    public string ResultFile(string stage) => Path.Combine(Stage(stage), "result.json");
+    public string ResultFile(string stage) => Path.Combine(Stage(stage), ResultName);
 
     /// <summary>Events of a stage, all attempts.</summary>
     /// <param name="stage">A stage name.</param>
-    public string EventsFile(string stage) => Path.Combine(Stage(stage), "events.jsonl");
+    public string EventsFile(string stage) => Path.Combine(Stage(stage), EventsName);
 
     /// <summary>Artifacts of a stage.</summary>
     /// <param name="stage">A stage name.</param>
-    public string Artifacts(string stage) => Path.Combine(Stage(stage), "artifacts");
+    public string Artifacts(string stage) => Path.Combine(Stage(stage), ArtifactsName);
 
     /// <summary>Whether a stage has succeeded.</summary>
     /// <param name="stage">A stage name.</param>
@@ -57,7 +127,16 @@ public sealed class RunFolder(string path)
         string file = ResultFile(stage);
         return File.Exists(file)
             ? ResultJson.Read<StageResult>(File.ReadAllText(file), file)
-            : throw new UserErrorException($"{Stage(stage)} has no result.json: run the stage {stage} first (coclr run does it in order).", ExitCodes.MissingInput);
+            : throw new UserErrorException($"{Stage(stage)} has no {ResultName}: run the stage {stage} first (coclr run does it in order).", ExitCodes.MissingInput);
+    }
+
+    /// <summary>Writes the report for programs and the one for people.</summary>
+    /// <param name="report">The report.</param>
+    /// <exception cref="UserErrorException">The folder cannot be written (1, 78).</exception>
+    public void WriteReport(RunReport report)
+    {
+        WholeFile.WriteText(ReportFile, ResultJson.Write(report));
+        WholeFile.WriteText(ReportMarkdownFile, ReportWriter.Markdown(report));
     }
 
     /// <summary>Reads plan.json.</summary>
@@ -108,4 +187,7 @@ public sealed class RunFolder(string path)
             throw new UserErrorException($"Cannot write to {folder}: {e.Message} Choose another --workdir or mend its permissions.", ExitCodes.BadConfiguration, e);
         }
     }
+
+    [GeneratedRegex("^[a-z0-9]([-a-z0-9._]*[a-z0-9])?$", RegexOptions.NonBacktracking)]
+    private static partial Regex NamePattern();
 }

@@ -7,6 +7,9 @@ namespace CoCLR.Runs;
 /// <param name="path">The folder.</param>
 public sealed class Workspace(string path)
 {
+    /// <summary>Name of the folder of the shared stores.</summary>
+    public const string CacheName = "cache";
+
     /// <summary>The folder used when none is given.</summary>
     public static string Default => Environment.GetEnvironmentVariable("COCLR_WORKDIR") is { Length: > 0 } folder ? folder : "coclr-runs";
 
@@ -14,7 +17,7 @@ public sealed class Workspace(string path)
     public string Root { get; } = Path.GetFullPath(path);
 
     /// <summary>Stores shared by runs: decoded once, used by all.</summary>
-    public string Cache => Environment.GetEnvironmentVariable("COCLR_CACHE_DIR") is { Length: > 0 } folder ? folder : Path.Combine(Root, "cache");
+    public string Cache => Environment.GetEnvironmentVariable("COCLR_CACHE_DIR") is { Length: > 0 } folder ? folder : Path.Combine(Root, CacheName);
 
     /// <summary>Folder of a run.</summary>
     public RunFolder Run(StagePlan plan)

@@ -51,6 +51,29 @@ public sealed class BadInputTests : IDisposable
         Assert.False(Directory.Exists(Path.Combine(_folder, "runs")));
     }
 
+    [Theory]
+    [InlineData("/dev/stdin")]
+    [InlineData("-")]
+    public async Task ManifestFromAPipe_IsReadOnce(string name)
+    {
+        string text = await File.ReadAllTextAsync(Write(""), TestContext.Current.CancellationToken);
+        foreach (string[] arguments in new string[][] { ["run", "--dry-run", "-w", Path.Combine(_folder, "runs")], ["plan"] })
+        {
+            Finished finished = (await Coclr.RunWithInputAsync(text, [.. arguments, "-f", name])).Expect(0);
+            Assert.Contains("cycle-2-flow", finished.Output, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task SuiteFromAPipe_IsReadOnce()
+    {
+        string suite = "apiVersion: coclr.dev/v1alpha1\nkind: CoCLRBenchmark\nmetadata: {name: pair}\nspec:\n  template: {dataset: {source: {synthetic: {}}}}\n  matrix: [{name: method, field: training.method, values: [InfoNCE, UberNCE]}]\n";
+        Finished finished = (await Coclr.RunWithInputAsync(suite, "run", "--dry-run", "-f", "/dev/stdin", "-w", Path.Combine(_folder, "runs"))).Expect(0);
+        Assert.Equal(2, finished.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Length);
+        finished = (await Coclr.RunWithInputAsync(suite, "plan", "-f", "-")).Expect(ExitCodes.BadConfiguration);
+        Assert.Contains("takes one experiment", finished.Errors, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task MissingDataFolder_IsNamed_AndNotTriedAgain()
     {

@@ -50,6 +50,15 @@ internal static partial class Coclr
         return await EndAsync(process);
     }
 
+    /// <summary>Runs a command that reads what is piped to it.</summary>
+    public static async Task<Finished> RunWithInputAsync(string input, params string[] arguments)
+    {
+        using Process process = Process.Start(new ProcessStartInfo(Path, arguments) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true })!;
+        await process.StandardInput.WriteAsync(input);
+        process.StandardInput.Close();
+        return await EndAsync(process);
+    }
+
     /// <summary>Waits until something has happened; a test that waits too long fails.</summary>
     public static async Task UntilAsync(Func<bool> condition)
     {

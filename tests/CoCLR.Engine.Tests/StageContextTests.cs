@@ -1,6 +1,6 @@
 // Why this exists: one switch must turn evaluation to the published way too, and nothing else may turn with it.
 using CoCLR.Core.Manifests;
-using CoCLR.Engine.Stages;
+using CoCLR.Engine.Context;
 
 namespace CoCLR.Engine.Tests;
 

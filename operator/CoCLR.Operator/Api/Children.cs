@@ -1,6 +1,7 @@
 // Why this exists: of Jobs, pods, claims and the rest only the few facts are cached that a reconcile looks at; ten thousand pods must fit in memory.
 using System.Text.Json;
 using CoCLR.Cluster;
+using CoCLR.Runs;
 
 namespace CoCLR.Operator.Api;
 
@@ -46,7 +47,7 @@ public sealed record JobView : ICachedObject
     public string? Resources { get; init; }
 
     /// <summary>Whether it carries a queue label.</summary>
-    public bool HasQueue => Meta.Label(Reconciling.Labels.Queue) != null;
+    public bool HasQueue => Meta.Label(Labels.Queue) != null;
 
     /// <summary>Whether it has ended.</summary>
     public bool Finished => Complete != null || FailedFor != null;
@@ -75,6 +76,9 @@ public sealed record JobView : ICachedObject
 /// <summary>A pod of a stage.</summary>
 public sealed record PodView : ICachedObject
 {
+    /// <summary>Name of the container of a stage.</summary>
+    public const string StageContainer = "stage";
+
     /// <inheritdoc/>
     public required ObjectMeta Meta { get; init; }
 
@@ -113,7 +117,7 @@ public sealed record PodView : ICachedObject
     public static PodView Read(JsonElement item)
     {
         JsonElement status = item.Child("status") ?? default;
-        JsonElement container = status.Items("containerStatuses").FirstOrDefault(c => c.Text("name") == Reconciling.JobBuilder.ContainerName);
+        JsonElement container = status.Items("containerStatuses").FirstOrDefault(c => c.Text("name") == StageContainer);
         JsonElement state = container.Child("state") ?? default;
         JsonElement? waiting = state.Child("waiting");
         JsonElement? ended = state.Child("terminated");
@@ -165,6 +169,12 @@ public sealed record ClaimView : ICachedObject
 /// <summary>The ConfigMap with the plan of an experiment: what counts once it has been made.</summary>
 public sealed record PlanView : ICachedObject
 {
+    /// <summary>Key of the plan in the ConfigMap.</summary>
+    public const string PlanKey = RunFolder.PlanName;
+
+    /// <summary>Key of the image in the ConfigMap.</summary>
+    public const string ImageKey = "image";
+
     /// <inheritdoc/>
     public required ObjectMeta Meta { get; init; }
 
@@ -179,7 +189,7 @@ public sealed record PlanView : ICachedObject
     public static PlanView Read(JsonElement item)
     {
         JsonElement data = item.Child("data") ?? default;
-        return new PlanView { Meta = ObjectMeta.Read(item), Plan = data.Text(Reconciling.PlanSnapshot.PlanKey) ?? "", Image = data.Text(Reconciling.PlanSnapshot.ImageKey) };
+        return new PlanView { Meta = ObjectMeta.Read(item), Plan = data.Text(PlanKey) ?? "", Image = data.Text(ImageKey) };
     }
 }
 

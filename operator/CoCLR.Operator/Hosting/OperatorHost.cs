@@ -3,7 +3,6 @@ using System.Net;
 using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Operator.Progress;
-using CoCLR.Operator.Reconciling;
 using CoCLR.Operator.Runtime;
 using OpenTelemetry.Metrics;
 

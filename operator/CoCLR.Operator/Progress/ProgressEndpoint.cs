@@ -87,7 +87,7 @@ public sealed class ProgressEndpoint
 
         // An unknown experiment and a wrong token look the same from outside.
         ObjectMeta? experiment = _experiment(key);
-        PodIdentity? identity = experiment == null ? null : await _reviewer.ReviewAsync(header[7..], JobBuilder.ProgressAudience(experiment.Uid), limit.Token).ConfigureAwait(false);
+        PodIdentity? identity = experiment == null ? null : await _reviewer.ReviewAsync(header[7..], TokenAudiences.Progress(experiment.Uid), limit.Token).ConfigureAwait(false);
         if (experiment == null || identity == null || identity.Namespace != key.Namespace)
         {
             return (Problem(401, "the token is not valid for this experiment"), "unauthenticated");

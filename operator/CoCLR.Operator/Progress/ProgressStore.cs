@@ -1,6 +1,5 @@
 // Why this exists: what pods push between two status writes; bounded, in memory only, because the next push brings it again.
 using System.Collections.Concurrent;
-using CoCLR.Operator.Reconciling;
 
 namespace CoCLR.Operator.Progress;
 

@@ -4,6 +4,7 @@ using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Status;
 using CoCLR.Core.Planning;
 using CoCLR.Operator.Api;
+using CoCLR.Operator.Progress;
 using CoCLR.Operator.Runtime;
 
 namespace CoCLR.Operator.Reconciling;
@@ -128,11 +129,4 @@ public sealed record ExperimentDecision
 /// <summary>The plan that an experiment follows, and the image it runs.</summary>
 /// <param name="Plan">The plan.</param>
 /// <param name="Image">The image.</param>
-public sealed record PlanSnapshot(StagePlan Plan, string Image)
-{
-    /// <summary>Key of the plan in the ConfigMap.</summary>
-    public const string PlanKey = "plan.json";
-
-    /// <summary>Key of the image in the ConfigMap.</summary>
-    public const string ImageKey = "image";
-}
+public sealed record PlanSnapshot(StagePlan Plan, string Image);

@@ -5,15 +5,14 @@ using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
+using CoCLR.Operator.Api;
+using CoCLR.Operator.Progress;
 
 namespace CoCLR.Operator.Reconciling;
 
 /// <summary>Builds the children of an experiment.</summary>
 public static class JobBuilder
 {
-    /// <summary>Name of the container of a stage.</summary>
-    public const string ContainerName = "stage";
-
     /// <summary>Where the run's claim is mounted.</summary>
     public const string StorageMount = "/coclr";
 
@@ -30,13 +29,6 @@ public static class JobBuilder
 
     private static readonly string[] ReservedPrefixes = ["COCLR_", "LD_", "KUBERNETES_", "DOTNET_STARTUP"];
 
-    /// <summary>Audience of the token with which a pod of an experiment pushes progress.</summary>
-    /// <param name="uid">Unique id of the experiment.</param>
-    public static string ProgressAudience(string uid) => $"coclr.dev/experiment/{uid}";
-
-    /// <summary>Audience of the token with which a pod sends events to the dashboard.</summary>
-    public const string DashboardAudience = "coclr-dashboard";
-
     /// <summary>The ConfigMap with the plan: never changed, so that neither an upgrade nor an edit changes a run under way.</summary>
     /// <param name="experiment">Metadata of the experiment.</param>
     /// <param name="name">Name of the ConfigMap.</param>
@@ -52,8 +44,8 @@ public static class JobBuilder
             ["immutable"] = true,
             ["data"] = new JsonObject
             {
-                [PlanSnapshot.PlanKey] = JsonSerializer.Serialize(snapshot.Plan, CoclrJson.Indented),
-                [PlanSnapshot.ImageKey] = snapshot.Image,
+                [PlanView.PlanKey] = JsonSerializer.Serialize(snapshot.Plan, CoclrJson.Indented),
+                [PlanView.ImageKey] = snapshot.Image,
             },
         };
     }
@@ -145,7 +137,7 @@ public static class JobBuilder
         ["action"] = action,
         ["onExitCodes"] = new JsonObject
         {
-            ["containerName"] = ContainerName,
+            ["containerName"] = PodView.StageContainer,
             ["operator"] = "In",
             ["values"] = new JsonArray([.. codes.Select(c => (JsonNode)c)]),
         },
@@ -194,9 +186,9 @@ public static class JobBuilder
 
         var container = new JsonObject
         {
-            ["name"] = ContainerName,
+            ["name"] = PodView.StageContainer,
             ["image"] = snapshot.Image,
-            ["args"] = new JsonArray("stage", "--plan", $"{PlanMount}/{PlanSnapshot.PlanKey}", "--stage", stage.Name),
+            ["args"] = new JsonArray("stage", "--plan", $"{PlanMount}/{PlanView.PlanKey}", "--stage", stage.Name),
             ["env"] = Environment(experiment, stage, snapshot, spec, settings),
             ["resources"] = Resources(spec, stage),
             ["volumeMounts"] = mounts,
@@ -266,15 +258,15 @@ public static class JobBuilder
         var sources = new JsonArray();
         if (settings.ProgressUrl != null)
         {
-            sources.Add(Token(ProgressAudience(experiment.Uid), "progress"));
+            sources.Add(Token(TokenAudiences.Progress(experiment.Uid), "progress"));
 
             // The kubelet brings a new authority to a running pod; where the address needs none of its own there is no such ConfigMap.
-            sources.Add(new JsonObject { ["configMap"] = new JsonObject { ["name"] = Progress.ProgressAuthority.ConfigMapName, ["optional"] = true } });
+            sources.Add(new JsonObject { ["configMap"] = new JsonObject { ["name"] = ProgressAuthority.ConfigMapName, ["optional"] = true } });
         }
 
         if (settings.DashboardIngestUrl != null)
         {
-            sources.Add(Token(DashboardAudience, "dashboard"));
+            sources.Add(Token(TokenAudiences.Dashboard, "dashboard"));
         }
 
         return sources;
@@ -324,7 +316,7 @@ public static class JobBuilder
         {
             Add("COCLR_PROGRESS_URL", Progress.ProgressEndpoint.UrlOf(settings.ProgressUrl, experiment.Key));
             Add("COCLR_PROGRESS_TOKEN_FILE", $"{TokenMount}/progress");
-            Add("COCLR_PROGRESS_CA_FILE", $"{TokenMount}/{Progress.ProgressAuthority.Key}");
+            Add("COCLR_PROGRESS_CA_FILE", $"{TokenMount}/{ProgressAuthority.Key}");
         }
 
         if (settings.DashboardIngestUrl != null)

@@ -3,6 +3,7 @@ using CoCLR.Core;
 using CoCLR.Core.Manifests.Status;
 using CoCLR.Core.Planning;
 using CoCLR.Operator.Api;
+using CoCLR.Operator.Progress;
 
 namespace CoCLR.Operator.Reconciling;
 

@@ -7,7 +7,10 @@ using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Schema;
 using CoCLR.Engine;
 using CoCLR.Engine.Flow;
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Catalogue;
+using CoCLR.Engine.Video.Decoding;
+using CoCLR.Engine.Video.Store;
+using CoCLR.Engine.Video.Synthetic;
 using CoCLR.Runs;
 using Spectre.Console;
 

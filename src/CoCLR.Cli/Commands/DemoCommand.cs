@@ -59,7 +59,7 @@ internal static class DemoCommand
             Manifest<ExperimentSpec> manifest = ManifestReader.ReadExperiment(Embedded(name)).Manifest ?? throw new InvalidOperationException($"the embedded manifest {name} is not valid");
             StagePlan plan = Planner.Plan(manifest.Metadata.Name, manifest.Spec);
             RunFolder folder = workspace.Run(plan);
-            (int code, string? message) = await RunView.ShowAsync(plan, folder, view => new LocalHost(plan, folder, workspace.Cache, null, view).RunAsync(stop)).ConfigureAwait(false);
+            (int code, string? message) = await RunView.ShowAsync(plan, folder, view => new ChildProcessHost(plan, folder, workspace.Cache, null, view).RunAsync(stop)).ConfigureAwait(false);
             if (code != ExitCodes.Done)
             {
                 Say.Error(message ?? "failed");

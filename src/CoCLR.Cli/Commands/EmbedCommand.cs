@@ -5,7 +5,9 @@ using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Engine.Evaluation;
 using CoCLR.Engine.Training;
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Catalogue;
+using CoCLR.Engine.Video.Decoding;
+using CoCLR.Engine.Video.Store;
 using CoCLR.Runs;
 
 namespace CoCLR.Cli.Commands;
@@ -64,7 +66,7 @@ internal static class EmbedCommand
         return command;
     }
 
-    internal static Option<string> Checkpoint() => new("--checkpoint", "-c") { Description = "A checkpoint.safetensors, or the folder of a training stage.", Required = true, HelpName = "CHECKPOINT" };
+    internal static Option<string> Checkpoint() => new("--checkpoint", "-c") { Description = $"A {RunFolder.CheckpointName}, or the folder of a training stage.", Required = true, HelpName = "CHECKPOINT" };
 
     internal static Option<string> Device() => new("--device") { Description = "auto, cpu, cuda or cuda:N.", DefaultValueFactory = _ => "auto" };
 

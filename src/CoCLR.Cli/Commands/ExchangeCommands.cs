@@ -6,6 +6,7 @@ using CoCLR.Engine;
 using CoCLR.Engine.Interop;
 using CoCLR.Engine.Models;
 using CoCLR.Engine.Training;
+using CoCLR.Runs;
 using TorchSharp;
 
 namespace CoCLR.Cli.Commands;
@@ -16,7 +17,7 @@ internal static class ExchangeCommands
 
     public static Command CreateExport()
     {
-        var checkpoint = new Argument<string>("checkpoint") { Description = "A checkpoint.safetensors, or the folder of a training stage.", HelpName = "CHECKPOINT" };
+        var checkpoint = new Argument<string>("checkpoint") { Description = $"A {RunFolder.CheckpointName}, or the folder of a training stage.", HelpName = "CHECKPOINT" };
         var output = new Argument<string>("output") { Description = "File to write: .pth (PyTorch) or .safetensors.", HelpName = "FILE" };
         var what = new Option<string>("--what") { Description = "backbone: what load_state_dict of an S3D takes; encoder: backbone and head under the reference's encoder_q names.", DefaultValueFactory = _ => "backbone" };
         what.AcceptOnlyFromAmong("backbone", "encoder");

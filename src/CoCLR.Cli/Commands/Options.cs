@@ -7,7 +7,7 @@ namespace CoCLR.Cli.Commands;
 
 internal static class Options
 {
-    public static Option<string> Manifest() => new("--file", "-f") { Description = "Manifest (YAML or JSON).", Required = true, HelpName = "MANIFEST" };
+    public static Option<string> Manifest() => new("--file", "-f") { Description = "Manifest (YAML or JSON); - is standard input.", Required = true, HelpName = "MANIFEST" };
 
     public static Option<string> Workdir() => new("--workdir", "-w") { Description = "Folder of the runs and of the stores they share.", DefaultValueFactory = _ => Workspace.Default, HelpName = "DIR" };
 

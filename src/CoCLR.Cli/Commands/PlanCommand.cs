@@ -17,7 +17,7 @@ internal static class PlanCommand
         var command = new Command("plan", "Prints the stage graph of a manifest.\n\nExample:\n  coclr plan -f samples/ucf101-coclr.yaml -o mermaid") { file, set, output };
         command.SetAction(parsed =>
         {
-            Manifest<ExperimentSpec> manifest = ManifestReader.LoadExperiment(parsed.GetValue(file)!, Options.Overrides(parsed.GetValue(set)));
+            Manifest<ExperimentSpec> manifest = ManifestReader.Load(parsed.GetValue(file)!, Options.Overrides(parsed.GetValue(set))).RequireExperiment("coclr plan");
             StagePlan plan = Planner.Plan(manifest.Metadata.Name, manifest.Spec);
             switch (parsed.GetValue(output))
             {

@@ -5,6 +5,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using CoCLR.Cli.Hosting;
 using CoCLR.Cli.Terminal;
+using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Runs;
@@ -28,28 +29,26 @@ internal static class RemoteCommands
         var command = new Command("apply", "Sends a manifest to a cluster, or starts it at a dashboard.\n\nExample:\n  coclr apply -f samples/minimal.yaml --namespace research\n  coclr apply -f samples/minimal.yaml --dashboard http://127.0.0.1:5080") { file, dashboard, space };
         command.SetAction(async (parsed, stop) =>
         {
-            string path = parsed.GetValue(file)!;
-            string text = ManifestReader.LoadText(path);
-            bool suite = ManifestReader.KindOf(text) == ApiNames.Benchmark;
-            string name = suite ? ManifestReader.LoadBenchmark(path).Metadata.Name : ManifestReader.LoadExperiment(path).Metadata.Name;
+            LoadedManifest loaded = ManifestReader.Load(parsed.GetValue(file)!);
             if (Options.Address(parsed.GetValue(dashboard)) is { } address)
             {
-                if (suite)
+                if (loaded.Suite != null)
                 {
-                    throw new UserErrorException($"{path}: a dashboard on one machine starts experiments; a CoCLRBenchmark needs a cluster.", ExitCodes.BadConfiguration);
+                    throw new UserErrorException($"{loaded.File}: a dashboard on one machine starts experiments; a CoCLRBenchmark needs a cluster.", ExitCodes.BadConfiguration);
                 }
 
                 using var client = new DashboardClient(address, null);
-                await client.StartAsync(text, stop).ConfigureAwait(false);
-                Say.Note($"{name}: started at {address}");
+                await client.StartAsync(loaded.Text, stop).ConfigureAwait(false);
+                Say.Note($"{loaded.Name}: started at {address}");
                 return ExitCodes.Done;
             }
 
             await InClusterAsync(parsed.GetValue(space), async (cluster, ns) =>
             {
-                JsonObject body = ManifestReader.ToJson(text);
-                await cluster.CustomObjects.PatchNamespacedCustomObjectAsync(new V1Patch(body.ToJsonString(), V1Patch.PatchType.ApplyPatch), ApiNames.Group, ApiNames.Version, ns, suite ? "coclrbenchmarks" : "coclrexperiments", name, fieldManager: FieldManager, force: false, cancellationToken: stop).ConfigureAwait(false);
-                Say.Note($"{name}: applied in namespace {ns}");
+                JsonObject body = ManifestReader.ToJson(loaded.Text);
+                string plural = (loaded.Suite == null ? ResourceKind.Experiment : ResourceKind.Benchmark).Plural;
+                await cluster.CustomObjects.PatchNamespacedCustomObjectAsync(new V1Patch(body.ToJsonString(), V1Patch.PatchType.ApplyPatch), ApiNames.Group, ApiNames.Version, ns, plural, loaded.Name, fieldManager: FieldManager, force: false, cancellationToken: stop).ConfigureAwait(false);
+                Say.Note($"{loaded.Name}: applied in namespace {ns}");
             }).ConfigureAwait(false);
             return ExitCodes.Done;
         });

@@ -23,17 +23,12 @@ internal static class RunCommand
         var command = new Command("run", "Runs one manifest here, an experiment or a suite (CoCLRBenchmark); run again to resume.\n\nExample:\n  coclr run -f samples/ucf101-subset.yaml --set training.epochs=20") { file, workdir, set, dryRun, dashboard, json };
         command.SetAction(async (parsed, cancellation) =>
         {
-            if (ManifestReader.KindOf(ManifestReader.LoadText(parsed.GetValue(file)!)) == "CoCLRBenchmark")
+            LoadedManifest loaded = ManifestReader.Load(parsed.GetValue(file)!, Options.Overrides(parsed.GetValue(set)));
+            if (loaded.Experiment is not { } manifest)
             {
-                if (parsed.GetValue(set) is { Length: > 0 })
-                {
-                    throw new UserErrorException("--set changes an experiment; a suite says what varies in spec.matrix.", ExitCodes.Usage);
-                }
-
-                return await SuiteRun.RunAsync(parsed.GetValue(file)!, new Workspace(parsed.GetValue(workdir)!), Options.Address(parsed.GetValue(dashboard)), parsed.GetValue(dryRun), parsed.GetValue(json)).ConfigureAwait(false);
+                return await SuiteRun.RunAsync(loaded, new Workspace(parsed.GetValue(workdir)!), Options.Address(parsed.GetValue(dashboard)), parsed.GetValue(dryRun), parsed.GetValue(json)).ConfigureAwait(false);
             }
 
-            Manifest<ExperimentSpec> manifest = ManifestReader.LoadExperiment(parsed.GetValue(file)!, Options.Overrides(parsed.GetValue(set)));
             StagePlan plan = Planner.Plan(manifest.Metadata.Name, Local(manifest.Spec));
             if (parsed.GetValue(dryRun))
             {
@@ -56,7 +51,7 @@ internal static class RunCommand
     {
         RunFolder folder = workspace.Run(plan);
         using var signals = new StopSignals();
-        (int code, string? message) = await RunView.ShowAsync(plan, folder, view => new LocalHost(plan, folder, workspace.Cache, dashboard, view).RunAsync(signals.Token)).ConfigureAwait(false);
+        (int code, string? message) = await RunView.ShowAsync(plan, folder, view => new ChildProcessHost(plan, folder, workspace.Cache, dashboard, view).RunAsync(signals.Token)).ConfigureAwait(false);
         if (code != ExitCodes.Done)
         {
             Say.Error(message ?? "failed");

@@ -4,7 +4,7 @@ using System.Globalization;
 using CoCLR.Cli.Terminal;
 using CoCLR.Core;
 using CoCLR.Engine.Evaluation;
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Catalogue;
 using CoCLR.Runs;
 using Spectre.Console;
 

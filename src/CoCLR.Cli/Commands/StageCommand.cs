@@ -11,11 +11,11 @@ internal static class StageCommand
 {
     public static Command Create()
     {
-        var plan = new Option<string>("--plan") { Description = "plan.json.", Required = true, HelpName = "FILE" };
+        var plan = new Option<string>("--plan") { Description = $"The {RunFolder.PlanName} of the run.", Required = true, HelpName = "FILE" };
         var stage = new Option<string>("--stage") { Description = "Name of the stage.", Required = true, HelpName = "NAME" };
         var runDir = new Option<string?>("--run-dir") { Description = "Run folder; COCLR_RUN_DIR or the folder of the plan when absent.", HelpName = "DIR" };
         var cache = new Option<string?>("--cache") { Description = "Folder of the shared stores; COCLR_CACHE_DIR or cache beside the run folder when absent.", HelpName = "DIR" };
-        var command = new Command("stage", "Runs one stage of a plan: what Jobs and child processes run.\n\nExample:\n  coclr stage --plan coclr-runs/first-1a2b3c4d/plan.json --stage pretrain-rgb") { plan, stage, runDir, cache };
+        var command = new Command("stage", $"Runs one stage of a plan: what Jobs and child processes run.\n\nExample:\n  coclr stage --plan coclr-runs/first-1a2b3c4d/{RunFolder.PlanName} --stage pretrain-rgb") { plan, stage, runDir, cache };
         command.SetAction(async (parsed, _) =>
         {
             string planFile = parsed.GetValue(plan)!;
@@ -32,7 +32,7 @@ internal static class StageCommand
                             PlanFile = planFile,
                             Stage = parsed.GetValue(stage)!,
                             RunFolder = folder,
-                            Cache = parsed.GetValue(cache) ?? Variable("COCLR_CACHE_DIR") ?? Path.GetFullPath(Path.Combine(folder, "..", "cache")),
+                            Cache = parsed.GetValue(cache) ?? Variable("COCLR_CACHE_DIR") ?? new RunFolder(folder).SharedCache,
                             Observer = reporter.Observe,
                         },
                         signals.Token),

@@ -12,9 +12,9 @@ namespace CoCLR.Cli.Commands;
 internal static class SuiteRun
 {
     /// <summary>Runs a suite and prints its table.</summary>
-    public static async Task<int> RunAsync(string manifestFile, Workspace workspace, Uri? dashboard, bool dryRun, bool json)
+    public static async Task<int> RunAsync(LoadedManifest loaded, Workspace workspace, Uri? dashboard, bool dryRun, bool json)
     {
-        Manifest<BenchmarkSpec> manifest = ManifestReader.LoadBenchmark(manifestFile);
+        Manifest<BenchmarkSpec> manifest = loaded.Suite!;
         BenchmarkSpec suite = manifest.Spec;
         _ = RunCommand.Local(suite.Template);
         var experiments = BenchmarkRules.Expand(manifest.Metadata.Name, suite);
@@ -31,10 +31,10 @@ internal static class SuiteRun
         // The dashboard over this folder shows the suite as a matrix.
         string kept = Path.Combine(workspace.Root, "suites", manifest.Metadata.Name + ".yaml");
         Directory.CreateDirectory(Path.GetDirectoryName(kept)!);
-        await File.WriteAllTextAsync(kept, ManifestReader.LoadText(manifestFile), CancellationToken.None).ConfigureAwait(false);
+        await File.WriteAllTextAsync(kept, loaded.Text, CancellationToken.None).ConfigureAwait(false);
 
         // A GPU takes one experiment at a time; processors are divided.
-        int lanes = LocalHost.UsesGpu(suite.Template.Device) ? 1 : Math.Clamp(suite.Parallelism, 1, Environment.ProcessorCount);
+        int lanes = ChildProcessHost.UsesGpu(suite.Template.Device) ? 1 : Math.Clamp(suite.Parallelism, 1, Environment.ProcessorCount);
         using var signals = new StopSignals();
         using var failed = CancellationTokenSource.CreateLinkedTokenSource(signals.Token);
         var outcomes = new (int ExitCode, string? Message, RunFolder Folder)[experiments.Count];
@@ -44,7 +44,7 @@ internal static class SuiteRun
             RunFolder folder = workspace.Run(plan);
             (int code, string? message) = failed.IsCancellationRequested
                 ? (ExitCodes.Terminated, "not started; run the same command again to go on")
-                : await new LocalHost(plan, folder, workspace.Cache, dashboard, RunView.AsLines(plan), Environment.ProcessorCount / lanes).RunAsync(failed.Token).ConfigureAwait(false);
+                : await new ChildProcessHost(plan, folder, workspace.Cache, dashboard, RunView.AsLines(plan), Environment.ProcessorCount / lanes).RunAsync(failed.Token).ConfigureAwait(false);
             outcomes[i] = (code, message, folder);
             if (code is not (ExitCodes.Done or ExitCodes.Terminated) && suite.FailurePolicy == FailurePolicy.Stop)
             {

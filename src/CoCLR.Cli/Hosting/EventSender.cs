@@ -23,6 +23,7 @@ internal sealed class EventSender : IAsyncDisposable
     private const int MaxBody = 60 * 1024;
     private const int MaxUpload = 8 << 20;
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan SlowLook = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan MaxBackoff = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan RequestLimit = TimeSpan.FromSeconds(60);
 
@@ -120,14 +121,22 @@ internal sealed class EventSender : IAsyncDisposable
     private async Task LoopAsync()
     {
         TimeSpan wait = Interval;
+        using var watch = new FolderWatch();
         try
         {
             while (!_ending.IsCancellationRequested)
             {
                 Sent sent = await SendAsync(_abort.Token).ConfigureAwait(false);
                 wait = sent is Sent.Failed or Sent.Away ? TimeSpan.FromTicks(Math.Min(MaxBackoff.Ticks, wait.Ticks * 2)) : Interval;
+                if (sent == Sent.Nothing)
+                {
+                    watch.Add(_folder.Stage(_ownStage));
+                    await watch.WaitAsync(SlowLook, _ending.Token).ConfigureAwait(false);
+                }
+
                 if (sent != Sent.Some)
                 {
+                    // After news a little while: many events make one request.
                     await Task.Delay(wait, _ending.Token).ConfigureAwait(false);
                 }
             }
@@ -146,9 +155,7 @@ internal sealed class EventSender : IAsyncDisposable
             if (_feeds.Count == 0)
             {
                 _feeds.Add(new StageFeed(_folder, _ownStage));
-                _feeds.AddRange(Directory.Exists(Path.Combine(_folder.Root, "stages"))
-                    ? Directory.GetDirectories(Path.Combine(_folder.Root, "stages")).Select(d => Path.GetFileName(d)!).Where(s => s != _ownStage && _folder.HasSucceeded(s)).Order(StringComparer.Ordinal).Select(s => new StageFeed(_folder, s))
-                    : []);
+                _feeds.AddRange(_folder.StageNames().Where(s => s != _ownStage && _folder.HasSucceeded(s)).Select(s => new StageFeed(_folder, s)));
             }
 
             foreach (StageFeed feed in _feeds)
@@ -336,8 +343,8 @@ internal sealed class EventSender : IAsyncDisposable
         public StageFeed(RunFolder folder, string stage)
         {
             (_folder, _stage) = (folder, stage);
-            _positionFile = Path.Combine(folder.Stage(stage), "events.sent");
-            _uploadedFile = Path.Combine(folder.Stage(stage), "artifacts.sent");
+            _positionFile = folder.EventsSentFile(stage);
+            _uploadedFile = folder.ArtifactsSentFile(stage);
             _tail = new EventTail(folder.EventsFile(stage), position: File.Exists(_positionFile) && long.TryParse(File.ReadAllText(_positionFile), out long position) ? position : 0);
             _done = File.Exists(_uploadedFile) ? [.. File.ReadAllLines(_uploadedFile)] : [];
         }
@@ -461,7 +468,7 @@ internal sealed class EventSender : IAsyncDisposable
 
             foreach (string file in (previews?.Previews ?? []).SelectMany(p => new[] { p.Poster, p.Video }).Distinct(StringComparer.Ordinal).Where(f => !_done.Contains(f)))
             {
-                _uploads.Add(new Upload(PreviewSet.Folder, Path.GetFileName(file), Path.Combine(_folder.Root, file), file));
+                _uploads.Add(new Upload(RunFolder.PreviewsName, Path.GetFileName(file), Path.Combine(_folder.Root, file), file));
             }
         }
     }

@@ -1,7 +1,6 @@
 // Why this exists: shows a local run: bars with time left on a terminal, plain lines otherwise.
 using System.Diagnostics;
 using System.Globalization;
-using CoCLR.Cli.Hosting;
 using CoCLR.Core;
 using CoCLR.Core.Events;
 using CoCLR.Core.Planning;

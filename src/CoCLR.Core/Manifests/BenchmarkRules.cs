@@ -2,7 +2,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using CoCLR.Core.Manifests.Schema;
-using CoCLR.Core.Planning;
 
 namespace CoCLR.Core.Manifests;
 
@@ -68,7 +67,7 @@ public static class BenchmarkRules
 
     private static string NameOf(string name, ExperimentSpec spec)
     {
-        string hash = Planner.SpecHash(spec)[..8];
+        string hash = SpecHash.Of(spec)[..8];
         return $"{name[..Math.Min(name.Length, MaxNameLength - hash.Length - 1)].TrimEnd('-')}-{hash}";
     }
 

@@ -16,6 +16,23 @@ namespace CoCLR.Core.Manifests;
 public sealed record ManifestReading<TSpec>(Manifest<TSpec>? Manifest, IReadOnlyList<ManifestProblem> Problems)
     where TSpec : new();
 
+/// <summary>A manifest of any kind as it was read: once, because a pipe can be read only once.</summary>
+/// <param name="File">Where it came from, for people.</param>
+/// <param name="Text">Its text.</param>
+/// <param name="Experiment">The experiment, or null.</param>
+/// <param name="Suite">The suite, or null.</param>
+public sealed record LoadedManifest(string File, string Text, Manifest<ExperimentSpec>? Experiment, Manifest<BenchmarkSpec>? Suite)
+{
+    /// <summary>Its name.</summary>
+    public string Name => Experiment?.Metadata.Name ?? Suite!.Metadata.Name;
+
+    /// <summary>The experiment, where nothing else will do.</summary>
+    /// <param name="verb">What needs one, for people.</param>
+    /// <exception cref="UserErrorException">It is a suite (78).</exception>
+    public Manifest<ExperimentSpec> RequireExperiment(string verb) => Experiment ?? throw new UserErrorException(
+        $"{File} is a {ApiNames.Benchmark}, and {verb} takes one experiment: `coclr run -f {File} --dry-run` lists those that it stands for.", ExitCodes.BadConfiguration);
+}
+
 /// <summary>Reads manifests.</summary>
 public static partial class ManifestReader
 {
@@ -42,17 +59,23 @@ public static partial class ManifestReader
         return (ToSpec<ExperimentSpec>(spec, problems, s => ExperimentRules.Check(s)), problems);
     }
 
-    /// <summary>Reads a file, or fails with everything that is wrong with it.</summary>
-    /// <param name="file">A manifest file.</param>
-    /// <param name="overrides">Fields to set over it.</param>
-    /// <exception cref="UserErrorException">The file is missing (66) or the manifest is wrong (78).</exception>
-    public static Manifest<ExperimentSpec> LoadExperiment(string file, IEnumerable<KeyValuePair<string, string>>? overrides = null) =>
-        ManifestOf(ReadExperiment(LoadText(file), overrides), file);
+    /// <summary>Reads a manifest, an experiment or a suite, or fails with everything that is wrong with it.</summary>
+    /// <param name="file">A file, a pipe, or - for standard input.</param>
+    /// <param name="overrides">Fields to set over an experiment.</param>
+    /// <exception cref="UserErrorException">The file is missing (66), the manifest is wrong (78), or a suite is to be overridden (64).</exception>
+    public static LoadedManifest Load(string file, IEnumerable<KeyValuePair<string, string>>? overrides = null)
+    {
+        string text = LoadText(file);
+        string shown = file == "-" ? "standard input" : file;
+        if (KindOf(text) != ApiNames.Benchmark)
+        {
+            return new LoadedManifest(shown, text, ManifestOf(ReadExperiment(text, overrides), shown), null);
+        }
 
-    /// <summary>Reads a file, or fails with everything that is wrong with it.</summary>
-    /// <param name="file">A manifest file.</param>
-    /// <exception cref="UserErrorException">The file is missing (66) or the manifest is wrong (78).</exception>
-    public static Manifest<BenchmarkSpec> LoadBenchmark(string file) => ManifestOf(ReadBenchmark(LoadText(file)), file);
+        return overrides?.Any() == true
+            ? throw new UserErrorException("--set changes an experiment; a suite says what varies in spec.matrix.", ExitCodes.Usage)
+            : new LoadedManifest(shown, text, null, ManifestOf(ReadBenchmark(text), shown));
+    }
 
     /// <summary>A manifest's text as the JSON that kubectl would send.</summary>
     /// <param name="text">YAML or JSON that has been checked.</param>
@@ -72,14 +95,11 @@ public static partial class ManifestReader
         }
     }
 
-    /// <summary>Text of a manifest file.</summary>
-    /// <param name="file">A file.</param>
-    /// <exception cref="UserErrorException">It is missing or cannot be read (66).</exception>
-    public static string LoadText(string file)
+    private static string LoadText(string file)
     {
         try
         {
-            return File.ReadAllText(file);
+            return file == "-" ? Console.In.ReadToEnd() : File.ReadAllText(file);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -1,8 +1,4 @@
 // Why this exists: the whole pipeline logic as pure functions: from a spec to its stages, and from what is observed to what is to be done next.
-using System.Security.Cryptography;
-using System.Text;
-using System.Text.Json;
-using System.Text.Json.Nodes;
 using CoCLR.Core.Manifests;
 
 namespace CoCLR.Core.Planning;
@@ -13,52 +9,14 @@ public static class Planner
     /// <summary>Name of the last stage of every run.</summary>
     public const string ReportStage = "report";
 
-    /// <summary>Fields of the spec that do not change the result, left out of the hash.</summary>
-    private static readonly string[] OperationalFields =
-        ["device", "retries", .. typeof(ExperimentSpec).GetProperties().Where(p => p.IsDefined(typeof(ClusterOnlyAttribute), inherit: false)).Select(p => JsonNamingPolicy.CamelCase.ConvertName(p.Name))];
-
     /// <summary>Plans an experiment: which stages, in which order, fed by which checkpoints (paper, section 3.3; method.md 1c).</summary>
     /// <param name="name">Name of the experiment.</param>
     /// <param name="spec">A valid spec.</param>
     /// <param name="run">Id of the run; the name and the start of the hash when null.</param>
     public static StagePlan Plan(string name, ExperimentSpec spec, string? run = null)
     {
-        string hash = SpecHash(spec);
+        string hash = SpecHash.Of(spec);
         return new StagePlan { Run = run ?? $"{name}-{hash[..8]}", Experiment = name, SpecHash = hash, Spec = spec, Stages = Stages(spec) };
-    }
-
-    /// <summary>SHA-256 of the fields that decide the result.</summary>
-    /// <param name="spec">A spec.</param>
-    public static string SpecHash(ExperimentSpec spec)
-    {
-        JsonObject json = JsonSerializer.SerializeToNode(spec, CoclrJson.Compact)!.AsObject();
-        foreach (string field in OperationalFields)
-        {
-            json.Remove(field);
-        }
-
-        // A field that a later version adds must not give every spec a new hash: suites name their experiments by it.
-        Strip(json, JsonSerializer.SerializeToNode(new ExperimentSpec(), CoclrJson.Compact)!.AsObject());
-        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(json.ToJsonString())));
-    }
-
-    private static void Strip(JsonObject value, JsonObject defaults)
-    {
-        foreach ((string name, JsonNode? field) in value.ToArray())
-        {
-            if (field is JsonObject inner && defaults[name] is JsonObject innerDefaults)
-            {
-                Strip(inner, innerDefaults);
-                if (inner.Count == 0)
-                {
-                    value.Remove(name);
-                }
-            }
-            else if (JsonNode.DeepEquals(field, defaults[name]))
-            {
-                value.Remove(name);
-            }
-        }
     }
 
     /// <summary>Name of a view in stage names.</summary>

@@ -3,6 +3,7 @@ using System.Security.Claims;
 using System.Text;
 using CoCLR.Core.Results;
 using CoCLR.Dashboard.Authentication;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Storage;
 using Microsoft.Net.Http.Headers;
 

@@ -1,5 +1,6 @@
 // Why this exists: the description from which clients are made: every operation has a name, every answer a schema, every error one format, every way to sign in its scheme.
 using System.Text.RegularExpressions;
+using CoCLR.Dashboard.Authentication;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.OpenApi;
@@ -79,7 +80,7 @@ internal static partial class OpenApiText
 
     private static Task DescribeAsync(OpenApiOperation operation, OpenApiOperationTransformerContext context, CancellationToken cancel)
     {
-        bool ingest = context.Description.ActionDescriptor.EndpointMetadata.OfType<IAuthorizeData>().Any(a => a.Policy == Authentication.Policies.Ingest);
+        bool ingest = context.Description.ActionDescriptor.EndpointMetadata.OfType<IAuthorizeData>().Any(a => a.Policy == Configuration.Policies.Ingest);
         operation.Security = [Requirement(Bearer), .. ingest ? Array.Empty<OpenApiSecurityRequirement>() : [Requirement(Session)]];
         if (context.Description.ActionDescriptor.EndpointMetadata.OfType<BodyText>().LastOrDefault() is { } body)
         {

@@ -1,5 +1,6 @@
 // Why this exists: a script that meets an error anywhere (API, hub, ingest, limits, sign-in) reads one format, problem+json of RFC 9457, with one sentence that says what to do.
 using System.Text.Json;
+using CoCLR.Dashboard.Authentication;
 using Microsoft.AspNetCore.Diagnostics;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Mvc;

@@ -2,7 +2,8 @@
 using System.Security.Claims;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
-using CoCLR.Dashboard.Authentication;
+using CoCLR.Dashboard.Configuration;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Live;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Http.HttpResults;

@@ -1,8 +1,9 @@
 // Why this exists: an admin's script gives other scripts and training processes their tokens, takes them away, and reads who did what.
 using CoCLR.Core;
 using CoCLR.Dashboard.Authentication;
-using CoCLR.Dashboard.Ingest;
+using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Storage;
+using CoCLR.Runs;
 using Microsoft.AspNetCore.Http.HttpResults;
 
 namespace CoCLR.Dashboard.Api;
@@ -30,7 +31,7 @@ internal static class TokenEndpoints
             return Problems.Wrong("name: 1 to 100 characters are needed.");
         }
 
-        if (wanted.Namespaces?.Any(n => !RunFolders.IsName(n)) == true)
+        if (wanted.Namespaces?.Any(n => !RunFolder.IsName(n)) == true)
         {
             return Problems.Wrong("namespaces: each must be a plain name, such as team-a.");
         }
@@ -60,12 +61,12 @@ internal static class TokenEndpoints
 
     private static Results<Ok<MadeRunToken>, ProblemHttpResult> MakeForRun(HttpContext context, Tokens tokens, AuditLog audit, NewIngestToken wanted)
     {
-        if (!RunFolders.IsName(wanted.Run))
+        if (!RunFolder.IsName(wanted.Run))
         {
             return Problems.Wrong("run: a plain name is needed.");
         }
 
-        if (wanted.Namespace is { } space && !RunFolders.IsName(space))
+        if (wanted.Namespace is { } space && !RunFolder.IsName(space))
         {
             return Problems.Wrong("namespace: a plain name is needed, or none.");
         }

@@ -1,5 +1,6 @@
 // Why this exists: who may see which run is decided in one place, for pages, API, hub and artifacts alike.
 using System.Security.Claims;
+using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Storage;
 
 namespace CoCLR.Dashboard.Authentication;

@@ -1,6 +1,7 @@
 // Why this exists: machines come with a token in the Authorization header: an API token with a role, or the ingest token of one run.
 using System.Security.Claims;
 using System.Text.Encodings.Web;
+using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.Extensions.Options;
@@ -47,7 +48,7 @@ internal sealed class BearerHandler(
             identity = new ClaimsIdentity(
                 [new Claim(ClaimTypes.Name, "configured token"), new Claim(ClaimTypes.Role, settings.Value.Authentication.TokenRole)], Policies.BearerScheme);
         }
-        else if (Context.RequestServices.GetService<Cluster.PodTokens>() is { } pods && await pods.RunOfAsync(given, Context.RequestAborted) is { } pod)
+        else if (Context.RequestServices.GetService<PodTokens>() is { } pods && await pods.RunOfAsync(given, Context.RequestAborted) is { } pod)
         {
             identity = OfRun(pod.Run, pod.Namespace);
         }

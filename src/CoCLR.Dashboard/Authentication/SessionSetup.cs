@@ -6,10 +6,6 @@ using Microsoft.AspNetCore.Components.Authorization;
 
 namespace CoCLR.Dashboard.Authentication;
 
-/// <summary>The way of signing in that is in force.</summary>
-/// <param name="Mode">The way.</param>
-public sealed record SignInMode(AuthenticationMode Mode);
-
 /// <summary>Sets up the sign-in.</summary>
 internal static class SessionSetup
 {

@@ -1,6 +1,5 @@
 // Why this exists: the link with the token, the form for it, and the way out.
 using System.Security.Claims;
-using CoCLR.Dashboard.Api;
 using CoCLR.Dashboard.Configuration;
 using Microsoft.AspNetCore.Antiforgery;
 using Microsoft.AspNetCore.Authentication;

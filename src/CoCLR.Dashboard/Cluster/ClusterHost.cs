@@ -7,6 +7,7 @@ using CoCLR.Core.Manifests;
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Storage;
+using CoCLR.Runs;
 using Microsoft.Extensions.Options;
 
 namespace CoCLR.Dashboard.Cluster;
@@ -38,7 +39,7 @@ internal sealed class ClusterHost(ClusterApi api, ClusterWatch watch, IOptions<D
             throw new UserErrorException(string.Join("\n", reading.Problems), ExitCodes.BadData);
         }
 
-        if (!Ingest.RunFolders.IsName(space))
+        if (!RunFolder.IsName(space))
         {
             throw new UserErrorException($"'{space}' is no namespace.", ExitCodes.Usage);
         }

@@ -121,7 +121,7 @@ internal sealed record ClusterNode(string Name, bool Ready, int Gpus, string? Gp
             o.Text("metadata", "labels", "nvidia.com/gpu.product") ?? Gpu.Kind(offered), offered.Text("cpu") ?? "–", Quantity(offered.Text("memory")), string.Join(", ", notes.OfType<string>().Distinct()));
     }
 
-    private static string Quantity(string? text) => text is { Length: > 2 } && text.EndsWith("Ki", StringComparison.Ordinal) && double.TryParse(text[..^2], CultureInfo.InvariantCulture, out double kib) ? Components.Text.Bytes(kib * 1024) : text ?? "–";
+    private static string Quantity(string? text) => text is { Length: > 2 } && text.EndsWith("Ki", StringComparison.Ordinal) && double.TryParse(text[..^2], CultureInfo.InvariantCulture, out double kib) ? Formatting.Text.Bytes(kib * 1024) : text ?? "–";
 }
 
 /// <summary>An event about an experiment or one of its pods and Jobs.</summary>

@@ -5,8 +5,8 @@ using CoCLR.Core;
 using CoCLR.Core.Planning;
 using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Ingest;
-using CoCLR.Dashboard.Live;
 using CoCLR.Dashboard.Storage;
+using CoCLR.Runs;
 using Microsoft.Extensions.Options;
 
 namespace CoCLR.Dashboard.Cluster;
@@ -196,7 +196,7 @@ internal sealed partial class ClusterWatch(ClusterApi api, IOptions<DashboardOpt
             return;
         }
 
-        if (experiment.Status.Run is not { } id || !RunFolders.IsName(id))
+        if (experiment.Status.Run is not { } id || !RunFolder.IsName(id))
         {
             return;
         }

@@ -60,9 +60,9 @@ public static class DashboardOptionsValidator
             throw Wrong($"Dashboard:TrustedProxies has '{network}': use networks such as 10.0.0.0/8");
         }
 
-        if (!Authentication.Roles.All.Contains(authentication.TokenRole))
+        if (!Roles.All.Contains(authentication.TokenRole))
         {
-            throw Wrong($"Dashboard:Authentication:TokenRole is '{authentication.TokenRole}': use one of {string.Join(", ", Authentication.Roles.All)}");
+            throw Wrong($"Dashboard:Authentication:TokenRole is '{authentication.TokenRole}': use one of {string.Join(", ", Roles.All)}");
         }
 
         if (options.PathBase.Length > 0 && (options.PathBase[0] != '/' || options.PathBase[^1] == '/'))

@@ -2,9 +2,10 @@
 using CoCLR.Core;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
-using CoCLR.Dashboard.Api;
 using CoCLR.Dashboard.Configuration;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Storage;
+using CoCLR.Runs;
 using Microsoft.AspNetCore.Components.Forms;
 using Microsoft.Extensions.Options;
 using Microsoft.JSInterop;
@@ -94,13 +95,13 @@ internal sealed class QueryVideos(LocalHost host, IOptions<DashboardOptions> opt
         Stage asked = plan[stage];
         string checkpoint = asked.Evaluates ?? throw new UserErrorException($"{stage} measures no checkpoint.", ExitCodes.BadData);
         string name = plan.Spec.Evaluation.Retrieval.Gallery == Core.Manifests.Gallery.OneClip ? "train-one-clip" : "train";
-        GalleryFeatures gallery = GalleryFeatures.Read(run, $"features/{checkpoint}", name);
+        GalleryFeatures gallery = GalleryFeatures.Read(run, RunFolder.RelativeFeatures(checkpoint), name);
 
         string collection = Path.Combine(work, "collection");
         string view = asked.View == Core.Manifests.View.Flow ? "flow" : "rgb";
         (int code, _, string errors) = await host.RunAsync(
-            ["embed", Path.GetDirectoryName(query)!, "--checkpoint", Path.Combine(run.Folder, "stages", checkpoint), "--output", collection,
-                "--view", view, "--device", "cpu", "--cache", Path.Combine(work, "cache")],
+            ["embed", Path.GetDirectoryName(query)!, "--checkpoint", new RunFolder(run.Folder).Stage(checkpoint), "--output", collection,
+                "--view", view, "--device", "cpu", "--cache", Path.Combine(work, Workspace.CacheName)],
             Limit, cancel);
         if (code != 0)
         {

@@ -3,8 +3,8 @@ using System.Globalization;
 using System.Text;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Results;
-using CoCLR.Dashboard.Api;
 using CoCLR.Dashboard.Configuration;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Storage;
 using Microsoft.Extensions.Options;
 

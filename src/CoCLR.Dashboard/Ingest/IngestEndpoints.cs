@@ -4,9 +4,9 @@ using System.Globalization;
 using System.IO.Compression;
 using CoCLR.Core.Planning;
 using CoCLR.Dashboard.Api;
-using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Storage;
+using CoCLR.Runs;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.Extensions.Options;
 
@@ -17,7 +17,7 @@ internal static class IngestEndpoints
 {
     private const int MaxPlanBytes = 1 << 20;
     private static readonly BodyText Events = new("JSON lines, one event each; with Content-Encoding: gzip, packed.", "application/x-ndjson", "application/jsonl");
-    private static readonly BodyText Plan = new("plan.json", "application/json");
+    private static readonly BodyText Plan = new(RunFolder.PlanName, "application/json");
     private static readonly BodyText Bytes = new("The artifact's bytes from Upload-Offset on.", "application/octet-stream");
 
     public static void MapIngest(this IEndpointRouteBuilder app)
@@ -35,7 +35,7 @@ internal static class IngestEndpoints
             .Named("nextEvent", "Says the first event number of an attempt that is missing");
         api.MapPut("/plan", TakePlanAsync).AddEndpointFilter(Plan).WithMetadata(Plan).Accepts<StagePlan>("application/json")
             .ProducesProblem(StatusCodes.Status413PayloadTooLarge).ProducesProblem(StatusCodes.Status415UnsupportedMediaType)
-            .Named("sendPlan", "Takes the plan of the run (plan.json)", "The run belongs to the namespace that the token names.");
+            .Named("sendPlan", $"Takes the plan of the run ({RunFolder.PlanName})", "The run belongs to the namespace that the token names.");
         api.MapGet("/artifacts/{stage}/{name}", StandAsync)
             .Named("readUpload", "Says how much of an upload has arrived", "With X-Sha256, an artifact of that name and other content counts as not arrived.");
         api.MapPut("/artifacts/{stage}/{name}", UploadAsync).WithMetadata(Bytes).Produces<UploadAnswer>().Produces<UploadAnswer>(StatusCodes.Status202Accepted)

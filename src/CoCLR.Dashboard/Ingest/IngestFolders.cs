@@ -9,8 +9,9 @@ using CoCLR.Core;
 using CoCLR.Core.Events;
 using CoCLR.Core.Planning;
 using CoCLR.Dashboard.Api;
-using CoCLR.Dashboard.Authentication;
+using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Storage;
+using CoCLR.Runs;
 
 namespace CoCLR.Dashboard.Ingest;
 
@@ -99,7 +100,7 @@ internal sealed class IngestFolders(RunStore store, RunFolders folders, TimeProv
             end = Array.IndexOf(body, (byte)'\n', start);
             end = end < 0 ? body.Length : end;
             lines++;
-            if (!EventReader.Read(body.AsSpan(start, end - start), out RunEvent? item, out string? wrong))
+            if (!EventLine.Read(body.AsSpan(start, end - start), out RunEvent? item, out string? wrong))
             {
                 problems.AddRange(wrong == null ? [] : [$"line {lines}: {wrong}"]);
             }
@@ -120,7 +121,7 @@ internal sealed class IngestFolders(RunStore store, RunFolders folders, TimeProv
     /// <returns>Its length, when everything before these lines is in the index, too: the tailer then goes on behind them, else it reads what it lacks.</returns>
     private long? Write(string run, string stage, byte[] body, List<Line> fresh)
     {
-        string path = Path.Combine(Folder(run), "stages", stage, "events.jsonl");
+        string path = new RunFolder(Folder(run)).EventsFile(stage);
         Directory.CreateDirectory(Path.GetDirectoryName(path)!);
         using var stream = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read | FileShare.Delete, 64 * 1024);
         bool inStep = store.Offset(run, stage) == stream.Length;
@@ -166,10 +167,7 @@ internal sealed class IngestFolders(RunStore store, RunFolders folders, TimeProv
         string folder = Folder(run);
         lock (_gates.GetOrAdd(run, _ => new Lock()))
         {
-            Directory.CreateDirectory(folder);
-            string path = Path.Combine(folder, "plan.json");
-            File.WriteAllBytes(path + ".new", json);
-            File.Move(path + ".new", path, overwrite: true);
+            WholeFile.Write(new RunFolder(folder).PlanFile, stream => stream.Write(json));
         }
 
         store.Change(run, entry =>
@@ -292,17 +290,18 @@ internal sealed class IngestFolders(RunStore store, RunFolders folders, TimeProv
     private (string? Path, string? Part) Paths(string run, string stage, string name)
     {
         bool plain = ArtifactFiles.IsSafe(name) && !name.Contains('/', StringComparison.Ordinal) && name.Length <= 200 && !name.StartsWith('.');
-        if (!RunFolders.IsName(run) || !RunFolders.IsName(stage) || !plain)
+        if (!RunFolder.IsName(run) || !RunFolder.IsName(stage) || !plain)
         {
             return (null, null);
         }
 
         // Where the run folder of the sender has it: previews are shared by stages, the report lies on top.
+        var folder = new RunFolder(Folder(run));
         string path = stage switch
         {
-            "previews" => Path.Combine(Folder(run), "previews", name),
-            "report" when name is "report.json" or "report.md" => Path.Combine(Folder(run), name),
-            _ => Path.Combine(Folder(run), "stages", stage, "artifacts", name),
+            RunFolder.PreviewsName => Path.Combine(folder.Previews, name),
+            Planner.ReportStage when name is RunFolder.ReportName or RunFolder.ReportMarkdownName => Path.Combine(folder.Root, name),
+            _ => Path.Combine(folder.Artifacts(stage), name),
         };
         return (path, path + ".part");
     }

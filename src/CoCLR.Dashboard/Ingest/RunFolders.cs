@@ -1,6 +1,5 @@
 // Why this exists: follows the run folders below the work folder: finds new ones, reads plans, tails events.jsonl from the byte where it stopped, notices results and deleted runs.
 using System.Text.Json;
-using System.Text.RegularExpressions;
 using CoCLR.Core;
 using CoCLR.Core.Events;
 using CoCLR.Core.Planning;
@@ -14,9 +13,10 @@ namespace CoCLR.Dashboard.Ingest;
 /// <summary>Keeps the store in step with the run folders.</summary>
 internal sealed partial class RunFolders : BackgroundService
 {
-    private const int ReadSize = 1 << 20;
-    private const int MaxLine = 8 << 20;
-    private static readonly TimeSpan TailEvery = TimeSpan.FromMilliseconds(250);
+    // inotify gives a user about a hundred watches; more runs at once are looked at every second.
+    private const int MaxWatches = 32;
+    private static readonly TimeSpan SlowLook = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan Gather = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan FindEvery = TimeSpan.FromSeconds(2);
     private readonly RunStore _store;
     private readonly DashboardOptions _options;
@@ -36,15 +36,11 @@ internal sealed partial class RunFolders : BackgroundService
     /// <summary>Folder in which the runs lie whose events come over the network.</summary>
     public string RemoteRoot => Path.Combine(_options.ResolvedDataDir, "runs");
 
-    /// <summary>Whether an id of a run or stage is a plain name.</summary>
-    public static bool IsName(string? name) => name is { Length: > 0 and <= 100 } && NamePattern().IsMatch(name);
-
     /// <summary>Folders of a run that a process has taken: the run's own first, then those of stages.</summary>
     public static IEnumerable<string> Locked(string folder)
     {
-        string stages = Path.Combine(folder, "stages");
-        IEnumerable<string> all = Directory.Exists(stages) ? Directory.EnumerateDirectories(stages).Prepend(folder) : [folder];
-        return all.Where(RunLock.IsHeld);
+        var run = new RunFolder(folder);
+        return run.StageNames().Select(run.Stage).Prepend(folder).Where(RunLock.IsHeld);
     }
 
     /// <summary>Stops following a run whose folder is about to go.</summary>
@@ -87,8 +83,8 @@ internal sealed partial class RunFolders : BackgroundService
     {
         DateTime nextFind = DateTime.MinValue;
         DateTime nextFlush = DateTime.MinValue;
-        using var timer = new PeriodicTimer(TailEvery);
-        do
+        using var watch = new FolderWatch();
+        while (!stoppingToken.IsCancellationRequested)
         {
             try
             {
@@ -96,12 +92,13 @@ internal sealed partial class RunFolders : BackgroundService
                 {
                     await Task.Run(Scan, stoppingToken).ConfigureAwait(false);
                     _store.Retain();
+                    watch.Keep([.. Growing().Take(MaxWatches).Select(f => f.Layout.Stages).Where(Directory.Exists)]);
                     nextFind = DateTime.UtcNow + FindEvery;
                 }
                 else
                 {
                     // Runs that ended long ago are looked at only when folders are searched.
-                    foreach (Followed run in _followed.Values.Where(f => _store.Find(f.Run) is { State: RunState.Running or RunState.Pending or RunState.Lost } or null).ToArray())
+                    foreach (Followed run in Growing())
                     {
                         Tail(run, everything: false);
                     }
@@ -118,9 +115,13 @@ internal sealed partial class RunFolders : BackgroundService
                 // Whatever is wrong with one folder must not end the following of all.
                 LogScanFailed(e);
             }
+
+            await watch.WaitAsync(SlowLook, stoppingToken).ConfigureAwait(false);
+            await Task.Delay(Gather, stoppingToken).ConfigureAwait(false);
         }
-        while (await timer.WaitForNextTickAsync(stoppingToken).ConfigureAwait(false));
     }
+
+    private Followed[] Growing() => [.. _followed.Values.Where(f => _store.Find(f.Run) is { State: RunState.Running or RunState.Pending or RunState.Lost } or null)];
 
     private void Find()
     {
@@ -134,7 +135,7 @@ internal sealed partial class RunFolders : BackgroundService
                 }
             }
 
-            string plan = Path.Combine(folder, "plan.json");
+            string plan = new RunFolder(folder).PlanFile;
             string id = Path.GetFileName(folder);
             bool remote = ArtifactFiles.Inside(RemoteRoot, folder);
             string? json = ReadSmall(plan);
@@ -143,7 +144,7 @@ internal sealed partial class RunFolders : BackgroundService
                 id = RunOf(json) ?? id;
             }
 
-            if (!IsName(id))
+            if (!RunFolder.IsName(id))
             {
                 continue;
             }
@@ -174,8 +175,8 @@ internal sealed partial class RunFolders : BackgroundService
                 continue;
             }
 
-            DateTime written = File.GetLastWriteTimeUtc(Path.Combine(run.Folder, "plan.json"));
-            if (written != run.PlanWritten && ReadSmall(Path.Combine(run.Folder, "plan.json")) is { } json)
+            DateTime written = File.GetLastWriteTimeUtc(run.Layout.PlanFile);
+            if (written != run.PlanWritten && ReadSmall(run.Layout.PlanFile) is { } json)
             {
                 TakePlan(run, json);
             }
@@ -190,7 +191,7 @@ internal sealed partial class RunFolders : BackgroundService
 
     private void TakePlan(Followed run, string json)
     {
-        run.PlanWritten = File.GetLastWriteTimeUtc(Path.Combine(run.Folder, "plan.json"));
+        run.PlanWritten = File.GetLastWriteTimeUtc(run.Layout.PlanFile);
         _store.Change(run.Run, entry => entry.SetPlan(json, run.Folder, run.Remote, run.PlanWritten));
     }
 
@@ -217,7 +218,7 @@ internal sealed partial class RunFolders : BackgroundService
 
     private static IEnumerable<string> RunFoldersBelow(string root, int depth)
     {
-        if (File.Exists(Path.Combine(root, "plan.json")) || Directory.Exists(Path.Combine(root, "stages")))
+        if (RunFolder.IsRun(root))
         {
             yield return root;
             yield break;
@@ -263,98 +264,48 @@ internal sealed partial class RunFolders : BackgroundService
             }
         }
 
-        string stages = Path.Combine(run.Folder, "stages");
         if (everything)
         {
             // In the order in which they were written, as a dashboard that had been there would have seen them.
-            run.Stages = Directory.Exists(stages)
-                ? [.. Directory.EnumerateDirectories(stages).Where(d => IsName(Path.GetFileName(d)) && new DirectoryInfo(d).LinkTarget == null).OrderBy(d => File.GetLastWriteTimeUtc(Path.Combine(d, "events.jsonl")))]
-                : [];
+            run.Stages = [.. run.Layout.StageNames().OrderBy(stage => File.GetLastWriteTimeUtc(run.Layout.EventsFile(stage)))];
         }
 
-        foreach (string folder in run.Stages)
+        foreach (string stage in run.Stages)
         {
-            string stage = Path.GetFileName(folder);
-            Read(run, stage, Path.Combine(folder, "events.jsonl"));
-            if (everything && _store.Find(run.Run)?.Stage(stage) is { HasResult: false } && ReadSmall(Path.Combine(folder, "result.json")) is { } result)
+            Read(run, stage);
+            if (everything && _store.Find(run.Run)?.Stage(stage) is { HasResult: false } && ReadSmall(run.Layout.ResultFile(stage)) is { } result)
             {
                 _store.Change(run.Run, entry => entry.SetResult(stage, result));
             }
         }
     }
 
-    private void Read(Followed run, string stage, string path)
+    private void Read(Followed run, string stage)
     {
-        var file = new FileInfo(path);
+        var file = new FileInfo(run.Layout.EventsFile(stage));
         long offset = _store.Offset(run.Run, stage);
         if (!file.Exists || file.Length == offset)
         {
             return;
         }
 
-        if (file.Length < offset)
-        {
-            // The file was replaced by a shorter one: read it again, what is known already changes nothing.
-            offset = 0;
-        }
-
         if (file.LinkTarget != null)
         {
             _store.Change(run.Run, entry =>
             {
-                entry.SetWarning($"{stage}: events.jsonl is a link and is not read.");
+                entry.SetWarning($"{stage}: {RunFolder.EventsName} is a link and is not read.");
                 return false;
             });
             return;
         }
 
-        using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, ReadSize);
-        stream.Position = offset;
-        var buffer = new byte[ReadSize];
-        int kept = 0;
+        var tail = new EventTail(file.FullName, offset);
         var events = new List<RunEvent>();
-        while (true)
+        while (tail.Read(events, text => Complain(run, $"{stage}: {text}")))
         {
-            if (kept == buffer.Length)
-            {
-                if (buffer.Length >= MaxLine)
-                {
-                    Complain(run, $"{stage}: a line of events.jsonl is longer than {MaxLine >> 20} MiB; the file is not read further.");
-                    return;
-                }
-
-                Array.Resize(ref buffer, buffer.Length * 2);
-            }
-
-            int read = stream.Read(buffer, kept, buffer.Length - kept);
-            if (read == 0)
-            {
-                return;
-            }
-
-            int length = kept + read;
-            int start = 0;
+            events.RemoveAll(e => e.Stage != stage || e.Run != run.Run);
+            _store.Apply(run.Run, stage, events, tail.Position);
             events.Clear();
-            for (int end; (end = Array.IndexOf(buffer, (byte)'\n', start, length - start)) >= 0; start = end + 1)
-            {
-                if (EventReader.Read(buffer.AsSpan(start, end - start), out RunEvent? item, out string? wrong) && item!.Stage == stage && item.Run == run.Run)
-                {
-                    events.Add(item);
-                }
-                else if (wrong != null)
-                {
-                    Complain(run, $"{stage}: a line of events.jsonl cannot be read and is left out: {wrong}");
-                }
-            }
-
-            offset += start;
-            if (start > 0)
-            {
-                _store.Apply(run.Run, stage, events, offset);
-            }
-
-            kept = length - start;
-            Array.Copy(buffer, start, buffer, 0, kept);
         }
     }
 
@@ -392,12 +343,11 @@ internal sealed partial class RunFolders : BackgroundService
     [LoggerMessage(Level = LogLevel.Warning, Message = "A run folder cannot be read; it is tried again")]
     private partial void LogScanFailed(Exception e);
 
-    [GeneratedRegex("^[a-z0-9]([-a-z0-9._]*[a-z0-9])?$", RegexOptions.NonBacktracking)]
-    private static partial Regex NamePattern();
-
     private sealed class Followed(string folder, string run, bool remote)
     {
         public string Folder { get; } = folder;
+
+        public RunFolder Layout { get; } = new(folder);
 
         public string Run { get; } = run;
 

@@ -1,6 +1,7 @@
 // Why this exists: anyone may follow runs live: a stream continues at the cursor that was reached, so that a gap leaves neither a hole nor a double point.
 using System.Runtime.CompilerServices;
 using CoCLR.Dashboard.Authentication;
+using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.SignalR;

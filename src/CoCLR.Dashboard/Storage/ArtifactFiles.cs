@@ -1,4 +1,6 @@
 // Why this exists: training processes write the run folders, and they are not trusted: a file is opened only when it really lies inside its run folder.
+using CoCLR.Runs;
+
 namespace CoCLR.Dashboard.Storage;
 
 /// <summary>Opens files of run folders without ever leaving them.</summary>
@@ -91,7 +93,7 @@ internal static class ArtifactFiles
 
     private static bool IsSharedPreview(string relative, FileStream stream)
     {
-        if (!relative.StartsWith("previews/", StringComparison.Ordinal))
+        if (!relative.StartsWith(RunFolder.PreviewsName + "/", StringComparison.Ordinal))
         {
             return false;
         }

@@ -1,6 +1,7 @@
 // Why this exists: galleries show small playing previews; a clip's video id leads to its file over an index, never over a path.
 using System.Text;
 using System.Text.Json;
+using CoCLR.Runs;
 using Microsoft.Extensions.Caching.Memory;
 
 namespace CoCLR.Dashboard.Storage;
@@ -51,10 +52,10 @@ public sealed class Previews(IMemoryCache cache)
         }
 
         string extension = video ? ".mp4" : ".jpg";
-        yield return $"previews/{view}/{FileName(id)}{extension}";
+        yield return $"{RunFolder.PreviewsName}/{view}/{FileName(id)}{extension}";
         if (view == "rgb")
         {
-            yield return $"previews/{FileName(id)}{extension}";
+            yield return $"{RunFolder.PreviewsName}/{FileName(id)}{extension}";
         }
     }
 
@@ -65,7 +66,7 @@ public sealed class Previews(IMemoryCache cache)
         long size = 4096;
         foreach (StageInfo stage in run.Stages.Where(s => s.Attempt > 0))
         {
-            using FileStream? stream = ArtifactFiles.Open(run.Folder, $"stages/{stage.Name}/artifacts/previews.json");
+            using FileStream? stream = ArtifactFiles.Open(run.Folder, RunFolder.RelativeArtifact(stage.Name, "previews.json"));
             if (stream == null || stream.Length > 64 << 20)
             {
                 continue;

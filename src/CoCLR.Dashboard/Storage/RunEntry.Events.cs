@@ -64,7 +64,7 @@ internal sealed partial class RunEntry
                 AddHistory(fold, e, "checkpoint", $"epoch {e.Epoch}, step {e.Step}");
                 if (fold.IsNewest)
                 {
-                    var checkpoint = new CheckpointInfo(e.Epoch, e.Step, e.Bytes, fold.Time);
+                    var checkpoint = new NewestCheckpoint(e.Epoch, e.Step, e.Bytes, fold.Time);
                     fold.Stage = fold.Stage with { Checkpoint = checkpoint, Epoch = Math.Max(fold.Stage.Epoch ?? 0, e.Epoch) };
                 }
 

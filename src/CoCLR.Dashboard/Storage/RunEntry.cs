@@ -9,6 +9,7 @@ using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
 using CoCLR.Dashboard.Configuration;
+using CoCLR.Runs;
 
 namespace CoCLR.Dashboard.Storage;
 
@@ -160,7 +161,7 @@ internal sealed partial class RunEntry
         }
         catch (JsonException e)
         {
-            Info = Warn(Info with { Folder = folder, Remote = remote }, $"plan.json cannot be read: {e.Message}");
+            Info = Warn(Info with { Folder = folder, Remote = remote }, $"{RunFolder.PlanName} cannot be read: {e.Message}");
             _dirty = true;
             return true;
         }

@@ -296,7 +296,7 @@ public sealed record StageInfo
     public ImmutableArray<ArtifactInfo> Artifacts { get; init; } = [];
 
     /// <summary>Newest checkpoint.</summary>
-    public CheckpointInfo? Checkpoint { get; init; }
+    public NewestCheckpoint? Checkpoint { get; init; }
 
     /// <summary>Result, as JSON (a <see cref="Core.Results.StageResult"/>).</summary>
     [JsonIgnore]
@@ -337,7 +337,7 @@ public sealed record AttemptInfo(int Attempt, DateTimeOffset Started, long? Resu
 /// <param name="Step">Steps completed.</param>
 /// <param name="Bytes">Size.</param>
 /// <param name="Time">When it was written.</param>
-public sealed record CheckpointInfo(int Epoch, long Step, long Bytes, DateTimeOffset Time);
+public sealed record NewestCheckpoint(int Epoch, long Step, long Bytes, DateTimeOffset Time);
 
 /// <summary>An artifact, addressed by its id alone.</summary>
 /// <param name="Id">Random id.</param>

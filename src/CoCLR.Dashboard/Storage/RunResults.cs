@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using CoCLR.Core;
 using CoCLR.Core.Results;
+using CoCLR.Runs;
 using Microsoft.Extensions.Caching.Memory;
 
 namespace CoCLR.Dashboard.Storage;
@@ -68,7 +69,7 @@ public sealed class RunResults(IMemoryCache cache, ILogger<RunResults> logger)
     private RunReport? Whole(RunInfo run) => cache.GetOrCreate(("report", run.Folder, run.Cursor), entry =>
     {
         entry.SetSize(16 << 10).SetSlidingExpiration(TimeSpan.FromMinutes(5));
-        using FileStream? stream = ArtifactFiles.Open(run.Folder, "report.json");
+        using FileStream? stream = ArtifactFiles.Open(run.Folder, RunFolder.ReportName);
         if (stream == null || stream.Length > 16 << 20)
         {
             // An uploaded report may follow the last event.
@@ -79,7 +80,7 @@ public sealed class RunResults(IMemoryCache cache, ILogger<RunResults> logger)
         try
         {
             using var reader = new StreamReader(stream, Encoding.UTF8);
-            return ResultJson.Read<RunReport>(reader.ReadToEnd(), "report.json");
+            return ResultJson.Read<RunReport>(reader.ReadToEnd(), RunFolder.ReportName);
         }
         catch (Exception e) when (e is UserErrorException or IOException)
         {

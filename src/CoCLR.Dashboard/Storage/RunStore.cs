@@ -4,7 +4,6 @@ using System.Text.Json;
 using CoCLR.Core;
 using CoCLR.Core.Events;
 using CoCLR.Dashboard.Configuration;
-using CoCLR.Dashboard.Live;
 using Microsoft.Extensions.Options;
 
 namespace CoCLR.Dashboard.Storage;

@@ -3,7 +3,6 @@ using System.Collections.Immutable;
 using System.Text.Json;
 using CoCLR.Core;
 using CoCLR.Dashboard.Configuration;
-using CoCLR.Dashboard.Live;
 using Microsoft.Extensions.Options;
 
 namespace CoCLR.Dashboard.Storage;

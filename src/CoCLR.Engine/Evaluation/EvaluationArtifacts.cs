@@ -9,17 +9,17 @@ namespace CoCLR.Engine.Evaluation;
 public static class EvaluationArtifacts
 {
     /// <summary>`artifacts/neighbours.json`, relative to the stage's folder.</summary>
-    public const string Neighbours = "artifacts/neighbours.json";
+    public const string Neighbours = RunFolder.ArtifactsName + "/neighbours.json";
 
     /// <summary>`artifacts/confusion.json`.</summary>
-    public const string Confusion = "artifacts/confusion.json";
+    public const string Confusion = RunFolder.ArtifactsName + "/confusion.json";
 
     /// <summary>`artifacts/previews.json`: which small video shows which video (<see cref="PreviewTable"/>).</summary>
-    public const string Previews = "artifacts/previews.json";
+    public const string Previews = RunFolder.ArtifactsName + "/previews.json";
 
     /// <summary>`artifacts/projection-METHOD.json`; the dashboard offers each that is there.</summary>
     /// <param name="method">`pca` or `tsne`.</param>
-    public static string ProjectionOf(string method) => $"artifacts/projection-{method}.json";
+    public static string ProjectionOf(string method) => $"{RunFolder.ArtifactsName}/projection-{method}.json";
 
     /// <summary>Writes an artifact.</summary>
     /// <param name="stageFolder">`RUN/stages/NAME`.</param>
@@ -40,16 +40,6 @@ public static class EvaluationArtifacts
         return File.Exists(path)
             ? ResultJson.Read<T>(File.ReadAllText(path), path)
             : throw new UserErrorException($"{path} is missing: run the stage that writes it.", ExitCodes.MissingInput);
-    }
-
-    /// <summary>Writes `RUN/report.json` and `RUN/report.md`.</summary>
-    /// <param name="runFolder">The run's folder.</param>
-    /// <param name="report">The report.</param>
-    /// <exception cref="UserErrorException">The folder cannot be written (1).</exception>
-    public static void WriteReport(string runFolder, RunReport report)
-    {
-        WholeFile.WriteText(Path.Combine(runFolder, "report.json"), ResultJson.Write(report));
-        WholeFile.WriteText(Path.Combine(runFolder, "report.md"), ReportWriter.Markdown(report));
     }
 
     /// <summary>Ids of all videos that a gallery shows: queries and their neighbours, each once, in a stable order.</summary>

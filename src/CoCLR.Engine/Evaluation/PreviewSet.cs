@@ -1,16 +1,15 @@
 // Why this exists: a gallery shows hundreds of clips, many of them in several stages; each is encoded once, several at a time, and found again.
 using CoCLR.Core;
 using CoCLR.Core.Results;
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Previews;
+using CoCLR.Engine.Video.Store;
+using CoCLR.Runs;
 
 namespace CoCLR.Engine.Evaluation;
 
 /// <summary>Previews of the videos that evaluation shows: made once each under `RUN/previews`, named by their content.</summary>
 public static class PreviewSet
 {
-    /// <summary>The folder of previews in a run folder.</summary>
-    public const string Folder = "previews";
-
     /// <summary>Frames of a preview; the middle of a longer video.</summary>
     public const int MaxFrames = 96;
 
@@ -37,7 +36,7 @@ public static class PreviewSet
                where index >= 0
                select (id, view.Key, view.Value, index),
         ];
-        var folder = Path.Combine(runFolder, Folder);
+        var folder = new RunFolder(runFolder).Previews;
         var previews = new Preview?[wanted.Length];
         var reasons = new string?[wanted.Length];
         var done = 0;

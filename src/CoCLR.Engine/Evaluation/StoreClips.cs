@@ -1,8 +1,8 @@
 // Why this exists: joins the loaders of the clip store to what evaluates: a split of a store as batches, for training a classifier or for testing.
 using System.Globalization;
-using CoCLR.Engine.Video;
 using CoCLR.Engine.Video.Augmentation;
 using CoCLR.Engine.Video.Loading;
+using CoCLR.Engine.Video.Store;
 
 namespace CoCLR.Engine.Evaluation;
 

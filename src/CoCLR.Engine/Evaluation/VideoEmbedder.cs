@@ -4,9 +4,11 @@ using CoCLR.Core;
 using CoCLR.Engine.Flow;
 using CoCLR.Engine.Models;
 using CoCLR.Engine.Training;
-using CoCLR.Engine.Video;
 using CoCLR.Engine.Video.Augmentation;
+using CoCLR.Engine.Video.Catalogue;
+using CoCLR.Engine.Video.Decoding;
 using CoCLR.Engine.Video.Loading;
+using CoCLR.Engine.Video.Store;
 using TorchSharp;
 
 namespace CoCLR.Engine.Evaluation;

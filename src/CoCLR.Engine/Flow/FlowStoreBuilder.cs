@@ -7,7 +7,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using CoCLR.Core;
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Store;
 using TorchSharp;
 
 namespace CoCLR.Engine.Flow;

@@ -4,8 +4,12 @@ using System.Text.Json;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Results;
+using CoCLR.Engine.Context;
 using CoCLR.Engine.Flow;
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Catalogue;
+using CoCLR.Engine.Video.Decoding;
+using CoCLR.Engine.Video.Store;
+using CoCLR.Engine.Video.Synthetic;
 
 namespace CoCLR.Engine.Stages;
 
@@ -44,7 +48,7 @@ internal static class DataStages
     public static StageResult Flow(StageContext context)
     {
         context.Events.Started(context.DeviceName);
-        using ClipStore frames = OpenStore(context, "decode");
+        using ClipStore frames = context.OpenStore("decode");
         using ClipStore flow = FlowStoreBuilder.Prepare(
             frames,
             FlowOptions.From(context.Spec.Flow),
@@ -53,18 +57,6 @@ internal static class DataStages
             progress: ImmediateProgress.To<FlowProgress>(p => context.Events.Progress("flow", p.Pairs, p.Pairs + p.RemainingPairs, "frames")),
             cancellationToken: context.Stop);
         return Result(context, flow);
-    }
-
-    /// <summary>Opens the store that a stage has made.</summary>
-    /// <param name="context">Any later stage.</param>
-    /// <param name="stage">decode or flow.</param>
-    public static ClipStore OpenStore(StageContext context, string stage)
-    {
-        var data = (DataResult)context.Folder.ReadResult(stage).Outcome;
-        string folder = Path.Combine(context.Cache, data.Store);
-        return ClipStore.Exists(folder)
-            ? ClipStore.Open(folder)
-            : throw new UserErrorException($"{folder} is gone: the cache was removed after {stage} had finished. Remove {context.Folder.Stage(stage)} and run again.", ExitCodes.MissingInput);
     }
 
     private static string SourceFolder(StageContext context)

@@ -5,8 +5,9 @@ using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
+using CoCLR.Engine.Context;
 using CoCLR.Engine.Evaluation;
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Store;
 using CoCLR.Runs;
 
 namespace CoCLR.Engine.Stages;
@@ -70,7 +71,7 @@ internal static class MeasuringStages
                 : null;
 
         FusionResult result = EvaluationStages.Fuse(
-            Path.Combine(context.Folder.Root, "stages"), spec, Features(View.Rgb, false), Features(View.Flow, false), Features(View.Rgb, true), Features(View.Flow, true));
+            context.Folder.Stages, spec, Features(View.Rgb, false), Features(View.Flow, false), Features(View.Rgb, true), Features(View.Flow, true));
         MakePreviews(context);
         TellArtifacts(context);
         return context.Result(result, "two-stream", context.Plan.Stages.Max(s => context.EpochsBehind(s.Evaluates)));
@@ -81,10 +82,10 @@ internal static class MeasuringStages
     {
         context.Events.Started(context.DeviceName);
         StageResult[] results = [.. context.Plan.Stages.Where(s => s.Kind != StageKind.Report).Select(s => context.Folder.ReadResult(s.Name))];
-        EvaluationArtifacts.WriteReport(context.Folder.Root, RunReport.From(context.Plan.Experiment, results));
+        context.Folder.WriteReport(RunReport.From(context.Plan.Experiment, results));
         context.Events.Artifact(context.Folder, context.Folder.ReportFile, "application/json");
         context.Events.Artifact(context.Folder, context.Folder.ReportMarkdownFile, "text/markdown");
-        return context.Result(new SkippedResult("the table is in report.json and report.md"));
+        return context.Result(new SkippedResult($"the table is in {RunFolder.ReportName} and {RunFolder.ReportMarkdownName}"));
     }
 
     /// <summary>The same network without training: the floor of every number.</summary>
@@ -101,8 +102,8 @@ internal static class MeasuringStages
         }
 
         NeighbourTable table = EvaluationArtifacts.Read<NeighbourTable>(folder, EvaluationArtifacts.Neighbours);
-        using ClipStore frames = DataStages.OpenStore(context, "decode");
-        using ClipStore? flow = context.Plan.Stages.Any(s => s.Kind == StageKind.Flow) ? DataStages.OpenStore(context, "flow") : null;
+        using ClipStore frames = context.OpenStore("decode");
+        using ClipStore? flow = context.Plan.Stages.Any(s => s.Kind == StageKind.Flow) ? context.OpenStore("flow") : null;
         var stores = new Dictionary<string, ClipStore> { ["rgb"] = frames };
         if (flow != null)
         {
@@ -110,7 +111,7 @@ internal static class MeasuringStages
         }
 
         // Runs on the same data show the same clips: encoded once, then only linked.
-        string shared = Path.Combine(context.Cache, "previews", Path.GetFileName(frames.Folder));
+        string shared = Path.Combine(context.Cache, RunFolder.PreviewsName, Path.GetFileName(frames.Folder));
         LinkMissing(shared, context.Folder.Previews);
         PreviewSet.Make(context.Folder.Root, folder, stores, [.. EvaluationArtifacts.VideosOf(table), .. Mined(context)], progress: ImmediateProgress.To<PassProgress>(p => context.Events.Progress("previews", p.Done, p.Total, "clips")), cancellationToken: context.Stop);
         LinkMissing(context.Folder.Previews, shared);

@@ -4,6 +4,7 @@ using CoCLR.Core;
 using CoCLR.Core.Events;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
+using CoCLR.Engine.Context;
 using CoCLR.Engine.Training;
 using CoCLR.Runs;
 

@@ -1,12 +1,14 @@
 // Why this exists: probe, retrieval and fusion measure the same features; they are extracted once for a checkpoint and kept in the run folder.
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
+using CoCLR.Engine.Context;
 using CoCLR.Engine.Evaluation;
 using CoCLR.Engine.Models;
 using CoCLR.Engine.Training;
-using CoCLR.Engine.Video;
 using CoCLR.Engine.Video.Augmentation;
+using CoCLR.Engine.Video.Catalogue;
 using CoCLR.Engine.Video.Loading;
+using CoCLR.Engine.Video.Store;
 
 namespace CoCLR.Engine.Stages;
 
@@ -25,7 +27,7 @@ internal sealed class VideoFeatures : IDisposable
     public VideoFeatures(StageContext context)
     {
         _context = context;
-        _store = DataStages.OpenStore(context, context.View == View.Rgb ? "decode" : "flow");
+        _store = context.OpenStore(context.View == View.Rgb ? "decode" : "flow");
     }
 
     /// <summary>The videos of the stage's view.</summary>
@@ -147,5 +149,5 @@ internal sealed class VideoFeatures : IDisposable
     private static string TrainName(Gallery gallery) => gallery == Gallery.OneClip ? Train + "-one-clip" : Train;
 
     private static string Folder(StageContext context, View view, string? checkpoint) =>
-        Path.Combine(context.Folder.Root, "features", checkpoint ?? $"random-{view.Name()}");
+        context.Folder.Features(checkpoint ?? $"random-{view.Name()}");
 }

@@ -91,10 +91,10 @@ public sealed record Checkpoint(CheckpointInfo Info, IReadOnlyDictionary<string,
 public sealed class CheckpointStore
 {
     /// <summary>Second name of the newest data file.</summary>
-    public const string DataName = "checkpoint.safetensors";
+    public const string DataName = RunFolder.CheckpointName;
 
     /// <summary>Description of the newest data file.</summary>
-    public const string InfoName = "checkpoint.json";
+    public const string InfoName = RunFolder.CheckpointInfoName;
 
     /// <summary>Second name of the best data file, if scores are given.</summary>
     public const string BestName = "checkpoint-best.safetensors";

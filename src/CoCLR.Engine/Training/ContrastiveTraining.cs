@@ -5,9 +5,9 @@ using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
-using CoCLR.Engine.Stages;
-using CoCLR.Runs;
+using CoCLR.Engine.Context;
 using CoCLR.Engine.Training.Optimization;
+using CoCLR.Runs;
 using TorchSharp;
 using static TorchSharp.torch;
 

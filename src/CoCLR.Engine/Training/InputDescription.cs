@@ -2,8 +2,8 @@
 using System.Globalization;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
-using CoCLR.Engine.Stages;
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Context;
+using CoCLR.Engine.Video.Decoding;
 
 namespace CoCLR.Engine.Training;
 

@@ -2,11 +2,11 @@
 using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
+using CoCLR.Engine.Context;
 using CoCLR.Engine.Contrastive;
 using CoCLR.Engine.Contrastive.Methods;
 using CoCLR.Engine.Interop;
 using CoCLR.Engine.Models;
-using CoCLR.Engine.Stages;
 using CoCLR.Engine.Training.Optimization;
 using TorchSharp;
 using static TorchSharp.torch;

@@ -2,10 +2,11 @@
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
-using CoCLR.Engine.Stages;
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Context;
 using CoCLR.Engine.Video.Augmentation;
+using CoCLR.Engine.Video.Catalogue;
 using CoCLR.Engine.Video.Loading;
+using CoCLR.Engine.Video.Store;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Training;
@@ -59,7 +60,7 @@ internal sealed class TrainingData : IDisposable
         var stores = new List<ClipStore>();
         try
         {
-            stores.AddRange(views.Select(v => DataStages.OpenStore(context, v == View.Rgb ? "decode" : "flow")));
+            stores.AddRange(views.Select(v => context.OpenStore(v == View.Rgb ? "decode" : "flow")));
 
             // Half a clip of padding is allowed, as in the reference: for 32 frames, videos of 17 or fewer are left out (method.md 1d).
             int minimumFrames = (spec.Clip.Frames / 2) + 2;

@@ -1,7 +1,6 @@
 // Why this exists: runs the `x-kubernetes-validations` of a schema over an object, old values correlated with new ones as the API server does.
 using System.Runtime.CompilerServices;
 using System.Text.Json.Nodes;
-using CoCLR.TrialCluster.Cel;
 
 namespace CoCLR.TrialCluster;
 

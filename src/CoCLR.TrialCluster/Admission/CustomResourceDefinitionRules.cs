@@ -2,7 +2,6 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
-using CoCLR.TrialCluster.Cel;
 
 namespace CoCLR.TrialCluster;
 

@@ -1,6 +1,6 @@
 // Why this exists: a CRD whose rule does not compile or could cost too much is refused when it is applied, long before any object is; so the
 // rules are type-checked and their cost is estimated here by the cost model of cel-go and the limits of the API server.
-namespace CoCLR.TrialCluster.Cel;
+namespace CoCLR.TrialCluster;
 
 /// <summary>Type and worst-case cost of an expression.</summary>
 /// <param name="Type">Type, with the greatest size.</param>

@@ -3,7 +3,7 @@ using System.Collections;
 using System.Globalization;
 using System.Text.Json.Nodes;
 
-namespace CoCLR.TrialCluster.Cel;
+namespace CoCLR.TrialCluster;
 
 /// <summary>An optional value.</summary>
 /// <param name="HasValue">Whether there is one.</param>

@@ -2,7 +2,7 @@
 using System.Globalization;
 using System.Text;
 
-namespace CoCLR.TrialCluster.Cel;
+namespace CoCLR.TrialCluster;
 
 /// <summary>A rule that does not compile or whose evaluation fails.</summary>
 public sealed class CelException : Exception

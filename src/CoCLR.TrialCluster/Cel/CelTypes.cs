@@ -1,5 +1,5 @@
 // Why this exists: the types of CEL as a CRD's schema declares them, with the greatest size a value can have: costs are estimated from sizes.
-namespace CoCLR.TrialCluster.Cel;
+namespace CoCLR.TrialCluster;
 
 /// <summary>Kinds of type.</summary>
 public enum CelKind

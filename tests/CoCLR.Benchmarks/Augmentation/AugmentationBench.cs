@@ -5,6 +5,7 @@ using System.Runtime.InteropServices;
 using System.Text.Json;
 using CoCLR.Engine.Video.Augmentation;
 using CoCLR.Engine.Video.Loading;
+using CoCLR.Engine.Video.Store;
 
 namespace CoCLR.Benchmarks.Augmentation;
 

@@ -2,7 +2,8 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Catalogue;
+using CoCLR.Engine.Video.Decoding;
 
 namespace CoCLR.Benchmarks.Decode;
 

@@ -122,7 +122,7 @@ public static class OperatorBench
             }
 
             JsonObject plan = Child("v1", "ConfigMap", $"{name}-plan", name, uid, "plan", "{}");
-            plan["data"] = new JsonObject { [PlanSnapshot.PlanKey] = done.Plan!.Plan, [PlanSnapshot.ImageKey] = "coclr-engine:0.1.0" };
+            plan["data"] = new JsonObject { [PlanView.PlanKey] = done.Plan!.Plan, [PlanView.ImageKey] = "coclr-engine:0.1.0" };
             cluster.StoreUnchecked(plan);
         }
 

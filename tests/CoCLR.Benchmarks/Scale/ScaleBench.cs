@@ -6,9 +6,9 @@ using System.Text.Json;
 using CoCLR.Engine;
 using CoCLR.Engine.Contrastive;
 using CoCLR.Engine.Contrastive.Methods;
-using CoCLR.Engine.Video;
 using CoCLR.Engine.Video.Augmentation;
 using CoCLR.Engine.Video.Loading;
+using CoCLR.Engine.Video.Store;
 using static TorchSharp.torch;
 
 namespace CoCLR.Benchmarks.Scale;

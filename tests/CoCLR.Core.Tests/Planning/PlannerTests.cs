@@ -118,10 +118,10 @@ public sealed class PlannerTests
     public void SpecHash_ChangesWithWhatDecidesTheResult_AndWithNothingElse()
     {
         ExperimentSpec spec = Spec(Method.CoCLR);
-        string hash = Planner.SpecHash(spec);
-        Assert.Equal(hash, Planner.SpecHash(spec with { Suspend = true, Device = "cuda", Image = "x", Retries = 9 }));
-        Assert.NotEqual(hash, Planner.SpecHash(spec with { Seed = 1 }));
-        Assert.NotEqual(hash, Planner.SpecHash(spec with { Cotrain = new CotrainSpec { TopK = 1 } }));
+        string hash = SpecHash.Of(spec);
+        Assert.Equal(hash, SpecHash.Of(spec with { Suspend = true, Device = "cuda", Image = "x", Retries = 9 }));
+        Assert.NotEqual(hash, SpecHash.Of(spec with { Seed = 1 }));
+        Assert.NotEqual(hash, SpecHash.Of(spec with { Cotrain = new CotrainSpec { TopK = 1 } }));
     }
 
     [Theory]

@@ -4,7 +4,7 @@ using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text;
 using System.Text.Json;
-using CoCLR.Dashboard.Authentication;
+using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Tests.Fixtures;
 
 namespace CoCLR.Dashboard.Tests.Api;

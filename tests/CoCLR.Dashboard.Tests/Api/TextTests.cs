@@ -5,7 +5,7 @@ using System.Text.Json;
 using CoCLR.Core.Events;
 using CoCLR.Core.Results;
 using CoCLR.Dashboard.Api;
-using CoCLR.Dashboard.Components;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Storage;
 using CoCLR.Dashboard.Tests.Fixtures;
 

@@ -11,7 +11,6 @@ using CoCLR.Dashboard.Components.Pages;
 using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Hosting;
 using CoCLR.Dashboard.Ingest;
-using CoCLR.Dashboard.Live;
 using CoCLR.Dashboard.Storage;
 using CoCLR.Dashboard.Tests.Fixtures;
 using Microsoft.AspNetCore.Components;

@@ -1,7 +1,6 @@
 // Why this exists: short names for events and stores in tests.
 using CoCLR.Core.Events;
 using CoCLR.Dashboard.Configuration;
-using CoCLR.Dashboard.Live;
 using CoCLR.Dashboard.Storage;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Options;

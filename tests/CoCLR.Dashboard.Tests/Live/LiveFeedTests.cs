@@ -1,5 +1,5 @@
 // Why this exists: one listener that fails must not go deaf, nor make others so.
-using CoCLR.Dashboard.Live;
+using CoCLR.Dashboard.Storage;
 using Microsoft.Extensions.Logging;
 
 namespace CoCLR.Dashboard.Tests.Live;

@@ -2,6 +2,7 @@
 using System.Runtime.CompilerServices;
 using System.Text.Json;
 using CoCLR.Dashboard.Authentication;
+using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Tests.Fixtures;
 using Microsoft.AspNetCore.SignalR;
 using Microsoft.AspNetCore.SignalR.Client;

@@ -2,7 +2,6 @@
 // experiment goes through, in the layout of Argo CD's own tests.
 using System.Text.Json.Nodes;
 using CoCLR.TrialCluster;
-using CoCLR.TrialCluster.Cel;
 using NLua;
 
 namespace CoCLR.EndToEnd.Tests.Charts;

@@ -7,6 +7,7 @@ using CoCLR.Cluster;
 using CoCLR.Core.Events;
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Cluster;
+using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Storage;
 using CoCLR.Dashboard.Tests.Fixtures;
 using CoCLR.EndToEnd.Tests.Browser;

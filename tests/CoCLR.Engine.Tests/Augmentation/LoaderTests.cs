@@ -3,6 +3,7 @@ using System.Text.Json;
 using CoCLR.Core;
 using CoCLR.Engine.Video.Augmentation;
 using CoCLR.Engine.Video.Loading;
+using CoCLR.Engine.Video.Store;
 
 namespace CoCLR.Engine.Tests.Augmentation;
 

@@ -1,5 +1,5 @@
 // Why this exists: tests need frames whose every pixel is known and differs between videos and frames.
-using CoCLR.Engine.Video.Loading;
+using CoCLR.Engine.Video.Store;
 
 namespace CoCLR.Engine.Tests.Augmentation;
 

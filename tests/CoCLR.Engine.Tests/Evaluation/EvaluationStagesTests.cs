@@ -3,7 +3,8 @@ using CoCLR.Core.Manifests;
 using CoCLR.Core.Results;
 using CoCLR.Engine.Evaluation;
 using CoCLR.Engine.Tests.Video;
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Decoding;
+using CoCLR.Engine.Video.Store;
 
 namespace CoCLR.Engine.Tests.Evaluation;
 

@@ -172,7 +172,7 @@ public sealed class FeatureFilesTests : IDisposable
         Assert.All(read.Queries, q => Assert.Contains(q.Id, EvaluationArtifacts.VideosOf(read)));
 
         var result = new StageResult { Stage = "retrieve-rgb", View = "rgb", Method = "CoCLR", DataSet = "d", Device = "CPU", Outcome = outcome.Result };
-        EvaluationArtifacts.WriteReport(_folder, RunReport.From("x", [result]));
+        new RunFolder(_folder).WriteReport(RunReport.From("x", [result]));
         Assert.Contains("| CoCLR | rgb |", File.ReadAllText(At("report.md")));
         Assert.Equal("x", ResultJson.Read<RunReport>(File.ReadAllText(At("report.json")), "report.json").Name);
     }

@@ -2,9 +2,10 @@
 using CoCLR.Engine.Evaluation;
 using CoCLR.Engine.Models;
 using CoCLR.Engine.Tests.Video;
-using CoCLR.Engine.Video;
 using CoCLR.Engine.Video.Augmentation;
+using CoCLR.Engine.Video.Catalogue;
 using CoCLR.Engine.Video.Loading;
+using CoCLR.Engine.Video.Store;
 
 namespace CoCLR.Engine.Tests.Evaluation;
 

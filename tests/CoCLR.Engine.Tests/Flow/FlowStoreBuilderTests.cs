@@ -3,7 +3,8 @@ using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Engine.Flow;
 using CoCLR.Engine.Tests.Video;
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Catalogue;
+using CoCLR.Engine.Video.Store;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Tests.Flow;

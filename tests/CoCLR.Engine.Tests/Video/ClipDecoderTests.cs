@@ -2,7 +2,9 @@
 using System.Diagnostics;
 using System.Text;
 using CoCLR.Core;
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Catalogue;
+using CoCLR.Engine.Video.Decoding;
+using CoCLR.Engine.Video.Store;
 
 namespace CoCLR.Engine.Tests.Video;
 

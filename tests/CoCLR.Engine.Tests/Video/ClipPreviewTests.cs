@@ -1,5 +1,7 @@
 // Why this exists: previews must play in a browser, show the right frames, and be made once.
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Decoding;
+using CoCLR.Engine.Video.Previews;
+using CoCLR.Engine.Video.Store;
 
 namespace CoCLR.Engine.Tests.Video;
 

@@ -1,6 +1,7 @@
 // Why this exists: the store is what every stage reads; a torn, damaged or half-finished one must never be taken for whole.
 using CoCLR.Core;
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Catalogue;
+using CoCLR.Engine.Video.Store;
 
 namespace CoCLR.Engine.Tests.Video;
 

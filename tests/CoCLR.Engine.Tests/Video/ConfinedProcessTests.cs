@@ -1,6 +1,6 @@
 // Why this exists: what a crafted video makes its decoder do must end at that video.
 using System.Diagnostics;
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Decoding;
 
 namespace CoCLR.Engine.Tests.Video;
 

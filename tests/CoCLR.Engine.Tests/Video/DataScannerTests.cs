@@ -1,6 +1,7 @@
 // Why this exists: the report of a folder is what people mend their data by.
 using System.Text.Json;
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Catalogue;
+using CoCLR.Engine.Video.Decoding;
 
 namespace CoCLR.Engine.Tests.Video;
 

@@ -2,7 +2,10 @@
 using System.IO.Hashing;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Catalogue;
+using CoCLR.Engine.Video.Decoding;
+using CoCLR.Engine.Video.Store;
+using CoCLR.Engine.Video.Synthetic;
 
 namespace CoCLR.Engine.Tests.Video;
 

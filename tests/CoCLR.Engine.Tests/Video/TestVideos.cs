@@ -1,5 +1,5 @@
 // Why this exists: tests decode real files; ffmpeg makes them on the spot.
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Decoding;
 
 namespace CoCLR.Engine.Tests.Video;
 

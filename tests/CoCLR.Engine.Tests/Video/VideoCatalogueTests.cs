@@ -2,7 +2,7 @@
 using System.Text;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Catalogue;
 
 namespace CoCLR.Engine.Tests.Video;
 

@@ -211,7 +211,7 @@ public class FaultClusterTests
         JsonObject made = await arena.ApplyAsync(arena.Experiment("a"));
         string uid = made["metadata"]!["uid"]!.ToString();
         ResourceKind kind = plural switch { "jobs" => ResourceKind.Job, "configmaps" => ResourceKind.ConfigMap, _ => ResourceKind.Claim };
-        string name = CoCLR.Operator.Reconciling.ChildNames.Child("a", uid, plural switch { "jobs" => "decode", "configmaps" => "plan", _ => "run" });
+        string name = CoCLR.Operator.Api.ChildNames.Child("a", uid, plural switch { "jobs" => "decode", "configmaps" => "plan", _ => "run" });
         JsonObject foreign = Arena.Parse(plural switch
         {
             "jobs" => $"{{apiVersion: batch/v1, kind: Job, metadata: {{name: {name}, namespace: {arena.Namespace}}}, spec: {{suspend: true, template: {{spec: {{restartPolicy: Never, containers: [{{name: c, image: busybox}}]}}}}}}}}",
@@ -416,7 +416,7 @@ public class FaultClusterTests
         await arena.ApplyAsync(arena.Experiment("a"));
         await arena.StateAsync("a", "Starting");
         string uid = (await arena.GetAsync(ResourceKind.Experiment, "a"))!["metadata"]!["uid"]!.ToString();
-        operatr.Runtime.Progress.Put(uid, "decode", CoCLR.Operator.Reconciling.StageReport.Read("""{"percent":1}""", DateTimeOffset.UtcNow)!);
+        operatr.Runtime.Progress.Put(uid, "decode", CoCLR.Operator.Progress.StageReport.Read("""{"percent":1}""", DateTimeOffset.UtcNow)!);
         await arena.DeleteAsync(ResourceKind.Experiment, "a");
         await Arena.UntilAsync("it is forgotten", () => Task.FromResult(operatr.Runtime.Caches.Experiments.Count == 0 && operatr.Runtime.Progress.Of(uid).Count == 0));
     }

@@ -3,6 +3,7 @@ using System.Net;
 using System.Text.Json.Nodes;
 using CoCLR.Cluster;
 using CoCLR.Operator.Hosting;
+using CoCLR.Operator.Progress;
 using CoCLR.Operator.Reconciling;
 using CoCLR.Operator.Tests.Harness;
 
@@ -72,9 +73,9 @@ public class HostClusterTests
         await arena.Play.RunAsync(podA);
         await arena.StateAsync("a", "Training");
         string uidA = (await arena.GetAsync(ResourceKind.Experiment, "a"))!["metadata"]!["uid"]!.ToString(), uidB = (await arena.GetAsync(ResourceKind.Experiment, "b"))!["metadata"]!["uid"]!.ToString();
-        string mine = await Web.TokenAsync(arena, podA, JobBuilder.ProgressAudience(uidA));
-        string other = await Web.TokenAsync(arena, podB, JobBuilder.ProgressAudience(uidA));
-        string elsewhere = await Web.TokenAsync(arena, podB, JobBuilder.ProgressAudience(uidB));
+        string mine = await Web.TokenAsync(arena, podA, TokenAudiences.Progress(uidA));
+        string other = await Web.TokenAsync(arena, podB, TokenAudiences.Progress(uidA));
+        string elsewhere = await Web.TokenAsync(arena, podB, TokenAudiences.Progress(uidB));
         string general = await Web.TokenAsync(arena, podA, null);
         const string Body = """{"stage":"decode","percent":40,"etaSeconds":12,"epoch":1,"epochs":2}""";
 

@@ -6,6 +6,7 @@ using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Status;
 using CoCLR.Operator.Api;
+using CoCLR.Operator.Progress;
 using CoCLR.Operator.Reconciling;
 using CoCLR.Operator.Runtime;
 

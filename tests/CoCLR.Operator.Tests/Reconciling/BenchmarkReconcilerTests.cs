@@ -255,8 +255,8 @@ public class BenchmarkReconcilerTests
     {
         ExperimentSpec Read(string json) => JsonSerializer.Deserialize<ExperimentSpec>(json, CoclrJson.Compact)!;
         Assert.Equal(
-            CoCLR.Core.Planning.Planner.SpecHash(Read("""{"dataset":{"source":{"synthetic":{}}}}""")),
-            CoCLR.Core.Planning.Planner.SpecHash(Read("""{"dataset":{"source":{"synthetic":{"classes":8}}},"clip":{"frames":32}}""")));
+            SpecHash.Of(Read("""{"dataset":{"source":{"synthetic":{}}}}""")),
+            SpecHash.Of(Read("""{"dataset":{"source":{"synthetic":{"classes":8}}},"clip":{"frames":32}}""")));
     }
 
     private sealed class Suite

@@ -1,7 +1,6 @@
 // Why this exists: theme, shortcuts and banners of the frame.
 using CoCLR.Dashboard.Components.Dialogs;
 using CoCLR.Dashboard.Configuration;
-using CoCLR.Dashboard.Live;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Components;
 using Microsoft.AspNetCore.Components.Routing;

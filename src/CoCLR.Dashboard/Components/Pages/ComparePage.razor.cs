@@ -2,9 +2,9 @@
 using System.Globalization;
 using CoCLR.Core.Events;
 using CoCLR.Core.Results;
-using CoCLR.Dashboard.Api;
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Components.Controls;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Components;
 

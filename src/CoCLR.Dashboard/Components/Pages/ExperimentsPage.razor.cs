@@ -4,6 +4,7 @@ using CoCLR.Dashboard.Api;
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Components.Dialogs;
 using CoCLR.Dashboard.Configuration;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Hosting;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Components;

@@ -1,6 +1,5 @@
 // Why this exists: what every live page does alike: know the user, keep the state in the address, render again when something changed, and let go at the end.
 using System.Security.Claims;
-using CoCLR.Dashboard.Live;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Components;
 using Microsoft.AspNetCore.Components.Authorization;

@@ -1,5 +1,7 @@
 // Why this exists: what is sampled from: videos that every view has, with what training needs to know of them.
 using CoCLR.Core;
+using CoCLR.Engine.Video.Catalogue;
+using CoCLR.Engine.Video.Store;
 
 namespace CoCLR.Engine.Video.Loading;
 

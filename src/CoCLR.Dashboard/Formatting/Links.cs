@@ -1,0 +1,23 @@
+// Why this exists: addresses of pages are made in one place; a page's state is its address.
+namespace CoCLR.Dashboard.Formatting;
+
+/// <summary>Addresses, relative to the base.</summary>
+public static class Links
+{
+    /// <summary>A run's page.</summary>
+    /// <param name="run">Id.</param>
+    /// <param name="tab">Tab; the first when null.</param>
+    public static string Run(string run, string? tab = null) => $"experiments/{Uri.EscapeDataString(run)}{(tab is null ? "" : "/" + tab)}";
+
+    /// <summary>An artifact.</summary>
+    /// <param name="id">Id.</param>
+    /// <param name="download">Saves instead of showing.</param>
+    public static string Artifact(string id, bool download = false) => $"api/v1/artifacts/{Uri.EscapeDataString(id)}{(download ? "?download=true" : "")}";
+
+    /// <summary>The preview of a clip.</summary>
+    /// <param name="run">Run.</param>
+    /// <param name="id">Video id.</param>
+    /// <param name="view">rgb or flow.</param>
+    /// <param name="video">The video, else its poster.</param>
+    public static string Clip(string run, string id, string view, bool video) => $"api/v1/runs/{Uri.EscapeDataString(run)}/clips/{view}/{(video ? "video" : "poster")}?id={Uri.EscapeDataString(id)}";
+}
