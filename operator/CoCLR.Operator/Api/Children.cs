@@ -61,7 +61,7 @@ public sealed record JobView : ICachedObject
         return new JobView
         {
             Meta = ObjectMeta.Read(item),
-            Resources = item.Child("metadata")?.Child("annotations")?.Text(Reconciling.Labels.Resources),
+            Resources = item.Child("metadata")?.Child("annotations")?.Text(Labels.Resources),
             Suspended = spec.Flag("suspend") ?? false,
             Parallelism = spec.Number("parallelism") ?? 1,
             Active = status.Number("active") ?? 0,

@@ -4,7 +4,6 @@ using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Core.Manifests.Schema;
 using CoCLR.Core.Manifests.Status;
-using CoCLR.Operator.Reconciling;
 
 namespace CoCLR.Operator.Api;
 

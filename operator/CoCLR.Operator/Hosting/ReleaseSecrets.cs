@@ -189,7 +189,7 @@ public sealed class ReleaseSecrets : IDisposable
                 {
                     ["name"] = name,
                     ["namespace"] = _options.LeaseNamespace,
-                    ["labels"] = new JsonObject { ["app.kubernetes.io/part-of"] = "coclr-platform", ["app.kubernetes.io/managed-by"] = Reconciling.Labels.Manager },
+                    ["labels"] = new JsonObject { ["app.kubernetes.io/part-of"] = "coclr-platform", ["app.kubernetes.io/managed-by"] = Api.Labels.Manager },
                 },
                 ["type"] = type,
                 ["data"] = Base64(made),

@@ -5,7 +5,7 @@ using System.Net;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using CoCLR.Cluster;
-using CoCLR.Operator.Reconciling;
+using CoCLR.Operator.Api;
 using CoCLR.Operator.Runtime;
 
 namespace CoCLR.Operator.Progress;

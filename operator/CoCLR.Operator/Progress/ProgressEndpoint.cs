@@ -4,7 +4,6 @@ using System.Text;
 using CoCLR.Cluster;
 using CoCLR.Core.Manifests;
 using CoCLR.Operator.Api;
-using CoCLR.Operator.Reconciling;
 using CoCLR.Operator.Runtime;
 
 namespace CoCLR.Operator.Progress;

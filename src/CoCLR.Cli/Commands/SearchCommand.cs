@@ -46,7 +46,7 @@ internal static class SearchCommand
             {
                 string name = Path.GetFileName(file) + (VideoCatalogue.IsVideoName(file) ? "" : ".mp4");
                 File.CreateSymbolicLink(Path.Combine(folder, name), file);
-                (FeatureSet features, _) = embedder.Embed(VideoCatalogue.Open(new CatalogueOptions { Root = folder, TestFraction = 0 }), Path.Combine(folder, "cache"), (_, _, _) => { }, signals.Token);
+                (FeatureSet features, _) = embedder.Embed(VideoCatalogue.Open(new CatalogueOptions { Root = folder, TestFraction = 0 }), Path.Combine(folder, Workspace.CacheName), (_, _, _) => { }, signals.Token);
                 IReadOnlyList<CollectionHit> hits = videos.Search(features[0].ToArray(), k);
                 if (parsed.GetValue(json))
                 {

@@ -7,7 +7,6 @@ using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
 using CoCLR.Engine.Context;
 using CoCLR.Engine.Training.Optimization;
-using CoCLR.Runs;
 using TorchSharp;
 using static TorchSharp.torch;
 

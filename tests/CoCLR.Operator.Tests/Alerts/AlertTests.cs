@@ -6,7 +6,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using CoCLR.Cluster;
-using CoCLR.Operator.Reconciling;
+using CoCLR.Operator.Progress;
 using CoCLR.Operator.Tests.Harness;
 using CoCLR.TrialCluster;
 
@@ -133,7 +133,7 @@ public partial class AlertTests
         await arena.Play.SucceedAsync("trains", "decode");
         JsonObject training = await arena.Play.PodAsync(await arena.Play.JobAsync("trains", "pretrain-rgb"));
         await arena.Play.RunAsync(training);
-        string token = await Web.TokenAsync(arena, training, JobBuilder.ProgressAudience((await arena.GetAsync(ResourceKind.Experiment, "trains"))!["metadata"]!["uid"]!.ToString()));
+        string token = await Web.TokenAsync(arena, training, TokenAudiences.Progress((await arena.GetAsync(ResourceKind.Experiment, "trains"))!["metadata"]!["uid"]!.ToString()));
         await Arena.UntilAsync("progress is taken", async () => await web.PushAsync("trains", "Bearer " + token, """{"percent":40}""") == HttpStatusCode.NoContent);
         Assert.Equal(HttpStatusCode.Unauthorized, await web.PushAsync("trains", "Bearer nobody-knows-this-token", "{}"));
 

@@ -4,7 +4,6 @@ using System.Text.Json.Nodes;
 using CoCLR.Cluster;
 using CoCLR.Operator.Hosting;
 using CoCLR.Operator.Progress;
-using CoCLR.Operator.Reconciling;
 using CoCLR.Operator.Tests.Harness;
 
 namespace CoCLR.Operator.Tests.Cluster;

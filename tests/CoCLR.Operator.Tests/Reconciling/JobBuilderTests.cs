@@ -1,6 +1,7 @@
 // Why this exists: every pod passes Pod Security "restricted", and nothing but the allow-list of the spec reaches it (rows ).
 using System.Text.Json.Nodes;
 using CoCLR.Cluster;
+using CoCLR.Operator.Api;
 using CoCLR.Operator.Reconciling;
 using CoCLR.Operator.Tests.Harness;
 

@@ -3,7 +3,7 @@
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Schema;
 
-namespace CoCLR.Operator.Reconciling;
+namespace CoCLR.Operator.Api;
 
 /// <summary>What of an experiment may reach its children. Nothing by default.</summary>
 public sealed record Propagation
