@@ -105,8 +105,17 @@ internal static class DataCommand
             Tell("frames", frames);
             if (flow)
             {
-                using ClipStore motion = FlowStoreBuilder.Prepare(frames, new FlowOptions(), cache, TorchRuntime.Select(), progress: ImmediateProgress.To<FlowProgress>(p => PhaseLines.Tell("flow", p.Pairs, p.Pairs + p.RemainingPairs)), cancellationToken: signals.Token);
+                using ClipStore motion = FlowStoreBuilder.Prepare(
+                    frames,
+                    new FlowOptions(),
+                    cache,
+                    TorchRuntime.Select(),
+                    progress: ImmediateProgress.To<FlowProgress>(p => PhaseLines.Tell("flow", p.Pairs, p.Pairs + p.RemainingPairs)),
+                    cancellationToken: signals.Token,
+                    files: catalogue.Videos.ToDictionary(v => v.Id, v => v.Path),
+                    tell: Say.Note);
                 Tell("flow", motion);
+                Say.Note($"{FlowStoreBuilder.Survey(motion)}");
             }
 
             return ExitCodes.Done;

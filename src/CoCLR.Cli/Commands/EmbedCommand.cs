@@ -4,6 +4,7 @@ using CoCLR.Cli.Terminal;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Stages;
 using CoCLR.Engine.Training;
 using CoCLR.Engine.Video.Catalogue;
 using CoCLR.Engine.Video.Decoding;

@@ -4,6 +4,7 @@ using CoCLR.Cli.Hosting;
 using CoCLR.Cli.Terminal;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
+using CoCLR.Core.Manifests.Schema;
 using CoCLR.Core.Planning;
 using CoCLR.Engine;
 using CoCLR.Runs;
@@ -50,6 +51,11 @@ internal static class RunCommand
     public static async Task<int> RunAsync(StagePlan plan, Workspace workspace, Uri? dashboard, bool json)
     {
         RunFolder folder = workspace.Run(plan);
+        foreach (ManifestProblem warning in ClipShape.Warnings(plan.Spec))
+        {
+            Say.Note($"warning: {warning}");
+        }
+
         using var signals = new StopSignals();
         (int code, string? message) = await RunView.ShowAsync(plan, folder, view => new ChildProcessHost(plan, folder, workspace.Cache, dashboard, view).RunAsync(signals.Token)).ConfigureAwait(false);
         if (code != ExitCodes.Done)

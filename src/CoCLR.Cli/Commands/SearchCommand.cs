@@ -4,6 +4,7 @@ using System.Globalization;
 using CoCLR.Cli.Terminal;
 using CoCLR.Core;
 using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Stages;
 using CoCLR.Engine.Video.Catalogue;
 using CoCLR.Runs;
 using Spectre.Console;

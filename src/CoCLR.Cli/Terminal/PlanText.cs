@@ -1,5 +1,6 @@
 // Why this exists: a stage graph for eyes (text), for documents (Mermaid) and for programs (JSON).
 using System.Text;
+using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 
 namespace CoCLR.Cli.Terminal;
@@ -10,7 +11,8 @@ internal static class PlanText
     public static string Describe(StagePlan plan)
     {
         int width = plan.Stages.Max(s => s.Name.Length);
-        return $"{plan.Experiment}: {plan.Stages.Count} stages (run {plan.Run})\n" + string.Join('\n', plan.Stages.Select(s => $"  {s.Name.PadRight(width)}  {What(s)}"));
+        return $"{plan.Experiment}: {plan.Stages.Count} stages (run {plan.Run})\n" + string.Join('\n', plan.Stages.Select(s => $"  {s.Name.PadRight(width)}  {What(s)}"))
+            + string.Concat(ClipShape.Warnings(plan.Spec).Select(w => $"\nwarning: {w}"));
     }
 
     /// <summary>A Mermaid flow chart.</summary>

@@ -270,6 +270,27 @@ public static class MetricNames
     /// <summary>GPU use (fraction).</summary>
     public const string GpuUse = "system/gpu-use";
 
+    /// <summary>Monitor: share of held-out training videos whose class 20 weighted neighbours of other source groups name (fraction; with labels).</summary>
+    public const string MonitorKnn = "monitor/knn";
+
+    /// <summary>Monitor: share of held-out training videos whose nearest video of another source group has their class (fraction; with labels).</summary>
+    public const string MonitorRecallAt1 = "monitor/r1";
+
+    /// <summary>Monitor: effective rank of the features, the exponential of the entropy of their singular values (Roy and Vetterli 2007); 1 when all lie on a line.</summary>
+    public const string MonitorEffectiveRank = "monitor/effective-rank";
+
+    /// <summary>Monitor: mean squared distance of the embeddings of two clips of a video; smaller is better (Wang and Isola 2020).</summary>
+    public const string MonitorAlignment = "monitor/alignment";
+
+    /// <summary>Monitor: logarithm of the mean of exp(-2 d²) over pairs of videos; 0 when all embeddings are alike, about -4 when they spread (Wang and Isola 2020).</summary>
+    public const string MonitorUniformity = "monitor/uniformity";
+
+    /// <summary>Monitor: 1 when the representation has collapsed (all embeddings alike), else 0.</summary>
+    public const string MonitorCollapsed = "monitor/collapsed";
+
+    /// <summary>Monitor: seconds that the measurement took.</summary>
+    public const string MonitorSeconds = "monitor/seconds";
+
     /// <summary>Fraction of the mined positives with the anchor's class.</summary>
     public const string MiningPrecision = "mining/precision";
 

@@ -345,9 +345,22 @@ public sealed record FlowSpec
     /// <summary>TVL1 (the reference) or Fast.</summary>
     public FlowAlgorithm Algorithm { get; init; } = FlowAlgorithm.TvL1;
 
-    /// <summary>Largest displacement in pixels; larger ones are clipped.</summary>
-    [Bounds(1, 127)]
-    public int Bound { get; init; } = 20;
+    /// <summary>
+    /// Largest displacement that is stored, in pixels of a frame of 240 lines; larger ones are clipped. auto: the 99.5th percentile of |displacement| over a
+    /// sample of the data set, kept in the store; the published code's 20 with compatibility: reference.
+    /// </summary>
+    [Pattern(@"^(auto|[0-9]{1,3}(\.[0-9]{1,3})?)$", "auto or a number of pixels such as \"20\""), Bounds(1, 8)]
+    public string Bound { get; init; } = "auto";
+
+    /// <summary>
+    /// Short side at most, in pixels, of the frames that flow is computed on: the video's own size where that is smaller. Motion is lost in frames as small as those that are
+    /// stored; the field is resampled to their size afterwards.
+    /// </summary>
+    [Bounds(32, 1080)]
+    public int Size { get; init; } = 240;
+
+    /// <summary>Subtracts the median displacement of each frame: most of what a moving camera adds.</summary>
+    public bool Center { get; init; }
 }
 
 /// <summary>Optical-flow algorithms.</summary>
@@ -612,6 +625,13 @@ public sealed record AugmentationSpec
 
     /// <summary>Colour jitter, gray and blur of the base transform; false leaves crop and mirror only.</summary>
     public bool Color { get; init; } = true;
+
+    /// <summary>Colour jitter, gray and blur for flow too, as the published code does: they move the value that means "no motion".</summary>
+    public bool FlowColor { get; init; }
+
+    /// <summary>Half-width m of the range [1 - m, 1 + m] from which the magnitude of a flow clip is scaled while training; 0 leaves it.</summary>
+    [DecimalString(0, 0.9)]
+    public string FlowMagnitude { get; init; } = "0";
 }
 
 /// <summary>How the learned representation is measured (method.md 1e).</summary>
@@ -626,11 +646,39 @@ public sealed record EvaluationSpec
     /// <summary>Nearest-neighbour retrieval.</summary>
     public RetrievalSpec Retrieval { get; init; } = new();
 
+    /// <summary>How well the representation does while it is learned, on training videos alone.</summary>
+    public MonitorSpec Monitor { get; init; } = new();
+
     /// <summary>Crops of a test clip that are averaged.</summary>
     public Crops Crops { get; init; } = Crops.Center;
 
     /// <summary>Also measures the untrained network, as a floor for every number.</summary>
     public bool RandomBaseline { get; init; } = true;
+}
+
+/// <summary>
+/// What is measured while a network learns: nearest neighbours of some training videos among those of other source groups, and how the embeddings spread. It
+/// looks at no test video, so settings can be chosen by it.
+/// </summary>
+public sealed record MonitorSpec
+{
+    /// <summary>Whether it is measured.</summary>
+    public bool Enabled { get; init; } = true;
+
+    /// <summary>Epochs between measurements; a tenth of the stage's epochs when absent.</summary>
+    [Bounds(1, 100000)]
+    public int? EveryEpochs { get; init; }
+
+    /// <summary>Share of the training videos, whole source groups, that ask; the others answer.</summary>
+    [DecimalString(0.01, 0.9)]
+    public string Fraction { get; init; } = "0.2";
+
+    /// <summary>Keeps the videos that ask out of training, so that they are as new to the network as test videos: for finding settings, not for results.</summary>
+    public bool HoldOut { get; init; }
+
+    /// <summary>Training videos that are looked at, at most; two clips of each.</summary>
+    [Bounds(16, 100000)]
+    public int Videos { get; init; } = 500;
 }
 
 /// <summary>Test-time crops.</summary>

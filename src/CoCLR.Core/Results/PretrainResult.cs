@@ -25,8 +25,39 @@ public sealed record PretrainResult : Outcome
     /// <summary>Share of the time that steps waited for data, in [0, 1].</summary>
     public double WaitShare { get; init; }
 
+    /// <summary>How the representation did while it was learned, on training videos alone; empty unless monitored.</summary>
+    public MonitorPoint[] Monitor { get; init; } = [];
+
     /// <summary>Quality of the mined positives by epoch; empty unless positives are mined.</summary>
     public MiningQuality[] Mining { get; init; } = [];
+}
+
+/// <summary>One look at the representation while it is learned (method.md part 2). No test video is looked at.</summary>
+public sealed record MonitorPoint
+{
+    /// <summary>Epochs completed in the stage; 0 before the first.</summary>
+    public required int Epoch { get; init; }
+
+    /// <summary>kNN top-1 of held-out training videos among those of other groups, a fraction; null without labels.</summary>
+    public double? Knn { get; init; }
+
+    /// <summary>R@1 of the same; null without labels.</summary>
+    public double? RecallAt1 { get; init; }
+
+    /// <summary>Effective rank of the features.</summary>
+    public required double EffectiveRank { get; init; }
+
+    /// <summary>Mean squared distance of the embeddings of two clips of a video.</summary>
+    public required double Alignment { get; init; }
+
+    /// <summary>Logarithm of the mean of exp(-2 d²) over pairs of videos.</summary>
+    public required double Uniformity { get; init; }
+
+    /// <summary>True when all embeddings are alike.</summary>
+    public bool Collapsed { get; init; }
+
+    /// <summary>Seconds that the measurement took.</summary>
+    public double Seconds { get; init; }
 }
 
 /// <summary>How good the positives were that the other view mined in one epoch (method.md 1a, part 2).</summary>

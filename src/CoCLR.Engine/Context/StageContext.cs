@@ -79,14 +79,26 @@ public sealed class StageContext
 
     /// <summary>Opens the store that an earlier stage has made.</summary>
     /// <param name="stage">decode or flow.</param>
-    /// <exception cref="UserErrorException">The stage has not run, or its store is gone (66).</exception>
+    /// <exception cref="UserErrorException">The stage has not run, or its store is gone (66), or it holds flow in the units of an earlier version (65).</exception>
     public ClipStore OpenStore(string stage)
     {
         var data = (DataResult)Folder.ReadResult(stage).Outcome;
         string folder = Path.Combine(Cache, data.Store);
-        return ClipStore.Exists(folder)
-            ? ClipStore.Open(folder)
-            : throw new UserErrorException($"{folder} is gone: the cache was removed after {stage} had finished. Remove {Folder.Stage(stage)} and run again.", ExitCodes.MissingInput);
+        if (!ClipStore.Exists(folder))
+        {
+            throw new UserErrorException($"{folder} is gone: the cache was removed after {stage} had finished. Remove {Folder.Stage(stage)} and run again.", ExitCodes.MissingInput);
+        }
+
+        ClipStore store = ClipStore.Open(folder);
+        if (store.Channels == 2 && !store.Header.Settings.ContainsKey(ClipStoreHeader.FlowUnit))
+        {
+            store.Dispose();
+            throw new UserErrorException(
+                $"{folder} holds flow in pixels of the stored frames, as an earlier version made it. Networks trained on it cannot be compared with others: remove {Folder.Root} and run again.",
+                ExitCodes.BadData);
+        }
+
+        return store;
     }
 
     /// <summary>Epochs that a representation was trained for: those of its stage and of all it started from.</summary>

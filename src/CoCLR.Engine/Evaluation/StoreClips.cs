@@ -47,10 +47,12 @@ public sealed class StoreClips : IClipBatches, IDisposable
     /// <param name="options">Clips a batch, clip length, device.</param>
     /// <param name="mode">Crops of a clip.</param>
     /// <param name="oneRandomClip">One random clip a video instead: the reference's gallery.</param>
+    /// <param name="mostClips">Clips of a video at most, spread evenly over it.</param>
     public static StoreClips ForTesting(
-        ClipStore store, IReadOnlyList<ClipItem> items, AugmentationOptions augmentation, LoaderOptions options, CropMode mode = CropMode.Center, bool oneRandomClip = false)
+        ClipStore store, IReadOnlyList<ClipItem> items, AugmentationOptions augmentation, LoaderOptions options, CropMode mode = CropMode.Center, bool oneRandomClip = false,
+        int mostClips = int.MaxValue)
     {
-        EvaluationLoader Open() => new([ClipView.Of(store)], items, augmentation, options, mode, oneRandomClip);
+        EvaluationLoader Open() => new([ClipView.Of(store)], items, augmentation, options, mode, oneRandomClip, mostClips);
         using var count = Open();
         return new StoreClips(store, items, Open, null, (int)count.Rows);
     }

@@ -6,10 +6,10 @@ namespace CoCLR.Engine.Flow;
 /// (method.md 1f).
 /// </summary>
 /// <param name="bound">Largest displacement in pixels.</param>
-public readonly struct FlowQuantizer(int bound)
+public readonly struct FlowQuantizer(double bound)
 {
     /// <summary>Largest displacement in pixels.</summary>
-    public int Bound { get; } = bound;
+    public float Bound { get; } = (float)bound;
 
     /// <summary>The byte of a displacement.</summary>
     /// <param name="flow">Displacement in pixels; not NaN.</param>

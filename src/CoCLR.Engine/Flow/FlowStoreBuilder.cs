@@ -7,6 +7,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using CoCLR.Core;
+using CoCLR.Core.Results;
 using CoCLR.Engine.Video.Store;
 using TorchSharp;
 
@@ -26,14 +27,18 @@ public sealed record FlowProgress(int Done, int Total, long Pairs, long Remainin
 }
 
 /// <summary>
-/// Makes the 2-channel flow store of an RGB store: for each video one quantised image (u, v) less than it has frames, at the store's resolution
-/// (method.md 1f). Ids, labels, splits and groups are those of the source.
+/// Makes the 2-channel flow store of an RGB store: for each video one quantised image (u, v) less than it has frames, at the store's resolution. Flow is
+/// computed on frames of the videos' own size (<see cref="FlowOptions.Size"/>) and stored in pixels of a 240-line frame (method.md 1f). Ids, labels, splits
+/// and groups are those of the source.
 /// </summary>
 public static class FlowStoreBuilder
 {
     // A GPU wants many pairs at once; the temporaries of this many pixels of pairs take about 1 GB.
     private const long PixelsPerBatch = 4L << 20;
-    private const int Version = 1;
+
+    // 1: computed on the stored frames, in their pixels.
+    private const int Version = 2;
+    private const string SurveyName = "survey.json";
 
     /// <summary>
     /// The flow store of a source under these options; computed when it is not there yet. As with decoding, flow is kept by video in a pool below
@@ -46,10 +51,12 @@ public static class FlowStoreBuilder
     /// <param name="threads">Most threads on the CPU; 0: as many as the process may use processors.</param>
     /// <param name="progress">Told after every part of a video, on the thread that made it.</param>
     /// <param name="cancellationToken">Stops; what is finished stays.</param>
+    /// <param name="files">The video files by id, read again at their own size; null: flow is computed on the stored frames.</param>
+    /// <param name="tell">Told in a sentence what a person should know, such as that an older store is no longer used.</param>
     /// <returns>The opened store; its header lists the videos that were left out (those with one frame).</returns>
     /// <exception cref="UserErrorException">
-    /// 78: an option is out of range, or no permission for the cache; 65: the source does not hold RGB frames; 1: the disk is full, or another process
-    /// is computing there.
+    /// 78: an option is out of range, or no permission for the cache; 65: the source does not hold RGB frames; 66: a video file is gone; 1: the disk is
+    /// full, or another process is computing there.
     /// </exception>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
     public static ClipStore Prepare(
@@ -59,11 +66,13 @@ public static class FlowStoreBuilder
         torch.Device? device = null,
         int threads = 0,
         IProgress<FlowProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default,
+        IReadOnlyDictionary<string, string>? files = null,
+        Action<string>? tell = null)
     {
         options.Validate();
         var batch = device is null || device.type == DeviceType.CPU ? null : new TvL1FlowTorch(device, options.Effective);
-        return PrepareWith(source, options, cacheFolder, batch, threads, progress, cancellationToken);
+        return PrepareWith(source, options, cacheFolder, batch, threads, progress, cancellationToken, files, tell);
     }
 
     internal static ClipStore PrepareWith(
@@ -73,7 +82,9 @@ public static class FlowStoreBuilder
         TvL1FlowTorch? batch,
         int threads,
         IProgress<FlowProgress>? progress,
-        CancellationToken cancellationToken)
+        CancellationToken cancellationToken,
+        IReadOnlyDictionary<string, string>? files = null,
+        Action<string>? tell = null)
     {
         if (source.Channels != 3)
         {
@@ -83,14 +94,22 @@ public static class FlowStoreBuilder
         var settings = new SortedDictionary<string, string>(StringComparer.Ordinal)
         {
             ["flow.algorithm"] = options.Algorithm.ToString(),
-            ["flow.bound"] = options.Bound.ToString(CultureInfo.InvariantCulture),
+            ["flow.bound"] = options.Bound?.ToString(CultureInfo.InvariantCulture) ?? "auto",
+            ["flow.center"] = options.Center ? "true" : "false",
+            ["flow.size"] = (files is null ? 0 : options.Size).ToString(CultureInfo.InvariantCulture),
             ["flow.tvl1"] = JsonSerializer.Serialize(options.Effective),
+            [ClipStoreHeader.FlowUnit] = options.Size == 0 ? "a pixel of the stored frame" : $"a pixel of a frame of {FlowOptions.UnitLines} lines",
         };
 
         // The name tells the sources of one cache apart: videos of two data sets may share their ids.
         var frames = Path.GetFileName(Path.GetFullPath(Path.Combine(source.Folder, source.Header.DataFolder)));
         var poolKey = Key([$"flow {Version}", frames, .. settings.Select(pair => $"{pair.Key}={pair.Value}")]);
         var pool = Path.Combine(Path.GetFullPath(cacheFolder), $"flow-{options.Algorithm.ToString().ToLowerInvariant()}-{poolKey[..12]}");
+        if (!Directory.Exists(pool))
+        {
+            TellOfOlderStores(cacheFolder, tell);
+        }
+
         var key = Key([poolKey, .. source.Videos.Select(video => $"{video.Id}\0{video.Checksum}\0{video.Label}\0{video.Class}\0{video.Split}\0{video.Group}")]);
         var folder = Path.Combine(pool, key[..16]);
         if (!ClipStore.Exists(folder, key))
@@ -100,7 +119,11 @@ public static class FlowStoreBuilder
             using var writer = ClipStoreWriter.OpenWhenFree(pool, header, cancellationToken);
             if (!ClipStore.Exists(folder, key))
             {
-                new Run(source, writer, options, batch, progress).Execute(
+                var input = new GrayFrames(source, options.Size, files);
+                var survey = Survey(pool, source, options, input, cancellationToken);
+                options = options with { Bound = survey.Bound };
+                settings["flow.bound"] = survey.Bound.ToString(CultureInfo.InvariantCulture);
+                new Run(source, writer, options, batch, input, progress).Execute(
                     batch is not null ? 1 : threads > 0 ? threads : Environment.ProcessorCount, cancellationToken);
                 var rejected = writer.Rejected.ToDictionary(video => video.Id, StringComparer.Ordinal);
                 writer.CompleteView(
@@ -113,11 +136,43 @@ public static class FlowStoreBuilder
         return ClipStore.Open(folder);
     }
 
+    /// <summary>The distribution of displacements that a store's bound was chosen by; null for one that was not measured.</summary>
+    /// <param name="store">A flow store.</param>
+    public static MotionResult? Survey(ClipStore store) =>
+        Path.Combine(store.Folder, store.Header.DataFolder, SurveyName) is var file && File.Exists(file)
+            ? JsonSerializer.Deserialize<MotionResult>(File.ReadAllText(file), CoclrJson.Compact)
+            : null;
+
+    // Kept with the pool: videos that come later are stored in the same unit.
+    private static MotionResult Survey(string pool, ClipStore source, FlowOptions options, GrayFrames input, CancellationToken cancellationToken)
+    {
+        var file = Path.Combine(pool, SurveyName);
+        if (File.Exists(file))
+        {
+            return JsonSerializer.Deserialize<MotionResult>(File.ReadAllText(file), CoclrJson.Compact)!;
+        }
+
+        var survey = FlowSurvey.Measure(source, options, input, cancellationToken);
+        WholeFile.WriteText(file, JsonSerializer.Serialize(survey, CoclrJson.Indented));
+        return survey;
+    }
+
+    private static void TellOfOlderStores(string cacheFolder, Action<string>? tell)
+    {
+        foreach (var pool in Directory.Exists(cacheFolder) ? Directory.GetDirectories(cacheFolder, "flow-*") : [])
+        {
+            if (Directory.GetDirectories(pool).Select(ClipStore.TryReadHeader).OfType<ClipStoreHeader>().Any(header => !header.Settings.ContainsKey(ClipStoreHeader.FlowUnit)))
+            {
+                tell?.Invoke($"{pool} holds flow that an earlier version computed on the stored frames, in their pixels; flow is made again, in pixels of a frame of {FlowOptions.UnitLines} lines. That folder may be removed.");
+            }
+        }
+    }
+
     private static string Key(IEnumerable<string> parts) =>
         Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', parts))));
 
     private sealed class Run(
-        ClipStore source, ClipStoreWriter writer, FlowOptions options, TvL1FlowTorch? batch, IProgress<FlowProgress>? progress)
+        ClipStore source, ClipStoreWriter writer, FlowOptions options, TvL1FlowTorch? batch, GrayFrames input, IProgress<FlowProgress>? progress)
     {
         private readonly Stopwatch _clock = Stopwatch.StartNew();
         private readonly Lock _gate = new();
@@ -165,7 +220,7 @@ public static class FlowStoreBuilder
                         }
 
                         cancellationToken.ThrowIfCancellationRequested();
-                        Finish(part, worker.Estimate(source, part, cancellationToken));
+                        Finish(part, worker.Estimate(part, cancellationToken));
                     }
                 });
             }
@@ -200,12 +255,26 @@ public static class FlowStoreBuilder
                     _open.Add(open);
                 }
 
+                using var frames = input.Open(i);
+                var pixels = frames.Width * frames.Height;
                 var size = batch is not null
-                    ? (int)Math.Clamp(PixelsPerBatch / video.Pixels, 1, video.Frames - 1)
+                    ? (int)Math.Clamp(PixelsPerBatch / pixels, 1, video.Frames - 1)
                     : FlowSequence.PartSize(video.Frames - 1, options);
+                var last = new byte[pixels];
+                frames.Read(last);
                 for (var start = 0; start < video.Frames - 1; start += size)
                 {
-                    yield return new Part(i, open, start, Math.Min(size, video.Frames - 1 - start));
+                    // Neighbouring parts share the frame between them.
+                    var count = Math.Min(size, video.Frames - 1 - start);
+                    var gray = new byte[(count + 1) * pixels];
+                    last.CopyTo(gray, 0);
+                    for (var frame = 1; frame <= count; frame++)
+                    {
+                        frames.Read(gray.AsSpan(frame * pixels, pixels));
+                    }
+
+                    gray.AsSpan(count * pixels).CopyTo(last);
+                    yield return new Part(open, start, count, gray, frames.Width, frames.Height);
                 }
             }
         }
@@ -250,7 +319,7 @@ public static class FlowStoreBuilder
         }
     }
 
-    private sealed record Part(int Index, OpenVideo Video, int Start, int Count);
+    private sealed record Part(OpenVideo Video, int Start, int Count, byte[] Gray, int Width, int Height);
 
     /// <summary>A video some of whose parts are done; they are written in order whatever order they come in.</summary>
     private sealed class OpenVideo(ClipStoreVideo source) : IDisposable
@@ -292,24 +361,31 @@ public static class FlowStoreBuilder
     /// <summary>One thread's memory.</summary>
     private sealed class Worker(FlowOptions options, TvL1FlowTorch? batch) : IDisposable
     {
-        private readonly FlowQuantizer _quantizer = new(options.Bound);
+        private readonly FlowQuantizer _quantizer = new(options.Bound!.Value);
         private IFlowEstimator? _estimator;
-        private byte[] _gray = [];
+        private FlowField? _field;
         private float[] _flow = [];
+        private float[] _stored = [];
 
         // In a rented array, which goes back when it is written.
-        public ArraySegment<byte> Estimate(ClipStore source, Part part, CancellationToken cancellationToken)
+        public ArraySegment<byte> Estimate(Part part, CancellationToken cancellationToken)
         {
             var video = part.Video.Source;
+            if (_field is null || !_field.Fits(part.Width, part.Height, video.Width, video.Height))
+            {
+                _field = new FlowField(options, part.Width, part.Height, video.Width, video.Height);
+                _stored = new float[2 * video.Pixels];
+            }
+
             var length = checked(2 * part.Count * video.Pixels);
             var result = new ArraySegment<byte>(ArrayPool<byte>.Shared.Rent(length), 0, length);
             if (batch is null)
             {
-                OneByOne(source, part, result, cancellationToken);
+                OneByOne(part, result, cancellationToken);
             }
             else
             {
-                InOneBatch(batch, source, part, result);
+                InOneBatch(batch, part, result);
             }
 
             return result;
@@ -317,15 +393,13 @@ public static class FlowStoreBuilder
 
         public void Dispose() => _estimator?.Dispose();
 
-        private void OneByOne(ClipStore source, Part part, Span<byte> result, CancellationToken cancellationToken)
+        private void OneByOne(Part part, Span<byte> result, CancellationToken cancellationToken)
         {
-            var video = part.Video.Source;
-            var pixels = video.Pixels;
-            if (_estimator is null || (_estimator.Width, _estimator.Height) != (video.Width, video.Height))
+            var (pixels, stored) = (part.Width * part.Height, part.Video.Source.Pixels);
+            if (_estimator is null || (_estimator.Width, _estimator.Height) != (part.Width, part.Height))
             {
                 _estimator?.Dispose();
-                _estimator = options.CreateEstimator(video.Width, video.Height);
-                _gray = new byte[pixels];
+                _estimator = options.CreateEstimator(part.Width, part.Height);
                 _flow = new float[2 * pixels];
             }
 
@@ -333,28 +407,21 @@ public static class FlowStoreBuilder
             for (var i = 0; i <= part.Count; i++)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                GrayImage.FromRgb(source.Frame(part.Index, part.Start + i), _gray);
-                if (_estimator.Push(_gray, _flow.AsSpan(0, pixels), _flow.AsSpan(pixels)))
+                if (_estimator.Push(part.Gray.AsSpan(i * pixels, pixels), _flow.AsSpan(0, pixels), _flow.AsSpan(pixels)))
                 {
-                    _quantizer.Encode(_flow.AsSpan(0, pixels), _flow.AsSpan(pixels), result.Slice(2 * (i - 1) * pixels, 2 * pixels));
+                    _field!.Store(_flow.AsSpan(0, pixels), _stored.AsSpan(0, stored));
+                    _field.Store(_flow.AsSpan(pixels), _stored.AsSpan(stored));
+                    _quantizer.Encode(_stored.AsSpan(0, stored), _stored.AsSpan(stored), result.Slice(2 * (i - 1) * stored, 2 * stored));
                 }
             }
         }
 
-        private void InOneBatch(TvL1FlowTorch estimator, ClipStore source, Part part, Span<byte> result)
+        private void InOneBatch(TvL1FlowTorch estimator, Part part, Span<byte> result)
         {
-            var video = part.Video.Source;
-            var pixels = video.Pixels;
-            _gray = new byte[(part.Count + 1) * pixels];
-            for (var i = 0; i <= part.Count; i++)
-            {
-                GrayImage.FromRgb(source.Frame(part.Index, part.Start + i), _gray.AsSpan(i * pixels, pixels));
-            }
-
             using var scope = torch.NewDisposeScope();
-            var frames = torch.tensor(_gray, [part.Count + 1, video.Height, video.Width]);
-            var bound = (float)options.Bound;
-            var flow = estimator.EstimateSequence(frames).clamp_(-bound, bound);
+            var frames = torch.tensor(part.Gray, [part.Count + 1, part.Height, part.Width]);
+            var bound = _quantizer.Bound;
+            var flow = _field!.Store(estimator.EstimateSequence(frames)).clamp_(-bound, bound);
 
             // round() is half to even, as in FlowQuantizer.
             flow.add_(bound).mul_(255f).div_(2 * bound).round_();

@@ -1,4 +1,5 @@
 // Why this exists: the stages `decode` and `flow`: from a data set to the two stores that every later stage reads.
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.Json;
 using CoCLR.Core;
@@ -21,14 +22,7 @@ internal static class DataStages
     {
         DatasetSpec dataset = context.Spec.Dataset;
         context.Events.Started(context.DeviceName);
-        VideoCatalogue catalogue = VideoCatalogue.Open(new CatalogueOptions
-        {
-            Root = SourceFolder(context),
-            Layout = dataset.Layout,
-            Split = dataset.Split,
-            TrainList = dataset.TrainList,
-            TestList = dataset.TestList,
-        });
+        VideoCatalogue catalogue = Catalogue(context);
         foreach (string note in catalogue.Notes)
         {
             context.Events.Log(note);
@@ -49,14 +43,46 @@ internal static class DataStages
     {
         context.Events.Started(context.DeviceName);
         using ClipStore frames = context.OpenStore("decode");
+        FlowProgress? last = null;
         using ClipStore flow = FlowStoreBuilder.Prepare(
             frames,
-            FlowOptions.From(context.Spec.Flow),
+            FlowOptions.From(context.Spec.Flow, context.Spec.Training.Compatibility == Compatibility.Reference),
             context.Cache,
             context.Device,
-            progress: ImmediateProgress.To<FlowProgress>(p => context.Events.Progress("flow", p.Pairs, p.Pairs + p.RemainingPairs, "frames")),
-            cancellationToken: context.Stop);
-        return Result(context, flow);
+            progress: ImmediateProgress.To<FlowProgress>(p =>
+            {
+                last = p;
+                context.Events.Progress("flow", p.Pairs, p.Pairs + p.RemainingPairs, "frames");
+            }),
+            cancellationToken: context.Stop,
+            files: Catalogue(context).Videos.ToDictionary(v => v.Id, v => v.Path),
+            tell: text => context.Events.Log(text, "warning"));
+        MotionResult? motion = FlowStoreBuilder.Survey(flow);
+        if (motion != null)
+        {
+            context.Events.Log(motion.ToString());
+        }
+
+        if (last != null && flow.Count > 0)
+        {
+            ClipStoreVideo video = flow.Videos[0];
+            context.Events.Log(string.Create(CultureInfo.InvariantCulture, $"{last.Pairs} flow fields in {last.Elapsed.TotalSeconds:0} s, {last.PairsPerSecond:0.0} a second, computed on frames of at most {context.Spec.Flow.Size} lines and stored at {video.Width}x{video.Height}"));
+        }
+
+        return Result(context, flow, motion);
+    }
+
+    private static VideoCatalogue Catalogue(StageContext context)
+    {
+        DatasetSpec dataset = context.Spec.Dataset;
+        return VideoCatalogue.Open(new CatalogueOptions
+        {
+            Root = SourceFolder(context),
+            Layout = dataset.Layout,
+            Split = dataset.Split,
+            TrainList = dataset.TrainList,
+            TestList = dataset.TestList,
+        });
     }
 
     private static string SourceFolder(StageContext context)
@@ -80,7 +106,7 @@ internal static class DataStages
         return source.Path ?? (mounted is { Length: > 0 } ? mounted : throw new UserErrorException("spec.dataset.source.volumeClaim is mounted by the operator, which sets COCLR_DATASET_DIR; on one machine give path or synthetic.", ExitCodes.BadConfiguration));
     }
 
-    private static StageResult Result(StageContext context, ClipStore store)
+    private static StageResult Result(StageContext context, ClipStore store, MotionResult? motion = null)
     {
         var data = new DataResult
         {
@@ -91,6 +117,7 @@ internal static class DataStages
             Frames = store.TotalFrames,
             Bytes = store.TotalBytes,
             ClassNames = [.. store.Classes],
+            Motion = motion,
             LeftOut = [.. store.Header.Rejected.Select(r => new LeftOutVideo(r.Id, r.Reason))],
         };
         foreach (LeftOutVideo video in data.LeftOut)

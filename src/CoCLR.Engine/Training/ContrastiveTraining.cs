@@ -28,6 +28,7 @@ public sealed class ContrastiveTraining : IDisposable
     private readonly CheckpointStore _checkpoints;
     private readonly StepNumbers _numbers = new();
     private readonly RunningMeans _means = new();
+    private readonly TrainingMonitor? _monitor;
     private int _epoch;
     private int _stepInEpoch;
     private double _best = -1;
@@ -43,6 +44,7 @@ public sealed class ContrastiveTraining : IDisposable
         _epochs = context.Stage.Epochs ?? 0;
         _data = TrainingData.Open(context);
         _learner = Learner.Create(context);
+        _monitor = TrainingMonitor.Open(context);
         _optimizer = Optimizer.Create(_optimizerSpec, _learner.Parameters);
         _checkpoints = new CheckpointStore(Folder, training.KeepCheckpoints, message => context.Events.Log(message, "warning"));
     }
@@ -66,6 +68,7 @@ public sealed class ContrastiveTraining : IDisposable
     public void Dispose()
     {
         _numbers.Dispose();
+        _monitor?.Dispose();
         _optimizer.Dispose();
         _learner.Dispose();
         _data.Dispose();
@@ -168,6 +171,11 @@ public sealed class ContrastiveTraining : IDisposable
         _context.Events.Log(string.Create(
             CultureInfo.InvariantCulture,
             $"epoch {_epoch} of {_epochs}: loss {_means.LastEpoch(MetricNames.Loss):0.000}, pretext top-1 {100 * score:0.0} %, {speed.ClipsPerSecond:0} clips/s"));
+        if (_monitor?.IsDue(_epoch) == true)
+        {
+            _monitor.Look(_learner.Trained, _epoch, Step, _means.LastEpoch(MetricNames.Loss));
+        }
+
         bool isBest = score > _best;
         _best = Math.Max(_best, score);
         Save(isBest);
@@ -185,6 +193,7 @@ public sealed class ContrastiveTraining : IDisposable
             ClipsPerSecond = speed.ClipsPerSecond,
             WaitShare = speed.WaitShare,
             Mining = [.. _means.Mining],
+            Monitor = [.. _monitor?.Points ?? []],
         },
         epochsTrained: _context.EpochsBehind(_context.Stage.Name));
 
@@ -236,7 +245,7 @@ public sealed class ContrastiveTraining : IDisposable
                 Architecture = model.Backbone.ToString(),
                 Width = model.Backbone == BackboneName.S3DMini ? Decimals.Parse(model.Width) : 1,
                 ProjectionSize = model.ProjectionSize,
-                Scalars = new Dictionary<string, double>(_means.State())
+                Scalars = new Dictionary<string, double>(_means.State().Concat(_monitor?.State() ?? []))
                 {
                     ["stepInEpoch"] = _stepInEpoch,
                     ["optimizerSteps"] = _optimizer.Steps,
@@ -262,6 +271,7 @@ public sealed class ContrastiveTraining : IDisposable
         _learner.Load(checkpoint, Folder);
         _optimizer.Load(checkpoint.Under("optimizer."), (long)checkpoint.Info.Scalars["optimizerSteps"]);
         _means.Load(checkpoint.Info.Scalars);
+        _monitor?.Load(checkpoint.Info.Scalars);
         _epoch = checkpoint.Info.Epoch;
         _stepInEpoch = (int)checkpoint.Info.Scalars["stepInEpoch"];
         _best = checkpoint.Info.Scalars["best"];

@@ -2,7 +2,9 @@
 using System.Globalization;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
+using CoCLR.Core.Results;
 using CoCLR.Engine.Context;
+using CoCLR.Engine.Flow;
 using CoCLR.Engine.Video.Decoding;
 
 namespace CoCLR.Engine.Training;
@@ -16,7 +18,10 @@ namespace CoCLR.Engine.Training;
 /// <param name="FrameRate">Frames per second; the video's own when null.</param>
 /// <param name="FlowAlgorithm">How flow is computed.</param>
 /// <param name="FlowBound">Largest displacement in pixels.</param>
-public sealed record InputDescription(string View, int Frames, int Stride, int Size, int StoredSize, int? FrameRate, FlowAlgorithm FlowAlgorithm, int FlowBound)
+/// <param name="FlowSize">Short side at most of the frames that flow is computed on; 0: the stored frames, whose pixels are the unit then.</param>
+/// <param name="FlowCenter">Whether the median displacement of each frame is subtracted.</param>
+public sealed record InputDescription(
+    string View, int Frames, int Stride, int Size, int StoredSize, int? FrameRate, FlowAlgorithm FlowAlgorithm, double FlowBound, int FlowSize = FlowOptions.UnitLines, bool FlowCenter = false)
 {
     private const string Prefix = "input.";
 
@@ -36,7 +41,10 @@ public sealed record InputDescription(string View, int Frames, int Stride, int S
         return new InputDescription(
             view, Number("frames"), Number("stride"), Number("size"), Number("storedSize"),
             texts.ContainsKey(Prefix + "frameRate") ? Number("frameRate") : null,
-            Enum.Parse<FlowAlgorithm>(texts[Prefix + "flowAlgorithm"]), Number("flowBound"));
+            Enum.Parse<FlowAlgorithm>(texts[Prefix + "flowAlgorithm"]),
+            double.Parse(texts[Prefix + "flowBound"], CultureInfo.InvariantCulture),
+            texts.ContainsKey(Prefix + "flowSize") ? Number("flowSize") : 0, // an earlier version's
+            texts.GetValueOrDefault(Prefix + "flowCenter") == "true");
     }
 
     /// <summary>The texts of a checkpoint of a training stage.</summary>
@@ -53,7 +61,9 @@ public sealed record InputDescription(string View, int Frames, int Stride, int S
             [Prefix + "size"] = Text(spec.Clip.Size),
             [Prefix + "storedSize"] = Text(spec.Dataset.StoredSize ?? DecodeSettings.ShortSideFor(spec.Clip.Size)),
             [Prefix + "flowAlgorithm"] = spec.Flow.Algorithm.ToString(),
-            [Prefix + "flowBound"] = Text(spec.Flow.Bound),
+            [Prefix + "flowBound"] = BoundOf(context),
+            [Prefix + "flowSize"] = Text(spec.Flow.Size),
+            [Prefix + "flowCenter"] = spec.Flow.Center ? "true" : "false",
         };
         if (spec.Dataset.FrameRate is { } rate)
         {
@@ -62,4 +72,10 @@ public sealed record InputDescription(string View, int Frames, int Stride, int S
 
         return texts;
     }
+
+    /// <summary>The bound of the run's flow: measured on its videos where the manifest says auto.</summary>
+    private static string BoundOf(StageContext context) =>
+        context.Folder.HasSucceeded("flow") && context.Folder.ReadResult("flow").Outcome is DataResult { Motion: { } motion }
+            ? motion.Bound.ToString(CultureInfo.InvariantCulture)
+            : (FlowOptions.From(context.Spec.Flow, reference: true).Bound ?? FlowOptions.PublishedBound).ToString(CultureInfo.InvariantCulture);
 }

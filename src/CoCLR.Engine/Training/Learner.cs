@@ -66,6 +66,9 @@ internal sealed class Learner : IDisposable
     public IEnumerable<ParameterGroup> Parameters => _views.Select(view => new ParameterGroup(
         [.. ParameterGroup.Of(view.Encoder.Query).Parameters.Select(p => (ViewPrefix(view) + p.Name, p.Parameter))]));
 
+    /// <summary>The encoder of the (first) learning view.</summary>
+    public VideoEncoder Trained => _views[0].Encoder.Query;
+
     /// <summary>The keys that batches are compared with.</summary>
     public KeyQueue Queue => _queue;
 

@@ -62,12 +62,10 @@ internal sealed class TrainingData : IDisposable
         {
             stores.AddRange(views.Select(v => context.OpenStore(v == View.Rgb ? "decode" : "flow")));
 
-            // Half a clip of padding is allowed, as in the reference: for 32 frames, videos of 17 or fewer are left out (method.md 1d).
-            int minimumFrames = (spec.Clip.Frames / 2) + 2;
-            IReadOnlyList<ClipItem> items = ClipItem.FromStores(stores, VideoSplit.Train, minimumFrames);
-            if (items.Count == 0)
+            IReadOnlyList<ClipItem> items = Videos(spec, stores);
+            if (spec.Evaluation.Monitor is { Enabled: true, HoldOut: true })
             {
-                items = ClipItem.FromStores(stores, VideoSplit.None, minimumFrames);
+                items = [.. TrainingMonitor.Split(spec, items).Kept.Select(i => items[i])];
             }
 
             if (spec.Training.Method.Traits().NeedsLabels && items.Any(i => i.Label < 0))
@@ -86,6 +84,17 @@ internal sealed class TrainingData : IDisposable
             stores.ForEach(s => s.Dispose());
             throw;
         }
+    }
+
+    /// <summary>
+    /// The training videos that every store has; all videos where there is no split. Half a clip of padding is allowed, as in the reference: for 32 frames, videos of 17 or
+    /// fewer are left out (method.md 1d).
+    /// </summary>
+    public static IReadOnlyList<ClipItem> Videos(ExperimentSpec spec, IReadOnlyList<ClipStore> stores)
+    {
+        int minimumFrames = (spec.Clip.Frames / 2) + 2;
+        IReadOnlyList<ClipItem> items = ClipItem.FromStores(stores, VideoSplit.Train, minimumFrames);
+        return items.Count > 0 ? items : ClipItem.FromStores(stores, VideoSplit.None, minimumFrames);
     }
 
     /// <summary>The batches of an epoch from a step on; each is valid until the next is asked for.</summary>
@@ -140,6 +149,8 @@ internal static class Augmentations
             MinimumArea = Decimals.Parse(a.MinCropArea),
             FlipProbability = Decimals.Parse(a.FlipProbability),
             NegateFlippedFlow = a.NegateFlippedFlow && !reference,
+            FlowColor = a.FlowColor || reference,
+            FlowMagnitude = reference ? 0 : Decimals.Parse(a.FlowMagnitude),
             GrayPerFrame = a.GrayPerFrame || reference,
             ReferenceCompatibility = reference,
         };

@@ -132,6 +132,28 @@ public sealed class AugmentationPolicyTests
     }
 
     [Fact]
+    public void FlowMagnitude_IsDrawnBesideTheOtherChoices_AndColourIsForRgb()
+    {
+        var plain = new PretrainAugmentation(new AugmentationOptions());
+        var scaled = new PretrainAugmentation(new AugmentationOptions { FlowMagnitude = 0.25 });
+        var factors = new List<float>();
+        for (var slot = 0; slot < 200; slot++)
+        {
+            var (before, after) = (plain.Draw(1, 2, 3, slot, 97, 73), scaled.Draw(1, 2, 3, slot, 97, 73));
+            factors.AddRange([after.First.FlowScale, after.Second.FlowScale]);
+            Assert.Equal(before, after with { First = after.First with { FlowScale = 1 }, Second = after.Second with { FlowScale = 1 } });
+            var flow = before.First.ForView(flow: true);
+            Assert.Equal(before.First with { Jitter = null, Gray = GrayChannel.None, BlurSigma = 0 }, flow);
+            Assert.Equal(before.First, before.First.ForView(flow: false));
+        }
+
+        Assert.InRange(factors.Min(), 0.75, 0.76);
+        Assert.InRange(factors.Max(), 1.24, 1.25);
+        var reference = new PretrainAugmentation(new AugmentationOptions { ReferenceCompatibility = true, OneClipProbability = 0, TwoClipBaseProbability = 1, JitterProbability = 1 });
+        Assert.NotNull(reference.Draw(0, 0, 0, 0, 97, 73).First.ForView(flow: true).Jitter);
+    }
+
+    [Fact]
     public void Probe_Flip_IsOneCoinABatch()
     {
         var policy = new ProbeAugmentation(new AugmentationOptions());

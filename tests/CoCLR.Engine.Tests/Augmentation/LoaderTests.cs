@@ -104,12 +104,34 @@ public sealed unsafe class LoaderTests
                 var expected = new float[3 * T * Size * Size];
                 fixed (float* target = expected)
                 {
-                    var transform = request.Transform.ScaledTo(width, height, ownWidth, ownHeight);
+                    var transform = request.Transform.ScaledTo(width, height, ownWidth, ownHeight).ForView(data.Views[view].Flow);
                     augmenter.Apply(data.Views[view].Source, item.VideoInView[view], request.Frames, transform, Size, data.Views[view].Flow, target);
                 }
 
                 Assert.True(expected.AsSpan().SequenceEqual(values.AsSpan(i * expected.Length, expected.Length)));
             }
+        }
+    }
+
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(true, true)]
+    public void PretrainLoader_FlowWithoutMotion_KeepsItsValueWhateverTheColours(bool withRgb, bool onDevice)
+    {
+        // Every clip is jittered, grayed or blurred as RGB; 128 means no motion (127 where it is mirrored), and R is 128 throughout.
+        var still = new StillFlow(10, 20, 30, 24);
+        ClipView[] views = withRgb ? [new ClipView(SyntheticSource.Uniform(1, 10, 20, 48, 60), false), new ClipView(still, true)] : [new ClipView(still, true)];
+        ClipItem[] items = [.. Enumerable.Range(0, 10).Select(i => new ClipItem([.. views.Select(_ => i)], 0, i))];
+        var always = Augmentation with { OneClipProbability = 0, TwoClipBaseProbability = 1, JitterProbability = 1, GrayProbability = 0.5, BlurProbability = 1, FlowMagnitude = 0.5 };
+        using var loader = new ClipBatchLoader(views, items, always, Options(5, 1) with { AugmentOnDevice = onDevice });
+        loader.StartAt(0);
+        using var batch = loader.Next(TestContext.Current.CancellationToken)!;
+        var values = batch.Views[^1].data<float>().ToArray();
+        for (var i = 0; i < values.Length; i++)
+        {
+            var channel = i / (T * Size * Size) % 3;
+            Assert.InRange((values[i] - Normalization.Bias(channel)) / Normalization.Scale(channel), channel == 0 ? 127.99 : 126.99, 128.01);
         }
     }
 
@@ -311,5 +333,16 @@ public sealed unsafe class LoaderTests
         public (int Frames, int Height, int Width, int Channels) Shape(int videoIndex) => source.Shape(videoIndex);
 
         public ReadOnlySpan<byte> Frame(int videoIndex, int frame) => throw new IOException("the disk is gone");
+    }
+
+    private sealed class StillFlow(int videos, int frames, int height, int width) : IClipSource
+    {
+        private readonly byte[] _frame = [.. Enumerable.Repeat((byte)128, height * width * 2)];
+
+        public int Count => videos;
+
+        public (int Frames, int Height, int Width, int Channels) Shape(int videoIndex) => (frames, height, width, 2);
+
+        public ReadOnlySpan<byte> Frame(int videoIndex, int frame) => _frame;
     }
 }

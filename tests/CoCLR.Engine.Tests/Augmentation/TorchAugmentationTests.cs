@@ -25,7 +25,7 @@ public sealed unsafe class TorchAugmentationTests
         var transforms = new ClipTransform[Clips];
         for (var i = 0; i < Clips; i++)
         {
-            transforms[i] = reference ? probe.Draw(3, 0, 0, i, Width, Height) : pretrain.Draw(3, 0, 0, i, Width, Height).First;
+            transforms[i] = reference ? probe.Draw(3, 0, 0, i, Width, Height) : pretrain.Draw(3, 0, 0, i, Width, Height).First with { FlowScale = flow ? 0.5f + (0.2f * i) : 1 };
         }
 
         using var frames = Frames(source, Clips, Length, Height, Width, channels);

@@ -11,7 +11,7 @@ namespace CoCLR.Engine.Tests.Flow;
 
 public sealed class FlowStoreBuilderTests : IDisposable
 {
-    private static readonly FlowOptions Quick = new() { Algorithm = FlowAlgorithm.Fast };
+    private static readonly FlowOptions Quick = new() { Algorithm = FlowAlgorithm.Fast, Size = 0, Bound = 20 };
     private readonly TemporaryFolder _folder = new();
 
     private string Rgb => Path.Combine(_folder.Path, "rgb");
@@ -191,6 +191,68 @@ public sealed class FlowStoreBuilderTests : IDisposable
         Assert.IsType<OperationCanceledException>(second);
     }
 
+    [Theory]
+    [InlineData(48)]
+    [InlineData(24)]
+    [InlineData(72)]
+    public void Prepare_WithTheFiles_StoresTheVideosOwnMotionInOneUnit(int storedSize)
+    {
+        // A texture that moves 2 pixels a frame to the right and 1 up, in frames of 48 lines: 10 and 5 pixels of a frame of 240.
+        var file = _folder.File("videos", "a", "moving.mkv");
+        Directory.CreateDirectory(Path.GetDirectoryName(file)!);
+        Encode(file, 64, 48, [.. Enumerable.Range(0, 6).Select(f => FlowImages.Texture(64, 48, 2 * f, -f))]);
+        var catalogue = VideoCatalogue.Open(new CatalogueOptions { Root = _folder.File("videos") });
+        using var source = ClipDecoder.Prepare(catalogue, new DecodeSettings { ShortSide = storedSize }, Cache, cancellationToken: TestContext.Current.CancellationToken);
+
+        using var flow = FlowStoreBuilder.Prepare(
+            source, new FlowOptions(), Cache, cancellationToken: TestContext.Current.CancellationToken, files: catalogue.Videos.ToDictionary(v => v.Id, v => v.Path));
+
+        Assert.Equal((storedSize, 5), (flow.Videos[0].Height, flow.Videos[0].Frames));
+        var motion = FlowStoreBuilder.Survey(flow)!;
+        Assert.True(motion.BoundIsMeasured);
+        Assert.Equal(motion.Bound, double.Parse(flow.Header.Settings["flow.bound"], System.Globalization.CultureInfo.InvariantCulture));
+        Assert.InRange(motion.Clipped, 0, 0.01);
+        var (u, v) = (new float[flow.Videos[0].Pixels], new float[flow.Videos[0].Pixels]);
+        new FlowQuantizer(motion.Bound).Decode(flow.Frame(0, 2), u, v);
+        Assert.InRange(u.Order().ElementAt(u.Length / 2), 9, 11);
+        Assert.InRange(v.Order().ElementAt(v.Length / 2), -5.7, -4.3);
+
+        using var centred = FlowStoreBuilder.Prepare(
+            source, new FlowOptions { Center = true }, Cache, cancellationToken: TestContext.Current.CancellationToken, files: catalogue.Videos.ToDictionary(x => x.Id, x => x.Path));
+        new FlowQuantizer(FlowStoreBuilder.Survey(centred)!.Bound).Decode(centred.Frame(0, 2), u, v);
+        Assert.InRange(u.Order().ElementAt(u.Length / 2), -0.1, 0.1);
+        Assert.InRange(v.Order().ElementAt(v.Length / 2), -0.1, 0.1);
+    }
+
+    [Fact]
+    public void Prepare_WhenTheFileIsGone_SaysWhichAndWhatToDo()
+    {
+        using var source = MakeSource((3, 16, 16));
+        var error = Assert.Throws<UserErrorException>(() => FlowStoreBuilder.Prepare(
+            source, new FlowOptions(), Cache, cancellationToken: TestContext.Current.CancellationToken, files: new Dictionary<string, string>()));
+        Assert.Equal(ExitCodes.MissingInput, error.ExitCode);
+        Assert.Contains(source.Videos[0].Id, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Prepare_BesideAnEarlierVersionsStore_MakesFlowAgainAndSaysSo()
+    {
+        using var source = MakeSource((3, 16, 16));
+        var old = _folder.File("cache", "flow-tvl1-0123456789ab");
+        using (var writer = ClipStoreWriter.OpenOrCreate(Path.Combine(old, "view"), new ClipStoreHeader { ContentKey = "old", Channels = 2, Settings = new() { ["flow.bound"] = "20" } }))
+        {
+            writer.Add(new ClipStoreVideo { Id = "a", Frames = 1, Width = 2, Height = 2 }, new byte[8]);
+            writer.Complete();
+        }
+
+        var said = new List<string>();
+        using var flow = FlowStoreBuilder.Prepare(source, Quick, Cache, cancellationToken: TestContext.Current.CancellationToken, tell: said.Add);
+        Assert.Contains(old, Assert.Single(said), StringComparison.Ordinal);
+        Assert.Contains("stored frame", flow.Header.Settings[ClipStoreHeader.FlowUnit], StringComparison.Ordinal);
+        using var again = FlowStoreBuilder.Prepare(source, Quick, Cache, cancellationToken: TestContext.Current.CancellationToken, tell: said.Add);
+        Assert.Single(said);
+    }
+
     [Fact]
     public void FlowGolden_ThroughAStore_IsTheReferencesImage()
     {
@@ -210,6 +272,15 @@ public sealed class FlowStoreBuilderTests : IDisposable
         Assert.Equal(golden.StoredRgb, rgb);
     }
 
+    // Losslessly, as gray.
+    private static void Encode(string file, int width, int height, byte[][] frames)
+    {
+        var raw = file + ".raw";
+        File.WriteAllBytes(raw, [.. frames.SelectMany(f => f)]);
+        TestVideos.Ffmpeg("-f", "rawvideo", "-pix_fmt", "gray", "-s", $"{width}x{height}", "-r", "25", "-i", FfmpegTool.FileArgument(raw), "-c:v", "ffv1", FfmpegTool.FileArgument(file));
+        File.Delete(raw);
+    }
+
     private static byte[] Colour(byte[] gray) => [.. gray.SelectMany(value => new[] { value, (byte)(255 - value), (byte)(value / 2) })];
 
     private static byte[] ExpectedFlow(ClipStore source, int video, int pair, FlowOptions options)
@@ -224,7 +295,7 @@ public sealed class FlowStoreBuilderTests : IDisposable
 
         var (u, v) = FlowImages.Flow(Gray(pair), Gray(pair + 1), meta.Width, meta.Height, options.Effective);
         var bytes = new byte[2 * meta.Pixels];
-        new FlowQuantizer(options.Bound).Encode(u, v, bytes);
+        new FlowQuantizer(options.Bound!.Value).Encode(u, v, bytes);
         return bytes;
     }
 

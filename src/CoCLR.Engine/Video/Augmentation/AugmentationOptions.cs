@@ -26,6 +26,12 @@ public sealed record AugmentationOptions
     /// <summary>Negate u when a flow clip is flipped; the reference keeps its sign.</summary>
     public bool NegateFlippedFlow { get; init; } = true;
 
+    /// <summary>Colour jitter, gray and blur for flow too, as the reference does; they move the value that means "no motion".</summary>
+    public bool FlowColor { get; init; }
+
+    /// <summary>Half-width m of the range [1 - m, 1 + m] from which the magnitude of a flow clip is scaled; 0 leaves it.</summary>
+    public double FlowMagnitude { get; init; }
+
     /// <summary>Draw the kept channel of gray for each frame, as the reference does (flicker), instead of for each clip.</summary>
     public bool GrayPerFrame { get; init; }
 
@@ -66,6 +72,8 @@ public sealed record AugmentationOptions
     public bool ReferenceCompatibility { get; init; }
 
     internal bool FlipNegatesFlow => NegateFlippedFlow && !ReferenceCompatibility;
+
+    internal bool ColorsFlow => FlowColor || ReferenceCompatibility;
 
     internal bool GrayFlickers => GrayPerFrame || ReferenceCompatibility;
 }

@@ -252,6 +252,12 @@ public sealed unsafe class ClipAugmenter : IDisposable
             }
         }
 
+        if (flow && transform.FlowScale != 1)
+        {
+            ScaleFlow(new Span<byte>(work.Green, area), transform.FlowScale);
+            ScaleFlow(new Span<byte>(work.Blue, area), transform.FlowScale);
+        }
+
         if (transform.Jitter is { } jitter)
         {
             ColorKernels.Jitter(work.Red, work.Green, work.Blue, area, jitter, _vectors);
@@ -272,6 +278,15 @@ public sealed unsafe class ClipAugmenter : IDisposable
                 BlurKernels.Blur(work.Green, size, size, transform.BlurSigma, work.Scratch, _vectors);
                 BlurKernels.Blur(work.Blue, size, size, transform.BlurSigma, work.Scratch, _vectors);
             }
+        }
+    }
+
+    // Around 127.5, which is no motion: its byte, 128, stays.
+    private static void ScaleFlow(Span<byte> values, float factor)
+    {
+        foreach (ref var value in values)
+        {
+            value = (byte)Math.Clamp((int)MathF.Floor(128f + ((value - 127.5f) * factor)), 0, 255);
         }
     }
 

@@ -105,7 +105,7 @@ public readonly record struct GrayChannel(sbyte Channel, long Key = 0)
 
 /// <summary>
 /// Everything that is random about one augmented clip. The order of application: crop, [via], resize to S x S, horizontal flip
-/// (u of a flow clip negated), colour jitter, gray, blur, normalise (method.md 1d; a flip commutes with what follows it).
+/// (u of a flow clip negated), magnitude of a flow clip, colour jitter, gray, blur, normalise (method.md 1d; a flip commutes with what follows it).
 /// </summary>
 public readonly record struct ClipTransform()
 {
@@ -121,6 +121,12 @@ public readonly record struct ClipTransform()
     /// <summary>Whether mirroring a flow clip also negates its horizontal component.</summary>
     public bool NegateFlippedFlow { get; init; } = true;
 
+    /// <summary>Whether colour jitter, gray and blur concern flow clips too.</summary>
+    public bool ColorsFlow { get; init; }
+
+    /// <summary>Factor on the displacements of a flow clip.</summary>
+    public float FlowScale { get; init; } = 1;
+
     /// <summary>Colour jitter, or null.</summary>
     public ColorJitter? Jitter { get; init; }
 
@@ -129,6 +135,10 @@ public readonly record struct ClipTransform()
 
     /// <summary>Standard deviation of the Gaussian blur in output pixels; 0 for none.</summary>
     public float BlurSigma { get; init; }
+
+    /// <summary>The choices as they concern one view: of flow, crop, mirror and magnitude only, unless <see cref="ColorsFlow"/>.</summary>
+    /// <param name="flow">True for flow.</param>
+    public ClipTransform ForView(bool flow) => flow && !ColorsFlow ? this with { Jitter = null, Gray = GrayChannel.None, BlurSigma = 0 } : this;
 
     /// <summary>The same choices for a view that is stored at another size.</summary>
     /// <param name="fromWidth">Width of the frame that the transform was drawn for.</param>

@@ -65,7 +65,7 @@ public sealed class EvaluationCrops(AugmentationOptions options, CropMode mode =
             3 => new CropBox(0, height - side, side, side),
             _ => new CropBox(width - side, height - side, side, side),
         };
-        var transform = new ClipTransform { Crop = box, Flip = crop >= 5, NegateFlippedFlow = options.FlipNegatesFlow };
+        var transform = new ClipTransform { Crop = box, Flip = crop >= 5, NegateFlippedFlow = options.FlipNegatesFlow, ColorsFlow = options.ColorsFlow };
         if (!options.ReferenceCompatibility)
         {
             return transform;

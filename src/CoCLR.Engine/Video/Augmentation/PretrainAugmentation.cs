@@ -11,12 +11,14 @@ public readonly record struct ClipPair(int FirstClip, int SecondClip, ClipTransf
 /// <summary>
 /// Augmentation for InfoNCE, UberNCE, CMC and CoCLR (paper section 4.1, method.md 1d): with even odds OneClip (both views from one of the two
 /// temporal clips, one with the base and one with the null transform, in random order) or TwoClip (each temporal clip by itself, base with
-/// probability 0.3, else null). RGB and flow of a clip share one <see cref="ClipTransform"/>.
+/// probability 0.3, else null). RGB and flow of a clip share one <see cref="ClipTransform"/>:
+/// the same crop and mirror, of which colour concerns RGB alone (<see cref="ClipTransform.ForView"/>).
 /// </summary>
 /// <param name="options">Strengths and switches.</param>
 public sealed class PretrainAugmentation(AugmentationOptions options)
 {
     private static readonly ulong PairPurpose = CounterRandom.Purpose("pretrain-augmentation");
+    private static readonly ulong MagnitudePurpose = CounterRandom.Purpose("pretrain-flow-magnitude");
 
     /// <summary>The options.</summary>
     public AugmentationOptions Options { get; } = options;
@@ -29,6 +31,21 @@ public sealed class PretrainAugmentation(AugmentationOptions options)
     /// <param name="width">Width of the stored frames.</param>
     /// <param name="height">Height of the stored frames.</param>
     public ClipPair Draw(long seed, int epoch, int step, int slot, int width, int height)
+    {
+        var pair = DrawShared(seed, epoch, step, slot, width, height);
+        if (Options.FlowMagnitude == 0)
+        {
+            return pair;
+        }
+
+        // A stream of its own: RGB's draws do not depend on what flow gets.
+        var random = new CounterRandom(seed, MagnitudePurpose, epoch, step, slot);
+        var first = (float)random.Uniform(1 - Options.FlowMagnitude, 1 + Options.FlowMagnitude);
+        var second = (float)random.Uniform(1 - Options.FlowMagnitude, 1 + Options.FlowMagnitude);
+        return pair with { First = pair.First with { FlowScale = first }, Second = pair.Second with { FlowScale = second } };
+    }
+
+    private ClipPair DrawShared(long seed, int epoch, int step, int slot, int width, int height)
     {
         var random = new CounterRandom(seed, PairPurpose, epoch, step, slot);
         if (random.Bernoulli(Options.OneClipProbability))
@@ -53,6 +70,7 @@ public sealed class PretrainAugmentation(AugmentationOptions options)
             Crop = RandomCrop.DrawOnce(ref random, width, height, Options.MinimumArea),
             Flip = random.Bernoulli(Options.FlipProbability),
             NegateFlippedFlow = Options.FlipNegatesFlow,
+            ColorsFlow = Options.ColorsFlow,
         };
         if (!isBase)
         {

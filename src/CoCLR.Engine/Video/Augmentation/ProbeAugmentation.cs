@@ -31,6 +31,7 @@ public sealed class ProbeAugmentation(AugmentationOptions options)
             Via = Options.ReferenceCompatibility ? EvaluationCrops.ReferenceSide : 0,
             Flip = batch.Bernoulli(Options.FlipProbability),
             NegateFlippedFlow = Options.FlipNegatesFlow,
+            ColorsFlow = Options.ColorsFlow,
         };
         return random.Bernoulli(Options.ProbeJitterProbability)
             ? transform with { Jitter = ColorJitter.Draw(ref random, Options.Jitter) }

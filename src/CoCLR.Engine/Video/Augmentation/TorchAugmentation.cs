@@ -46,6 +46,7 @@ public static class TorchAugmentation
             var part = transforms.Slice(start, count);
             var images = Resize(frames.narrow(0, start, count), part, size);
             NegateFlow(images, part, flow);
+            ScaleFlow(images, part, flow);
             Jitter(images, part);
             Gray(images, part);
             Blur(images, part);
@@ -106,6 +107,21 @@ public static class TorchAugmentation
             var at = tensor(flipped).to(images.device);
             var u = images.select(2, 2);
             u.index_copy_(0, at, 255 - u.index_select(0, at));
+        }
+    }
+
+    private static void ScaleFlow(Tensor images, ReadOnlySpan<ClipTransform> transforms, bool flow)
+    {
+        if (flow && Indices(transforms, t => t.FlowScale != 1) is { Length: > 0 })
+        {
+            var factors = new float[transforms.Length];
+            for (var i = 0; i < factors.Length; i++)
+            {
+                factors[i] = transforms[i].FlowScale;
+            }
+
+            var motion = images.narrow(2, 1, 2);
+            motion.copy_(((motion - 127.5f) * tensor(factors, [factors.Length, 1, 1, 1, 1]).to(images.device)).add_(128f).floor_().clamp_(0, 255));
         }
     }
 

@@ -15,6 +15,9 @@ public sealed record DecodeSettings
     /// <summary>Short side of the stored frames in pixels; see <see cref="ShortSideFor"/>.</summary>
     public int ShortSide { get; init; } = 147;
 
+    /// <summary>Whether smaller videos are enlarged to <see cref="ShortSide"/>; false keeps their own size.</summary>
+    public bool Enlarges { get; init; } = true;
+
     /// <summary>Frames a second of the stored frames; null: every frame of the video (method.md 1d, 1f).</summary>
     public double? FrameRate { get; init; }
 
@@ -308,10 +311,15 @@ public static class ClipDecoder
         return pictures.Frames < settings.MinFrames ? $"too short: {pictures.Frames} frame{(pictures.Frames == 1 ? "" : "s")}, at least {settings.MinFrames} are needed" : null;
     }
 
-    private static List<string> Arguments(string path, DecodeSettings settings)
+    internal static List<string> Arguments(string path, DecodeSettings settings)
     {
         // -1 keeps the aspect ratio; the long side is bounded so that a sliver of a picture cannot grow without limit.
         var side = settings.ShortSide.ToString(CultureInfo.InvariantCulture);
+        if (!settings.Enlarges)
+        {
+            side = $"min({side},min(iw,ih))";
+        }
+
         var longest = (settings.ShortSide * 8).ToString(CultureInfo.InvariantCulture);
         var filter = $"scale=w='if(lte(iw,ih),{side},min({longest},max(1,round(iw*{side}/ih))))':h='if(lte(iw,ih),min({longest},max(1,round(ih*{side}/iw))),{side})':flags=bicubic";
         if (settings.FrameRate is { } rate)

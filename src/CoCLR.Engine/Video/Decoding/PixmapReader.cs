@@ -46,6 +46,30 @@ internal sealed class PixmapReader(ClipStoreWriter.VideoWriter? target)
         }
     }
 
+    /// <summary>Reads the head of one picture from a stream; null at its end.</summary>
+    /// <param name="stream">A stream of pictures, at the start of one.</param>
+    public static (int Width, int Height)? ReadHead(Stream stream)
+    {
+        var head = new byte[40];
+        for (int length = 0, lines = 0; length < head.Length;)
+        {
+            var value = stream.ReadByte();
+            if (value < 0)
+            {
+                return null;
+            }
+
+            head[length++] = (byte)value;
+            lines += value == '\n' ? 1 : 0;
+            if (lines == 3)
+            {
+                return Size(head.AsSpan(0, length));
+            }
+        }
+
+        throw new InvalidDataException("ffmpeg did not send a pixmap.");
+    }
+
     private void Take(ReadOnlySpan<byte> bytes)
     {
         while (bytes.Length > 0 && !SizeChanged)
@@ -77,16 +101,19 @@ internal sealed class PixmapReader(ClipStoreWriter.VideoWriter? target)
 
     private void BeginPicture()
     {
-        var lines = System.Text.Encoding.ASCII.GetString(_head, 0, _headLength).Split('\n');
-        var size = lines[1].Split(' ');
-        if (lines[0] != "P6" || lines[2] != "255" || size.Length != 2 || !int.TryParse(size[0], out var width) || !int.TryParse(size[1], out var height))
-        {
-            throw new InvalidDataException("ffmpeg did not send a pixmap of 8 bits.");
-        }
-
+        var (width, height) = Size(_head.AsSpan(0, _headLength));
         SizeChanged = Width > 0 && (width != Width || height != Height);
         (Width, Height) = Width > 0 ? (Width, Height) : (width, height);
         _pixelsLeft = (long)width * height * 3;
         (_headLength, _headLines) = (0, 0);
+    }
+
+    private static (int Width, int Height) Size(ReadOnlySpan<byte> head)
+    {
+        var lines = System.Text.Encoding.ASCII.GetString(head).Split('\n');
+        var size = lines[1].Split(' ');
+        return lines[0] == "P6" && lines[2] == "255" && size.Length == 2 && int.TryParse(size[0], out var width) && int.TryParse(size[1], out var height)
+            ? (width, height)
+            : throw new InvalidDataException("ffmpeg did not send a pixmap of 8 bits.");
     }
 }

@@ -27,7 +27,7 @@ internal sealed unsafe class BatchBuffer(int views, bool pinned) : IDisposable
                 var request = plan.Requests[i];
                 var first = all[0].Source.Shape(items[request.Item].VideoInView[0]);
                 var own = all[view].Source.Shape(items[request.Item].VideoInView[view]);
-                var transform = request.Transform.ScaledTo(first.Width, first.Height, own.Width, own.Height);
+                var transform = request.Transform.ScaledTo(first.Width, first.Height, own.Width, own.Height).ForView(all[view].Flow);
                 _transforms[view][i] = transform;
                 height = Math.Max(height, transform.Crop.Height);
                 width = Math.Max(width, transform.Crop.Width);

@@ -26,13 +26,15 @@ public sealed class EvaluationLoader : IDisposable
     /// <param name="options">Clips a batch, clip length, workers, device.</param>
     /// <param name="mode">Crops a clip.</param>
     /// <param name="oneRandomClip">One random clip a video, drawn from the seed, instead of all (the reference's retrieval gallery, method.md 1e).</param>
+    /// <param name="mostClips">Clips of a video at most, spread evenly over it.</param>
     public EvaluationLoader(
         IReadOnlyList<ClipView> views,
         IReadOnlyList<ClipItem> items,
         AugmentationOptions augmentation,
         LoaderOptions options,
         CropMode mode = CropMode.Center,
-        bool oneRandomClip = false)
+        bool oneRandomClip = false,
+        int mostClips = int.MaxValue)
     {
         options.Check();
         _views = views;
@@ -47,8 +49,10 @@ public sealed class EvaluationLoader : IDisposable
             int[] starts = oneRandomClip
                 ? [ClipSampling.DrawStart(ref random, length, options.Frames, options.FrameStride)]
                 : ClipSampling.EvaluationStarts(length, options.Frames, options.FrameStride);
-            for (var clip = 0; clip < starts.Length; clip++)
+            var count = Math.Min(starts.Length, mostClips);
+            for (var i = 0; i < count; i++)
             {
+                var clip = count == starts.Length ? i : ((2 * i) + 1) * starts.Length / (2 * count);
                 _clips.Add((item, clip, starts[clip]));
             }
         }

@@ -67,6 +67,9 @@ public sealed record RejectedVideo(string Id, string Reason, string? Fingerprint
 /// <summary>What a store as a whole says of itself (`store.json`).</summary>
 public sealed record ClipStoreHeader
 {
+    /// <summary>The setting that names the unit of a flow store's displacements; absent in stores of earlier versions.</summary>
+    public const string FlowUnit = "flow.unit";
+
     /// <summary>Bytes a pixel: 3 (R, G, B) or 2 (quantised flow u, v).</summary>
     public int Channels { get; init; } = 3;
 

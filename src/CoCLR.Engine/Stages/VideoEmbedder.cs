@@ -1,6 +1,7 @@
 // Why this exists: features of any videos with a trained checkpoint: what `coclr embed` and `coclr search` do.
 using System.Security.Cryptography;
 using CoCLR.Core;
+using CoCLR.Engine.Evaluation;
 using CoCLR.Engine.Flow;
 using CoCLR.Engine.Models;
 using CoCLR.Engine.Training;
@@ -11,7 +12,7 @@ using CoCLR.Engine.Video.Loading;
 using CoCLR.Engine.Video.Store;
 using TorchSharp;
 
-namespace CoCLR.Engine.Evaluation;
+namespace CoCLR.Engine.Stages;
 
 /// <summary>An encoder with what it needs to look at any video.</summary>
 public sealed class VideoEmbedder : IDisposable
@@ -81,7 +82,14 @@ public sealed class VideoEmbedder : IDisposable
         var settings = new DecodeSettings { ShortSide = Input.StoredSize, FrameRate = Input.FrameRate, MaxBadFraction = catalogue.Videos.Count > 1 ? 0.999 : 0 };
         using ClipStore frames = ClipDecoder.Prepare(catalogue, settings, cache, ImmediateProgress.To<DecodeProgress>(p => progress("decode", p.Done, p.Total)), stop);
         using ClipStore? flow = Input.View == "flow"
-            ? FlowStoreBuilder.Prepare(frames, new FlowOptions { Algorithm = Input.FlowAlgorithm, Bound = Input.FlowBound }, cache, _device, progress: ImmediateProgress.To<FlowProgress>(p => progress("flow", p.Pairs, p.Pairs + p.RemainingPairs)), cancellationToken: stop)
+            ? FlowStoreBuilder.Prepare(
+                frames,
+                new FlowOptions { Algorithm = Input.FlowAlgorithm, Bound = Input.FlowBound, Size = Input.FlowSize, Center = Input.FlowCenter },
+                cache,
+                _device,
+                progress: ImmediateProgress.To<FlowProgress>(p => progress("flow", p.Pairs, p.Pairs + p.RemainingPairs)),
+                cancellationToken: stop,
+                files: catalogue.Videos.ToDictionary(v => v.Id, v => v.Path))
             : null;
         Backbone backbone = _encoder.Backbone;
         ClipStore store = flow ?? frames;
