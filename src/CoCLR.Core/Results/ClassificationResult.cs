@@ -96,6 +96,9 @@ public sealed record ProbeResult : Outcome
     /// <summary>How each test video was classified.</summary>
     public Prediction[] Predictions { get; init; } = [];
 
+    /// <summary>Which test videos were classified right; null where an older version measured.</summary>
+    public VideoHits? Hits { get; init; }
+
     /// <summary>The same measure of the same network, untrained; null when it was not asked for.</summary>
     public ProbeResult? RandomFeatures { get; init; }
 }
@@ -139,6 +142,9 @@ public sealed record FusionResult : Outcome
 
     /// <summary>How each test video was classified by the fused probes (or fine-tuned networks, without probes).</summary>
     public Prediction[] Predictions { get; init; } = [];
+
+    /// <summary>Which test videos the fused probes classified right; null without probes.</summary>
+    public VideoHits? Hits { get; init; }
 
     /// <summary>The same measure of the two untrained networks; null when it was not asked for.</summary>
     public FusionResult? RandomFeatures { get; init; }

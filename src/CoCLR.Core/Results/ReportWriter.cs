@@ -14,6 +14,10 @@ public sealed record ReportTable(string[] Headers, string[][] Rows, string[] Not
 /// <summary>Writes reports in the form of the paper's Table 1.</summary>
 public static class ReportWriter
 {
+    /// <summary>What the brackets of a difference mean.</summary>
+    public const string IntervalNote =
+        "Brackets: 95 % interval of a difference, by a paired bootstrap over the test videos (whole source groups where known); it holds the chance in the choice of test videos, not in the seed.";
+
     private static readonly int[] DefaultRanks = [1, 5, 10, 20, 50];
 
     /// <summary>The table of one report, or of several runs on the same data set under one another.</summary>
@@ -56,6 +60,7 @@ public static class ReportWriter
         var text = new StringBuilder();
         text.Append(CultureInfo.InvariantCulture, $"# {Escape(report.Name)}\n\n");
         AppendTable(text, Table(report));
+        AppendTraining(text, report);
         text.Append("\n| | |\n| --- | --- |\n");
         AppendFact("data set", report.DataSet);
         AppendFact("split", report.Split);
@@ -66,6 +71,7 @@ public static class ReportWriter
         AppendFact("device", report.Device);
         AppendFact("wall time", Duration(report.WallSeconds));
         AppendFact("finished", report.FinishedAt?.UtcDateTime.ToString("u", CultureInfo.InvariantCulture));
+        AppendFact("motion", report.Motion?.ToString());
         AppendFact("behaviour", report.ReferenceCompatible ? "as the reference code (`training.compatibility: reference`)" : null);
         if (report.Stages.Length > 0)
         {
@@ -131,6 +137,41 @@ public static class ReportWriter
             { TotalHours: < 1 } => string.Create(CultureInfo.InvariantCulture, $"{span.Minutes} min {span.Seconds:00} s"),
             _ => string.Create(CultureInfo.InvariantCulture, $"{(int)span.TotalHours} h {span.Minutes:00} min"),
         };
+    }
+
+    /// <summary>A difference of two fractions in points, with its interval.</summary>
+    /// <param name="difference">The difference, a fraction.</param>
+    /// <param name="interval">Its interval, or null where unknown.</param>
+    public static string Difference(double difference, Interval? interval)
+    {
+        static string Points(double value) => (100 * value).ToString("+0.0;-0.0;0.0", CultureInfo.InvariantCulture);
+        return interval is { } i ? $"{Points(difference)} [{Points(i.Low)}, {Points(i.High)}]" : Points(difference);
+    }
+
+    // What learning added to the same network without training.
+    private static void AppendTraining(StringBuilder text, RunReport report)
+    {
+        string[][] rows =
+        [
+            .. report.Rows.Where(r => r.Kind == ReportRowKind.Learned)
+                .Select(learned => (Learned: learned, Random: Array.Find(report.Rows, r => r.Kind == ReportRowKind.Random && r.View == learned.View)))
+                .Where(pair => pair.Random is not null)
+                .Select(pair => (string[])
+                [
+                    pair.Learned.Method, pair.Learned.View,
+                    Against(pair.Learned.LinearProbe, pair.Random!.LinearProbe, pair.Learned.ProbeHits, pair.Random.ProbeHits),
+                    Against(First(pair.Learned), First(pair.Random), pair.Learned.RecallHits, pair.Random.RecallHits),
+                ]),
+        ];
+        if (rows.Length > 0)
+        {
+            text.Append("\nAgainst the same network, untrained:\n\n");
+            AppendTable(text, new ReportTable(["method", "view", "linear probe", "R@1"], rows, [IntervalNote]));
+        }
+
+        static double? First(ReportRow row) => Array.Find(row.Recalls, r => r.K == 1)?.Value;
+        static string Against(double? learned, double? random, VideoHits? hits, VideoHits? others) =>
+            learned is { } a && random is { } b ? Difference(a - b, PairedBootstrap.OfDifference([hits], [others])) : "-";
     }
 
     private static void AppendTable(StringBuilder text, ReportTable table)

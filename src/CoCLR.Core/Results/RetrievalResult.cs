@@ -40,6 +40,9 @@ public sealed record RetrievalResult : Outcome
     /// <summary>What stands for a gallery video.</summary>
     public required Gallery Gallery { get; init; }
 
+    /// <summary>Which queries have a video of their class nearest (R@1); null without labels.</summary>
+    public VideoHits? Hits { get; init; }
+
     /// <summary>The artifact with every query's neighbours, relative to the stage's folder.</summary>
     public string? NeighboursFile { get; init; }
 

@@ -67,6 +67,12 @@ public sealed record ReportRow
 
     /// <summary>What stood for a gallery video.</summary>
     public Gallery? Gallery { get; init; }
+
+    /// <summary>Which test videos the linear probe got right.</summary>
+    public VideoHits? ProbeHits { get; init; }
+
+    /// <summary>Which test videos have a video of their class nearest.</summary>
+    public VideoHits? RecallHits { get; init; }
 }
 
 /// <summary>A stage in the report's list.</summary>
@@ -113,6 +119,9 @@ public sealed record RunReport
 
     /// <summary>Learned rows first, then random features, then chance.</summary>
     public required ReportRow[] Rows { get; init; }
+
+    /// <summary>What moves in the videos, as their flow was measured; null without flow.</summary>
+    public MotionResult? Motion { get; init; }
 
     /// <summary>The stages, in the order given.</summary>
     public ReportStage[] Stages { get; init; } = [];
@@ -164,6 +173,7 @@ public sealed record RunReport
             FinishedAt = results.Max(r => r.FinishedAt),
             ReferenceCompatible = results.Any(r => r.ReferenceCompatible),
             Rows = [.. rows],
+            Motion = results.Select(r => r.Outcome).OfType<DataResult>().Select(d => d.Motion).LastOrDefault(m => m is not null),
             Stages = [.. results.Select(r => new ReportStage(r.Stage, r.WallSeconds, r.Device))],
         };
     }
@@ -208,6 +218,8 @@ public sealed record RunReport
             FineTuneSelection = fineTune?.Selection,
             Recalls = retrieval?.Recalls ?? [],
             Gallery = retrieval?.Gallery,
+            ProbeHits = probe?.Hits ?? fusion?.Hits,
+            RecallHits = retrieval?.Hits,
         };
     }
 

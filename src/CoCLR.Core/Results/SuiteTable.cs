@@ -35,14 +35,14 @@ public static class SuiteTable
         return new ReportTable(
             ["cell", "view", "epochs", "seeds", "linear probe", "kNN", .. Ranks.Select(k => $"R@{k}"), .. baseline.Count > 0 ? ["probe, difference", "R@1, difference"] : Array.Empty<string>()],
             [.. rows.Select(r => baseline.Count > 0 ? r : r[..^2])],
-            ["Percent; mean ± standard deviation over the seeds."]);
+            ["Percent; mean ± standard deviation over the seeds.", .. baseline.Count > 0 ? [ReportWriter.IntervalNote] : Array.Empty<string>()]);
     }
 
     private static string[] Row(string name, string view, ReportRow[] rows, ReportRow[] reference) =>
     [
         name, view, rows[0].Epochs?.ToString(CultureInfo.InvariantCulture) ?? "-", rows.Select(r => r.Seed).Distinct().Count().ToString(CultureInfo.InvariantCulture),
         Spread(rows, r => r.LinearProbe), Spread(rows, r => r.Knn), .. Ranks.Select(k => Spread(rows, r => Recall(r, k))),
-        Difference(rows, reference, r => r.LinearProbe), Difference(rows, reference, r => Recall(r, 1)),
+        Difference(rows, reference, r => r.LinearProbe, r => r.ProbeHits), Difference(rows, reference, r => Recall(r, 1), r => r.RecallHits),
     ];
 
     private static double? Recall(ReportRow row, int k) => Array.Find(row.Recalls, r => r.K == k)?.Value;
@@ -59,9 +59,11 @@ public static class SuiteTable
         return Statistics.StandardDeviation(values) is { } deviation ? string.Create(CultureInfo.InvariantCulture, $"{text} ± {100 * deviation:0.0}") : text;
     }
 
-    private static string Difference(ReportRow[] rows, ReportRow[] reference, Func<ReportRow, double?> measure)
+    private static string Difference(ReportRow[] rows, ReportRow[] reference, Func<ReportRow, double?> measure, Func<ReportRow, VideoHits?> hits)
     {
         double[] values = [.. rows.Select(measure).OfType<double>()], others = [.. reference.Select(measure).OfType<double>()];
-        return values.Length == 0 || others.Length == 0 ? "-" : (100 * (values.Average() - others.Average())).ToString("+0.0;-0.0;0.0", CultureInfo.InvariantCulture);
+        return values.Length == 0 || others.Length == 0
+            ? "-"
+            : ReportWriter.Difference(values.Average() - others.Average(), PairedBootstrap.OfDifference([.. rows.Select(hits)], [.. reference.Select(hits)]));
     }
 }

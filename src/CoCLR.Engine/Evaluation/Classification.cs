@@ -62,6 +62,15 @@ public static class Classification
            },
     ];
 
+    /// <summary>Which labelled videos were classified right.</summary>
+    /// <param name="probabilities">One row of C probabilities for each video.</param>
+    public static VideoHits? Hits(FeatureSet probabilities)
+    {
+        ArgumentNullException.ThrowIfNull(probabilities);
+        return VideoHits.Of(Enumerable.Range(0, probabilities.Count).Where(row => probabilities.LabelOf(row) is not null)
+            .Select(row => (probabilities.Ids[row], probabilities.Groups?[row], Top(probabilities[row], 1)[0] == probabilities.LabelOf(row))));
+    }
+
     /// <summary>The classes with the largest scores, largest first; ties go to the smaller index.</summary>
     /// <param name="scores">One score for each class.</param>
     /// <param name="count">How many.</param>

@@ -65,11 +65,11 @@ public static class EvaluationStages
         {
             var (result, probabilities) = LinearProbe.Evaluate(random.Train, random.Test, options, null, cancellationToken);
             FeatureFiles.WriteNpy(probabilities, Path.Combine(stageFolder, Random), Probabilities);
-            floor = result with { Predictions = [], Knn = KnnProbe.Evaluate(random.Train, random.Test) };
+            floor = result with { Predictions = [], Hits = Classification.Hits(probabilities), Knn = KnnProbe.Evaluate(random.Train, random.Test) };
         }
 
         WriteLooks(stageFolder, view, outcome.Result.Accuracy, outcome.Result.Predictions, features, seed, cancellationToken);
-        return outcome.Result with { Knn = KnnProbe.Evaluate(features.Train, features.Test), RandomFeatures = floor };
+        return outcome.Result with { Hits = Classification.Hits(outcome.Probabilities), Knn = KnnProbe.Evaluate(features.Train, features.Test), RandomFeatures = floor };
     }
 
     /// <summary>What the stages `probe-*` (end to end) and `finetune-*` leave after <see cref="ClassifierTraining.Run"/>: confusion matrix and test probabilities.</summary>

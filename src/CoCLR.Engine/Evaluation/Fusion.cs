@@ -77,6 +77,7 @@ public static class Fusion
             FineTune = fusedFineTuned is null ? null : Classification.Measure(fusedFineTuned),
             Retrieval = retrieval,
             Predictions = Classification.Predict(fusedProbes ?? fusedFineTuned),
+            Hits = fusedProbes is null ? null : Classification.Hits(fusedProbes),
         };
     }
 }

@@ -139,6 +139,7 @@ public static class Retrieval
                 .. queries.ClassNames.Select((_, c) => counted.Where(q => queries.Labels![q] == c).Select(q => firstHit[q] == 1 ? 1.0 : 0).Cast<double?>().Average()),
             ],
             ClassNames = counted.Length == 0 ? [] : queries.ClassNames,
+            Hits = VideoHits.Of(counted.Select(q => (queries.Ids[q], queries.Groups?[q], firstHit[q] == 1))),
             Queries = queries.Count,
             GallerySize = gallery.Count,
             Gallery = mode,

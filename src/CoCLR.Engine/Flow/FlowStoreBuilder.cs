@@ -9,6 +9,7 @@ using System.Text.Json;
 using CoCLR.Core;
 using CoCLR.Core.Results;
 using CoCLR.Engine.Video.Store;
+using CoCLR.Runs;
 using TorchSharp;
 
 namespace CoCLR.Engine.Flow;

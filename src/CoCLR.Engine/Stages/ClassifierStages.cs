@@ -43,6 +43,7 @@ internal static class ClassifierStages
             Epoch = outcome.Epoch,
             Epochs = spec.Epochs,
             LossPerEpoch = [.. progress.LossPerEpoch],
+            Hits = Classification.Hits(outcome.Probabilities),
             Predictions = EvaluationStages.WriteClassifier(context.Folder.Stage(context.Stage.Name), context.View.Name(), outcome),
         };
     }

@@ -23,6 +23,20 @@ public sealed class SuiteTableTests
             table.Rows);
     }
 
+    [Fact]
+    public void Of_RowsWithTheirHits_GivesTheIntervalOfADifference()
+    {
+        VideoHits Hits(Func<int, bool> right) => VideoHits.Of(Enumerable.Range(0, 200).Select(v => ($"v{v:000}", (string?)$"g{v / 4}", right(v))))!;
+        (MatrixExperiment, RunReport) With((MatrixExperiment Experiment, RunReport Report) run, VideoHits hits) =>
+            (run.Experiment, run.Report with { Rows = [run.Report.Rows[0] with { ProbeHits = hits, RecallHits = hits }] });
+        ReportTable table = SuiteTable.Of(
+            [With(Run("InfoNCE", 0, 0.25, 0.25), Hits(v => v % 4 == 0)), With(Run("CoCLR", 0, 0.5, 0.5), Hits(v => v % 2 == 0))],
+            [new AxisValue { Axis = "method", Value = "InfoNCE" }]);
+        // Every group differs by the same quarter: nothing is left to chance.
+        Assert.Equal("+25.0 [+25.0, +25.0]", table.Rows[1][^1]);
+        Assert.Contains(ReportWriter.IntervalNote, table.Notes);
+    }
+
     private static (MatrixExperiment, RunReport) Run(string method, int seed, double probe, double recall) =>
         (new MatrixExperiment($"s-{method}-{seed}", new Dictionary<string, string> { ["method"] = method }, seed, new ExperimentSpec()), new RunReport
         {
