@@ -69,7 +69,7 @@ internal sealed class GrayFrames(ClipStore store, int size, IReadOnlyDictionary<
         public FileVideo(string path, ClipStoreVideo video, DecodeSettings settings)
         {
             (_path, _frames) = (path, Math.Min(video.Frames, settings.MaxFrames));
-            _process = FfmpegTool.Start("ffmpeg", ClipDecoder.Arguments(path, settings));
+            _process = FfmpegTool.Start("ffmpeg", ClipDecoder.Arguments(path, settings), only: path);
             _log = FfmpegTool.FfmpegLog.ReadAsync(_process.StandardError);
             Fetch();
             _ahead = true;
