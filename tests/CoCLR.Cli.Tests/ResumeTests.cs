@@ -15,15 +15,19 @@ public sealed class ResumeTests(TinyExperiment tiny) : IClassFixture<TinyExperim
     [Theory]
     [InlineData("pretrain-rgb", false)]
     [InlineData("cycle-1-rgb", true)]
-    public async Task KilledAtRandomMoments_EndsBitForBitLikeTheUnbrokenRun(string stage, bool batchNegatives)
+    [InlineData("cycle-1-rgb", true, true)]
+    public async Task KilledAtRandomMoments_EndsBitForBitLikeTheUnbrokenRun(string stage, bool batchNegatives, bool wholeVideos = false)
     {
         ExperimentSpec Change(ExperimentSpec spec) => spec with
         {
             Training = spec.Training with { BatchNegatives = batchNegatives },
-            Cotrain = spec.Cotrain with { MineIn = batchNegatives ? MiningSpace.Features : MiningSpace.Projection },
+            Cotrain = (spec.Cotrain with { MineIn = batchNegatives ? MiningSpace.Features : MiningSpace.Projection }) is var cotrain && wholeVideos
+                ? cotrain with { MineAmong = MiningScope.Videos, MineWith = MiningViews.Both, Whiten = 4, QueueSize = 12 }
+                : cotrain,
         };
-        (string unbrokenPlan, string unbroken) = tiny.NewRun($"unbroken-{stage}", Change);
-        (string brokenPlan, string broken) = tiny.NewRun($"broken-{stage}", Change);
+        string kind = wholeVideos ? $"{stage}-videos" : stage;
+        (string unbrokenPlan, string unbroken) = tiny.NewRun($"unbroken-{kind}", Change);
+        (string brokenPlan, string broken) = tiny.NewRun($"broken-{kind}", Change);
         if (stage != "pretrain-rgb")
         {
             foreach (string before in new[] { "pretrain-rgb", "pretrain-flow" })
@@ -151,7 +155,7 @@ public sealed class ResumeTests(TinyExperiment tiny) : IClassFixture<TinyExperim
     /// <summary>The measured numbers by step, the last attempt's counting; speed and system use are of the machine, not of the run.</summary>
     private static string Metrics(string run, string stage) => string.Join('\n', ReadEvents(run, stage).OfType<MetricEvent>()
         .GroupBy(e => e.Step).OrderBy(g => g.Key)
-        .Select(g => $"{g.Key}: " + string.Join(", ", g.Last().Values.Where(v => !v.Key.StartsWith("speed/", StringComparison.Ordinal) && !v.Key.StartsWith("system/", StringComparison.Ordinal)).OrderBy(v => v.Key, StringComparer.Ordinal).Select(v => $"{v.Key}={v.Value:R}"))));
+        .Select(g => $"{g.Key}: " + string.Join(", ", g.SelectMany(e => e.Values).GroupBy(v => v.Key).Select(v => v.Last()).Where(v => !v.Key.StartsWith("speed/", StringComparison.Ordinal) && !v.Key.StartsWith("system/", StringComparison.Ordinal)).OrderBy(v => v.Key, StringComparer.Ordinal).Select(v => $"{v.Key}={v.Value:R}"))));
 
     private static List<RunEvent> ReadEvents(string run, string stage) =>
         [.. Coclr.ReadShared(Events(run, stage)).Split('\n').SkipLast(1).Select(line => JsonSerializer.Deserialize<RunEvent>(line, CoclrJson.Compact)!)];

@@ -288,8 +288,8 @@ public static class MetricNames
     /// <summary>Monitor: 1 when the representation has collapsed (all embeddings alike), else 0.</summary>
     public const string MonitorCollapsed = "monitor/collapsed";
 
-    /// <summary>Monitor: seconds that the measurement took.</summary>
-    public const string MonitorSeconds = "monitor/seconds";
+    /// <summary>Seconds that the monitor took.</summary>
+    public const string MonitorSeconds = "speed/monitor-seconds";
 
     /// <summary>Fraction of the mined positives with the anchor's class.</summary>
     public const string MiningPrecision = "mining/precision";

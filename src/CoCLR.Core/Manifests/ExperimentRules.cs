@@ -9,7 +9,10 @@ public static class ExperimentRules
     internal const string BatchInQueue = "training.batchSize must not be larger than training.queueSize";
     internal const string QueueMultiple = "training.queueSize must be a multiple of training.batchSize";
     internal const string GroupMultiple = "training.batchSize must be a multiple of training.batchNormGroups";
-    internal const string TopKInQueue = "cotrain.topK must be smaller than training.queueSize";
+    internal const string TopKInQueue = "cotrain.topK must be smaller than the queue of the turns (cotrain.queueSize, or training.queueSize)";
+    internal const string TurnQueueMultiple = "cotrain.queueSize must be a multiple of training.batchSize";
+    internal const string VideosAlternate = "cotrain.mineAmong: videos needs cotrain.order: alternating, for the miner must stand still";
+    internal const string WholeVideos = "cotrain.mineWith: both, whiten and mutual need cotrain.mineAmong: videos";
     internal const string FeaturesAlternate = "cotrain.mineIn: features needs cotrain.order: alternating, for its features must stand still";
     internal const string PretrainSchedule =
         "milestones and warmupEpochs of training.optimizer must lie within the epochs of pre-training "
@@ -64,7 +67,10 @@ public static class ExperimentRules
             (training.BatchSize > training.QueueSize, "training.batchSize", BatchInQueue),
             (training.BatchSize <= training.QueueSize && training.QueueSize % training.BatchSize != 0, "training.queueSize", QueueMultiple),
             (training.BatchSize % training.BatchNormGroups != 0, "training.batchNormGroups", GroupMultiple),
-            (training.Method.Traits().CoTrains && spec.Cotrain.TopK >= training.QueueSize, "cotrain.topK", TopKInQueue),
+            (training.Method.Traits().CoTrains && spec.Cotrain.MineAmong == MiningScope.Queue && spec.Cotrain.TopK >= (spec.Cotrain.QueueSize ?? training.QueueSize), "cotrain.topK", TopKInQueue),
+            (spec.Cotrain is { MineAmong: MiningScope.Videos, Order: not CotrainOrder.Alternating }, "cotrain.mineAmong", VideosAlternate),
+            (spec.Cotrain is { MineAmong: MiningScope.Queue } and not { MineWith: MiningViews.Miner, Whiten: 0, Mutual: false }, "cotrain.mineAmong", WholeVideos),
+            (spec.Cotrain.QueueSize is { } length && (length < training.BatchSize || length % training.BatchSize != 0), "cotrain.queueSize", TurnQueueMultiple),
             (spec.Cotrain is { MineIn: MiningSpace.Features, Order: not CotrainOrder.Alternating }, "cotrain.mineIn", FeaturesAlternate),
             (spec.Scheduling?.PriorityClassName?.StartsWith("system-", StringComparison.Ordinal) == true, "scheduling.priorityClassName", SystemPriority),
             (new object?[] { source.Path, source.VolumeClaim, source.S3, source.Synthetic }.Count(s => s != null) != 1, "dataset.source", OneSource),

@@ -10,6 +10,9 @@ namespace CoCLR.Core.Manifests;
 [CelRule("self.training.batchSize > self.training.queueSize || self.training.queueSize % self.training.batchSize == 0", ExperimentRules.QueueMultiple, ".training.queueSize")]
 [CelRule("self.training.batchSize % self.training.batchNormGroups == 0", ExperimentRules.GroupMultiple, ".training.batchNormGroups")]
 [CelRule("self.cotrain.mineIn != 'features' || self.cotrain.order == 'alternating'", ExperimentRules.FeaturesAlternate, ".cotrain.mineIn")]
+[CelRule("self.cotrain.mineAmong != 'videos' || self.cotrain.order == 'alternating'", ExperimentRules.VideosAlternate, ".cotrain.mineAmong")]
+[CelRule("self.cotrain.mineAmong == 'videos' || (self.cotrain.mineWith == 'miner' && self.cotrain.whiten == 0 && !self.cotrain.mutual)", ExperimentRules.WholeVideos, ".cotrain.mineAmong")]
+[CelRule("!has(self.cotrain.queueSize) || (self.cotrain.queueSize >= self.training.batchSize && self.cotrain.queueSize % self.training.batchSize == 0)", ExperimentRules.TurnQueueMultiple, ".cotrain.queueSize")]
 [CelRule(ExperimentRules.RgbScheduleCel, ExperimentRules.PretrainSchedule, ".training.optimizer")]
 [CelRule(ExperimentRules.FlowScheduleCel, ExperimentRules.PretrainSchedule, ".training.optimizer")]
 [CelRule(ExperimentRules.TurnScheduleCel, ExperimentRules.TurnSchedule, ".cotrain")]
@@ -116,6 +119,9 @@ public sealed record ExperimentSpec
     /// <param name="view">A view.</param>
     public int PretrainEpochs(View view) =>
         (!Training.Method.Traits().CoTrains ? null : view == View.Rgb ? Cotrain.RgbPretrainEpochs : Cotrain.FlowPretrainEpochs) ?? Training.Epochs;
+
+    /// <summary>The spec as a turn of co-training sees it: with its own queue.</summary>
+    public ExperimentSpec AsTurn() => Cotrain.QueueSize is { } length ? this with { Training = Training with { QueueSize = length } } : this;
 
     /// <summary>Optimizer and schedule of the turns.</summary>
     public OptimizerSpec TurnOptimizer() => Cotrain.Optimizer?.Over(Training.Optimizer) ?? Training.Optimizer;
@@ -525,9 +531,29 @@ public sealed record CotrainSpec
     [Bounds(0, 100000)]
     public int? FlowPretrainEpochs { get; init; }
 
-    /// <summary>Positives mined for each clip by the other view.</summary>
+    /// <summary>Positives mined for each clip by the other view: keys, or videos with mineAmong: videos.</summary>
     [Bounds(0, 1024)]
     public int TopK { get; init; } = 5;
+
+    /// <summary>
+    /// Among what neighbours are looked for: queue (the keys of the queue, clip by clip in every step, as the paper does) or videos (all training videos, described as wholes by the
+    /// frozen miner once a turn; a clip's positives are then the queue's entries of its video's neighbours).
+    /// </summary>
+    public MiningScope MineAmong { get; init; } = MiningScope.Queue;
+
+    /// <summary>Who describes the videos: miner (the other view, as the paper does), or both (the sum of both views' cosines, each as it was when the turn began).</summary>
+    public MiningViews MineWith { get; init; } = MiningViews.Miner;
+
+    /// <summary>Whitens the videos' descriptions to so many dimensions; 0 leaves them centred.</summary>
+    [Bounds(0, 4096)]
+    public int Whiten { get; init; }
+
+    /// <summary>Only videos that have each other among their neighbours are positives.</summary>
+    public bool Mutual { get; init; }
+
+    /// <summary>Length of the key queue in the turns; training.queueSize when absent.</summary>
+    [Bounds(2, 1048576)]
+    public int? QueueSize { get; init; }
 
     /// <summary>Where the other view's neighbours are looked for: in its projection, as the paper does, or among its centred backbone features, as retrieval does.</summary>
     public MiningSpace MineIn { get; init; } = MiningSpace.Projection;
@@ -584,6 +610,26 @@ public sealed record TurnOptimizerSpec
         WarmupEpochs = WarmupEpochs ?? training.WarmupEpochs,
         ClipGradientNorm = ClipGradientNorm ?? training.ClipGradientNorm,
     };
+}
+
+/// <summary>Among what neighbours are looked for.</summary>
+public enum MiningScope
+{
+    /// <summary>The keys of the queue.</summary>
+    [JsonStringEnumMemberName("queue")] Queue,
+
+    /// <summary>All training videos.</summary>
+    [JsonStringEnumMemberName("videos")] Videos,
+}
+
+/// <summary>Whose descriptions of videos are compared.</summary>
+public enum MiningViews
+{
+    /// <summary>The other view's.</summary>
+    [JsonStringEnumMemberName("miner")] Miner,
+
+    /// <summary>Both views'.</summary>
+    [JsonStringEnumMemberName("both")] Both,
 }
 
 /// <summary>Where neighbours are looked for.</summary>

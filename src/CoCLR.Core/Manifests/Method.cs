@@ -73,6 +73,6 @@ internal sealed class MethodRulesAttribute : Attribute
     public static IEnumerable<SchemaRule> Rules =>
     [
         .. MethodTraits.With(t => t.NeedsBothViews).Select(m => new SchemaRule($"self.training.method != '{m}' || {BothViews}", ExperimentRules.NeedsBothViews(m), ".views")),
-        .. MethodTraits.With(t => t.CoTrains).Select(m => new SchemaRule($"self.training.method != '{m}' || self.cotrain.topK < self.training.queueSize", ExperimentRules.TopKInQueue, ".cotrain.topK")),
+        .. MethodTraits.With(t => t.CoTrains).Select(m => new SchemaRule($"self.training.method != '{m}' || self.cotrain.mineAmong == 'videos' || self.cotrain.topK < (has(self.cotrain.queueSize) ? self.cotrain.queueSize : self.training.queueSize)", ExperimentRules.TopKInQueue, ".cotrain.topK")),
     ];
 }

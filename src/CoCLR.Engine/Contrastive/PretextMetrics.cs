@@ -14,10 +14,10 @@ public sealed record PretextAccuracy(Tensor Top1, Tensor Top5, Tensor SelfTop1, 
 /// <param name="Precision">Scalar: share of mined entries with the query's label; NaN when no labels are known.</param>
 /// <param name="Agreement">Scalar: mean share of the top-K that both views have in common, 0 to 1.</param>
 /// <param name="MeanAge">Scalar: mean age of the mined entries, in steps.</param>
-/// <param name="Columns">Mined queue columns int64 [B,topK], most similar first.</param>
+/// <param name="Columns">Mined queue columns int64 [B,topK], most similar first; null where neighbours are whole videos.</param>
 /// <param name="MinerSimilarity">What mining ranked, [B,K].</param>
 /// <param name="LearnerSimilarity">What the learning view sees, [B,K].</param>
-public sealed record MinedEntries(Tensor Precision, Tensor Agreement, Tensor MeanAge, Tensor Columns, Tensor MinerSimilarity, Tensor LearnerSimilarity);
+public sealed record MinedEntries(Tensor Precision, Tensor Agreement, Tensor MeanAge, Tensor? Columns, Tensor MinerSimilarity, Tensor LearnerSimilarity);
 
 /// <summary>Numbers for people, computed without gradients and left on the device: reading one would make the next step wait.</summary>
 public static class PretextMetrics
@@ -38,6 +38,35 @@ public static class PretextMetrics
 
         static Tensor First(Tensor hits) => hits.select(1, 0).to_type(ScalarType.Float32).mean().MoveToOuterDisposeScope();
         static Tensor Any(Tensor hits) => hits.any(1, false).to_type(ScalarType.Float32).mean().MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Precision, agreement and age of the queue entries that are clips of neighbouring videos.</summary>
+    /// <param name="learnerSimilarity">Query's similarity to the learning view's queue [B,K], at any scale.</param>
+    /// <param name="neighbours">Boolean [B,K].</param>
+    /// <param name="videos">Source videos int64 [B].</param>
+    /// <param name="labels">Labels int64 [B]; -1 is unknown.</param>
+    /// <param name="queue">The queue before this batch is enqueued.</param>
+    /// <param name="step">The present step.</param>
+    /// <returns>Numbers only: people look at the neighbours themselves. Agreement is the share of a clip's m neighbours among the m entries that the learner finds most similar.</returns>
+    public static MinedEntries OfNeighbours(Tensor learnerSimilarity, Tensor neighbours, Tensor videos, Tensor labels, KeyQueue queue, long step)
+    {
+        ArgumentNullException.ThrowIfNull(neighbours);
+        ArgumentNullException.ThrowIfNull(labels);
+        ArgumentNullException.ThrowIfNull(queue);
+        using var frozen = no_grad();
+        using var scope = NewDisposeScope();
+        Tensor count = neighbours.sum(1, keepdim: true);
+        Tensor others = learnerSimilarity.masked_fill(PositiveMask.Siblings(videos, queue.Videos), float.NegativeInfinity);
+        Tensor rank = others.argsort(1, descending: true).argsort(1);
+        Tensor agreement = Ratio(rank.lt(count).logical_and(neighbours), neighbours);
+        Tensor known = neighbours.logical_and(labels.unsqueeze(1).ge(0)).logical_and(queue.Labels.unsqueeze(0).ge(0));
+        Tensor precision = Ratio(labels.unsqueeze(1).eq(queue.Labels.unsqueeze(0)).logical_and(known), known);
+        Tensor age = (queue.Age(step).unsqueeze(0) * neighbours).sum().to_type(ScalarType.Float64) / neighbours.sum().to_type(ScalarType.Float64);
+        return new MinedEntries(
+            precision.MoveToOuterDisposeScope(), agreement.MoveToOuterDisposeScope(), age.MoveToOuterDisposeScope(), null, neighbours, learnerSimilarity);
+
+        // 0/0 is NaN: no entry of a neighbour in the queue, or no labels.
+        static Tensor Ratio(Tensor part, Tensor whole) => part.sum().to_type(ScalarType.Float64) / whole.sum().to_type(ScalarType.Float64);
     }
 
     /// <summary>Precision, agreement and age of the mined positives of one batch.</summary>

@@ -115,6 +115,11 @@ public sealed class ContrastiveTraining : IDisposable
         bool resumed = Resume();
         _context.Events.Started(_context.DeviceName, _epochs, _data.StepsPerEpoch, resumed ? Step : null);
         _context.UsePrecision();
+        if (!resumed && _epochs > 0)
+        {
+            _learner.FindNeighbours(_context, _data);
+        }
+
         if (!resumed && _epochs > 0 && _context.Spec.Training.Compatibility == Compatibility.Platform)
         {
             _learner.FillQueue(_data, (done, total) => _context.Events.Progress("fill queue", done, total, "keys"), _context.Stop);

@@ -26,6 +26,9 @@ internal sealed class FrozenMiner : IDisposable
         }
     }
 
+    /// <summary>The encoder; nothing changes it.</summary>
+    public VideoEncoder Encoder => _encoder;
+
     /// <summary>The view that it sees.</summary>
     public View View { get; }
 

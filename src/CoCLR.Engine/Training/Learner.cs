@@ -1,4 +1,5 @@
 // Why this exists: a method needs encoders, a queue and an order of things around its formula; they are the same for every method.
+using System.Globalization;
 using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
@@ -45,6 +46,9 @@ internal sealed class Learner : IDisposable
     private readonly KeyQueue _queue; // keys: the first learning view's; second keys: the other view's
     private readonly QueueClips? _clips;
     private readonly bool _batchNegatives;
+    private readonly bool _minesVideos;
+    private readonly Device _device;
+    private VideoNeighbours? _neighbours;
 
     /// <summary>Sets a method to work. The encoders become the learner's.</summary>
     /// <param name="spec">Sizes, temperature, mining.</param>
@@ -54,10 +58,11 @@ internal sealed class Learner : IDisposable
     /// <param name="device">Where the encoders are.</param>
     public Learner(ExperimentSpec spec, ContrastiveMethod method, LearningView[] views, FrozenMiner? miner, Device device)
     {
-        (_spec, _method, _views, _miner) = (spec, method, views, miner);
-        bool second = views.Length > 1 || miner != null;
-        _queue = new KeyQueue(views[0].Encoder.Query.Head.Dim, spec.Training.QueueSize, second, spec.Seed, device, miner?.KeySize);
-        _clips = second ? new QueueClips(spec.Training.QueueSize) : null;
+        (_spec, _method, _views, _miner, _device) = (spec, method, views, miner, device);
+        _minesVideos = miner != null && spec.Cotrain.MineAmong == MiningScope.Videos;
+        bool second = views.Length > 1 || (miner != null && !_minesVideos);
+        _queue = new KeyQueue(views[0].Encoder.Query.Head.Dim, spec.Training.QueueSize, second, spec.Seed, device, second ? miner?.KeySize : null);
+        _clips = second || _minesVideos ? new QueueClips(spec.Training.QueueSize) : null;
         // The published code compares with earlier batches only.
         _batchNegatives = spec.Training.BatchNegatives && spec.Training.Compatibility == Compatibility.Platform;
     }
@@ -86,7 +91,32 @@ internal sealed class Learner : IDisposable
         FrozenMiner? miner = seesBoth && !stage.Joint
             ? new FrozenMiner(Encoder(context, stage.MineWith, context.View.Other()), context.View.Other(), context.Spec.Cotrain.MineIn)
             : null;
-        return new Learner(context.Spec, ContrastiveMethod.Of(here), views, miner, context.Device);
+        return new Learner(stage.Kind == StageKind.Cotrain ? context.Spec.AsTurn() : context.Spec, ContrastiveMethod.Of(here), views, miner, context.Device);
+    }
+
+    /// <summary>
+    /// With <c>cotrain.mineAmong: videos</c>, describes every training video once and finds its neighbours for the whole turn. Call it before the first step; a resumed turn has them
+    /// from its checkpoint.
+    /// </summary>
+    public void FindNeighbours(StageContext context, TrainingData data)
+    {
+        if (!_minesVideos)
+        {
+            return;
+        }
+
+        MiningSpace space = _spec.Cotrain.MineIn;
+        var descriptions = new List<float[]> { data.Describe(context, _miner!.Encoder, _miner.View, space) };
+        if (_spec.Cotrain.MineWith == MiningViews.Both)
+        {
+            descriptions.Add(data.Describe(context, Trained, _views[0].View, space));
+        }
+
+        _neighbours = VideoNeighbours.Find(descriptions, data.Groups, _spec.Cotrain.TopK, _spec.Cotrain.Mutual, _device);
+        (double precision, double chance) = _neighbours.Quality(data.Labels, data.Groups);
+        context.Events.Log(double.IsFinite(precision)
+            ? string.Create(CultureInfo.InvariantCulture, $"neighbours of {data.Labels.Count} videos, {_spec.Cotrain.TopK} each: {100 * precision:0.0} % of their own class (chance {100 * chance:0.0} %)")
+            : $"neighbours of {data.Labels.Count} videos, {_spec.Cotrain.TopK} each");
     }
 
     /// <summary>Forward passes and loss of one batch: moves the key encoders and batch norms' running statistics, and with <see cref="TrainingSpec.BatchNegatives"/> the queue.</summary>
@@ -106,7 +136,8 @@ internal sealed class Learner : IDisposable
         {
             First = new ViewEmbeddings(queries[0], keys.First, _queue.Keys),
             Second = keys.Second is { } second ? new ViewEmbeddings(queries.ElementAtOrDefault(1), second, _queue.SecondKeys!) : null,
-            MinerSimilarity = _miner?.Similarity(keys.Second!, _queue.SecondKeys!),
+            MinerSimilarity = _minesVideos ? null : _miner?.Similarity(keys.Second!, _queue.SecondKeys!),
+            Neighbours = _neighbours?.Among(batch.Items, _clips!.Items),
             Queue = _queue,
             Groups = batch.Groups,
             Labels = batch.Labels,
@@ -152,7 +183,9 @@ internal sealed class Learner : IDisposable
     }
 
     /// <summary>A few anchors of a step with the clips that were mined for them; ask before <see cref="Remember"/>, which replaces some.</summary>
-    public IReadOnlyList<MinedAnchor> MinedAnchors(LearningStep step, TrainingData data, int count) => step.Mined is { } mined && _clips != null
+    public IReadOnlyList<MinedAnchor> MinedAnchors(LearningStep step, TrainingData data, int count) => _neighbours is { } neighbours
+        ? neighbours.Anchors(data, step.Keys.Batch.Items.Take(count))
+        : step.Mined is { } mined && _clips != null
         ? _clips.Anchors(data, step.Keys.Batch, count, mined, _queue, step.Keys.Step)
         : [];
 
@@ -172,6 +205,7 @@ internal sealed class Learner : IDisposable
         }
 
         Add("queue.", _queue.State());
+        Add("", _neighbours?.State() ?? []);
         return state;
 
         void Add(string prefix, IEnumerable<KeyValuePair<string, Tensor>> tensors)
@@ -194,6 +228,7 @@ internal sealed class Learner : IDisposable
 
         _queue.Load(checkpoint.Under("queue."));
         _clips?.Items.copy_(checkpoint.Tensors[QueueClips.Name]);
+        _neighbours = VideoNeighbours.From(checkpoint.Tensors, _device);
     }
 
     public void Dispose()
@@ -205,6 +240,7 @@ internal sealed class Learner : IDisposable
         }
 
         _miner?.Dispose();
+        _neighbours?.Dispose();
         _queue.Dispose();
         _clips?.Items.Dispose();
     }
@@ -222,7 +258,7 @@ internal sealed class Learner : IDisposable
         // Drawn from its coordinates, so that a resume normalises the key batch in the same order.
         int[] order = new CounterRandom(_spec.Seed, s_keyOrder, step).Permutation(_spec.Training.BatchSize);
         Tensor[] keys = [.. _views.Select(v => v.Encoder.EncodeKeys(batch.Clip(v.View, 1), order, _spec.Training.BatchNormGroups))];
-        return new BatchKeys(keys[0], keys.ElementAtOrDefault(1) ?? _miner?.Encode(batch.Clip(_miner.View, 1)), batch, step);
+        return new BatchKeys(keys[0], keys.ElementAtOrDefault(1) ?? (_minesVideos ? null : _miner?.Encode(batch.Clip(_miner.View, 1))), batch, step);
     }
 
     private static Dictionary<string, Tensor> Numbers(MethodStep made)

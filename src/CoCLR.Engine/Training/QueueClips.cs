@@ -36,12 +36,13 @@ internal sealed class QueueClips(int length)
     {
         using DisposeScope scope = NewDisposeScope();
         using var frozen = no_grad();
-        long[] columns = mined.Columns.to(CPU).data<long>().ToArray();
-        long[] ranks = mined.LearnerSimilarity.argsort(1, descending: true).argsort(1).gather(1, mined.Columns).to(CPU).data<long>().ToArray();
-        float[] miner = mined.MinerSimilarity.gather(1, mined.Columns).to(CPU).data<float>().ToArray();
-        float[] learner = mined.LearnerSimilarity.gather(1, mined.Columns).to(CPU).data<float>().ToArray();
+        Tensor of = mined.Columns!;
+        long[] columns = of.to(CPU).data<long>().ToArray();
+        long[] ranks = mined.LearnerSimilarity.argsort(1, descending: true).argsort(1).gather(1, of).to(CPU).data<long>().ToArray();
+        float[] miner = mined.MinerSimilarity.gather(1, of).to(CPU).data<float>().ToArray();
+        float[] learner = mined.LearnerSimilarity.gather(1, of).to(CPU).data<float>().ToArray();
         long[] ages = queue.Age(step).to(CPU).data<long>().ToArray();
-        int topK = (int)mined.Columns.shape[1];
+        int topK = (int)of.shape[1];
         return [.. Enumerable.Range(0, Math.Min(count, batch.Size)).Select(row => new MinedAnchor
         {
             Video = data.Id(batch.Items[row]),

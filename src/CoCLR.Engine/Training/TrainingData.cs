@@ -3,6 +3,7 @@ using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Engine.Context;
+using CoCLR.Engine.Models;
 using CoCLR.Engine.Video.Augmentation;
 using CoCLR.Engine.Video.Catalogue;
 using CoCLR.Engine.Video.Loading;
@@ -116,6 +117,20 @@ internal sealed class TrainingData : IDisposable
             using Tensor groups = tensor(batch.Groups, device: _device);
             yield return new TrainingBatch(_views.Select((v, i) => (v, i)).ToDictionary(v => v.v, v => batch.Views[v.i]), batch.Items, labels, groups);
         }
+    }
+
+    /// <summary>Labels of the videos, -1 where unknown.</summary>
+    public IReadOnlyList<int> Labels => [.. _loader.Items.Select(i => i.Label)];
+
+    /// <summary>Source groups of the videos.</summary>
+    public IReadOnlyList<int> Groups => [.. _loader.Items.Select(i => i.Group)];
+
+    /// <summary>Every video as a whole under an encoder of one of the views, one row of unit length each (<see cref="VideoDescriptions"/>).</summary>
+    public float[] Describe(StageContext context, VideoEncoder encoder, View view, MiningSpace space)
+    {
+        int which = _views.ToList().IndexOf(view);
+        return VideoDescriptions.Of(
+            context, encoder, _stores[which], [.. _loader.Items.Select(i => i with { VideoInView = [i.VideoInView[which]] })], space, $"describe videos, {view.Name()}");
     }
 
     /// <summary>Id of a video.</summary>

@@ -161,7 +161,7 @@ internal sealed class TrainingMonitor : IDisposable
 
     /// <summary>Whether the loss is that of a guess among the own key and the queue; mined positives have another.</summary>
     private bool Guesses(double loss) =>
-        _context.Spec.Training.Method is Method.InfoNCE or Method.UberNCE && loss >= GuessShare * Math.Log(1 + _context.Spec.Training.QueueSize);
+        _context.Spec.Training.Method is Method.InfoNCE or Method.UberNCE && loss >= GuessShare * Math.Log(1.0 + _context.Spec.Training.QueueSize);
 
     /// <summary>Every nth of some rows, so that all groups are there.</summary>
     private static ClipItem[] Some(IReadOnlyList<ClipItem> items, int[] rows, int most) =>

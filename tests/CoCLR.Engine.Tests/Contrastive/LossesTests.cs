@@ -120,7 +120,7 @@ public sealed class LossesTests
         var second = tensor(new float[,] { { 9, 8, 7, 0, 0, 0 }, { 0, 0, 0, 5, 6, 7 } });
         var first = tensor(new float[,] { { 0, 9, 0, 0, 8, 0 }, { 0, 0, 0, 0, 6, 9 } });
         var mining = PretextMetrics.Mining(first, second, tensor(new long[] { 10, 99 }), tensor(new long[] { 0, 2 }), queue, topK: 2, step: 10);
-        Assert.Equal([1L, 2, 5, 4], mining.Columns.data<long>().ToArray());
+        Assert.Equal([1L, 2, 5, 4], mining.Columns!.data<long>().ToArray());
         Assert.Equal(2.0 / 3, mining.Precision.item<double>(), 1e-12); // column 1 right, 2 wrong, 4 right; 5 is unknown and does not count
         Assert.Equal((0.5 + 1) / 2, mining.Agreement.item<double>(), 1e-12); // anchor 0 shares column 1, anchor 1 both
         Assert.Equal(((10 - 2) + (10 - 3) + (10 - 6) + (10 - 5)) / 4.0, mining.MeanAge.item<double>(), 1e-12);

@@ -59,7 +59,8 @@ public sealed class CoClr : ContrastiveMethod
     public override MethodStep Learn(Comparison batch)
     {
         ArgumentNullException.ThrowIfNull(batch);
-        return batch.MinerSimilarity is { } similarity ? LearnTurn(batch, similarity)
+        return batch.Neighbours is { } neighbours ? LearnFromNeighbours(batch, neighbours)
+            : batch.MinerSimilarity is { } similarity ? LearnTurn(batch, similarity)
             : batch.Second is { Query: not null } second ? LearnTogether(batch, second)
             : throw new ArgumentException("CoCLR needs the other view: frozen with its similarities, or learning too.", nameof(batch));
     }
@@ -68,6 +69,15 @@ public sealed class CoClr : ContrastiveMethod
     {
         MethodStep made = OneView(batch, batch.First, minerSimilarity);
         return made with { Mined = Mined(batch, made.Logits.detach().narrow(1, 1, batch.Queue.Length) * batch.Temperature, minerSimilarity) };
+    }
+
+    // P_i = {0} ∪ { j : video_i = queueVideo_j } ∪ { j : j's video is a neighbour of i's }.
+    private static MethodStep LearnFromNeighbours(Comparison batch, Tensor neighbours)
+    {
+        Tensor logits = batch.Logits(batch.First, batch.First);
+        Tensor mask = PositiveMask.WithOwnKey(PositiveMask.Siblings(batch.Groups, batch.Queue.Videos).logical_or(neighbours));
+        MethodStep made = Among(batch, logits, mask);
+        return made with { Mined = PretextMetrics.OfNeighbours(logits.detach().narrow(1, 1, batch.Queue.Length), neighbours, batch.Groups, batch.Labels, batch.Queue, batch.Step) };
     }
 
     private static MethodStep LearnTogether(Comparison batch, ViewEmbeddings second)
@@ -82,7 +92,11 @@ public sealed class CoClr : ContrastiveMethod
     private static MethodStep OneView(Comparison batch, ViewEmbeddings view, Tensor otherSimilarity)
     {
         Tensor logits = batch.Logits(view, view);
-        Tensor mask = Positives(batch.Groups, batch.Queue.Videos, otherSimilarity, batch.TopK, batch.Queue.IsFull);
+        return Among(batch, logits, Positives(batch.Groups, batch.Queue.Videos, otherSimilarity, batch.TopK, batch.Queue.IsFull));
+    }
+
+    private static MethodStep Among(Comparison batch, Tensor logits, Tensor mask)
+    {
         Tensor positives = PositiveMask.Without(mask, batch.Own);
         return new MethodStep(Loss(logits, batch.MasksSelf ? PositiveMask.WithoutOwnKey(positives) : positives), logits, positives);
     }

@@ -23,6 +23,9 @@ public sealed record Comparison
     /// <summary>Similarity by which the frozen other view ranks the queue for each clip, [B,K]; null where nothing is mined with a frozen encoder.</summary>
     public Tensor? MinerSimilarity { get; init; }
 
+    /// <summary>Queue entries of the clips' neighbouring videos, boolean [B,K], found by the frozen other view once a turn; null where clips are mined in the queue.</summary>
+    public Tensor? Neighbours { get; init; }
+
     /// <summary>Whose keys the queue holds: source videos, labels, age.</summary>
     public required KeyQueue Queue { get; init; }
 
