@@ -1,11 +1,10 @@
 // Why this exists: a video as a whole says more about what happens in it than any of its clips.
 using CoCLR.Core.Manifests;
+using CoCLR.Engine.Context;
 using CoCLR.Engine.Evaluation;
 using CoCLR.Engine.Models;
-using CoCLR.Engine.Stages;
-using CoCLR.Engine.Video;
 using CoCLR.Engine.Video.Loading;
-using static TorchSharp.torch;
+using CoCLR.Engine.Video.Store;
 
 namespace CoCLR.Engine.Training;
 
