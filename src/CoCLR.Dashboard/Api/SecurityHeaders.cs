@@ -17,7 +17,8 @@ internal sealed class SecurityHeaders(RequestDelegate next, IOptions<DashboardOp
         headers.ContentSecurityPolicy = Policy;
         headers.XContentTypeOptions = "nosniff";
         headers.XFrameOptions = "DENY";
-        headers["Referrer-Policy"] = "no-referrer";
+        // Nothing is told to other sites. With "no-referrer" a browser would also hide the origin from this one: every form sends "Origin: null", and is refused below.
+        headers["Referrer-Policy"] = "same-origin";
         headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=(), payment=(), usb=()";
         headers["Cross-Origin-Opener-Policy"] = "same-origin";
         headers["Cross-Origin-Resource-Policy"] = "same-origin";

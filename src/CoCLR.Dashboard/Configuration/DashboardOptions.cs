@@ -154,7 +154,7 @@ public sealed class LimitSettings
     public int MetricNames { get; set; } = 256;
 
     /// <summary>Lines of log of one stage; the oldest are dropped.</summary>
-    public int LogLines { get; set; } = 50_000;
+    public int LogLines { get; set; } = 1_000_000;
 
     /// <summary>Characters of one line of log.</summary>
     public int LogLineLength { get; set; } = 4096;

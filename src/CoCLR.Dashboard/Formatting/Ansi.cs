@@ -11,7 +11,7 @@ public readonly record struct AnsiPiece(string Text, string Style);
 /// <summary>Terminal escape sequences.</summary>
 public static class Ansi
 {
-    /// <summary>Splits a line into styled pieces: colours (SGR) become classes, every other escape sequence and control character is dropped.</summary>
+    /// <summary>Splits a line into styled pieces: colours (SGR) become classes, every other escape sequence and control character but tab and line end is dropped.</summary>
     /// <param name="line">The line.</param>
     public static IReadOnlyList<AnsiPiece> Parse(string line)
     {
@@ -72,7 +72,7 @@ public static class Ansi
                     i++;
                 }
             }
-            else if (c == '\t' || !char.IsControl(c))
+            else if (c is '\t' or '\n' || !char.IsControl(c))
             {
                 text.Append(c);
             }
@@ -88,6 +88,73 @@ public static class Ansi
                 pieces.Add(new AnsiPiece(text.ToString(), style.Trim()));
                 text.Clear();
             }
+        }
+    }
+
+    /// <summary>How many rows a message takes: one for each of its lines, more where a line is longer than a row.</summary>
+    /// <param name="message">The message.</param>
+    /// <param name="columns">Characters of a row, at least 1.</param>
+    public static int Height(string message, int columns)
+    {
+        ArgumentNullException.ThrowIfNull(message);
+        string text = message.AsSpan().IndexOfAny('\u001b', '\u009b') < 0 ? message : Strip(message);
+        int rows = 0;
+        foreach (Range line in text.AsSpan().TrimEnd('\n').Split('\n'))
+        {
+            int length = line.End.GetOffset(text.Length) - line.Start.GetOffset(text.Length);
+            rows += Math.Max(1, (length + columns - 1) / columns);
+        }
+
+        return Math.Max(1, rows);
+    }
+
+    /// <summary>The rows of a message, as many as <see cref="Height"/> says.</summary>
+    /// <param name="message">The message.</param>
+    /// <param name="columns">Characters of a row, at least 1.</param>
+    public static IReadOnlyList<IReadOnlyList<AnsiPiece>> Rows(string message, int columns)
+    {
+        ArgumentNullException.ThrowIfNull(message);
+        var rows = new List<IReadOnlyList<AnsiPiece>>();
+        var row = new List<AnsiPiece>();
+        int room = columns;
+        foreach (AnsiPiece piece in Parse(message))
+        {
+            string[] lines = piece.Text.Split('\n');
+            for (int i = 0; i < lines.Length; i++)
+            {
+                if (i > 0)
+                {
+                    EndRow();
+                }
+
+                for (string rest = lines[i]; rest.Length > 0;)
+                {
+                    if (room == 0)
+                    {
+                        EndRow();
+                    }
+
+                    int taken = Math.Min(room, rest.Length);
+                    row.Add(new AnsiPiece(rest[..taken], piece.Style));
+                    rest = rest[taken..];
+                    room -= taken;
+                }
+            }
+        }
+
+        EndRow();
+        while (rows.Count > 1 && rows[^1].Count == 0)
+        {
+            rows.RemoveAt(rows.Count - 1);
+        }
+
+        return rows;
+
+        void EndRow()
+        {
+            rows.Add(row);
+            row = [];
+            room = columns;
         }
     }
 

@@ -64,7 +64,9 @@ internal sealed record LogDocument(int Number, string Stage, int Count, int Firs
 /// <summary>The writing side of one run.</summary>
 internal sealed partial class RunEntry
 {
-    private const int LogChunk = 256;
+    /// <summary>Lines of log in a chunk.</summary>
+    public const int LogChunk = 256;
+
     private const int MiningChunk = 16;
     private const int MaxHistory = 500;
     private const int MaxAttemptsShown = 100;

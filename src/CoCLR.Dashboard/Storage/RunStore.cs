@@ -387,6 +387,65 @@ public sealed class RunStore : IDisposable
         return found.Count <= take ? found : found[^take..];
     }
 
+    /// <summary>Stages that wrote a log: lines that were ever written, and the first that is still kept.</summary>
+    /// <param name="run">Id.</param>
+    public IReadOnlyList<(string Stage, int First, int Count)> LogCounts(string run)
+    {
+        if (!_runs.TryGetValue(run, out RunEntry? entry))
+        {
+            return [];
+        }
+
+        lock (entry.Gate)
+        {
+            return [.. entry.AllLogs().Select(l => (l.Stage, l.Lines.FirstChunk * RunEntry.LogChunk, l.Lines.Count))];
+        }
+    }
+
+    /// <summary>Reads lines of a stage's log in the order in which they were written.</summary>
+    /// <param name="run">Id.</param>
+    /// <param name="stage">Stage.</param>
+    /// <param name="from">Number of the first line.</param>
+    /// <param name="to">Number after the last line.</param>
+    /// <param name="take">Gets each line with its number.</param>
+    internal void ReadLog(string run, string stage, int from, int to, Action<int, LogLine> take) => Guarded(() =>
+    {
+        if (!_runs.TryGetValue(run, out RunEntry? entry))
+        {
+            return false;
+        }
+
+        int log, fromChunk, toChunk, end;
+        LogLine[] tail;
+        lock (entry.Gate)
+        {
+            (_, log, ChunkedList<LogLine>? lines) = entry.AllLogs().FirstOrDefault(l => l.Stage == stage);
+            if (lines == null)
+            {
+                return false;
+            }
+
+            (fromChunk, toChunk, tail) = lines.Read(from, chunk => entry.LoadLogs(log, chunk));
+            end = lines.Count;
+        }
+
+        for (int chunk = fromChunk; chunk < toChunk && chunk * RunEntry.LogChunk < to; chunk++)
+        {
+            List<LogLine> lines = entry.LoadLogs(log, chunk);
+            for (int i = Math.Max(0, from - (chunk * RunEntry.LogChunk)); i < lines.Count && (chunk * RunEntry.LogChunk) + i < to; i++)
+            {
+                take((chunk * RunEntry.LogChunk) + i, lines[i]);
+            }
+        }
+
+        for (int i = 0; i < tail.Length && end - tail.Length + i < to; i++)
+        {
+            take(end - tail.Length + i, tail[i]);
+        }
+
+        return true;
+    }, false);
+
     /// <summary>Mining events of a run, oldest first.</summary>
     /// <param name="run">Id.</param>
     public IReadOnlyList<MiningRecord> Mining(string run) => Guarded(() => ReadMining(run), []);

@@ -14,7 +14,12 @@ internal static class Chromium
     public static string? Program => new[] { Environment.GetEnvironmentVariable("COCLR_CHROMIUM"), "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome" }.FirstOrDefault(File.Exists);
 
     /// <summary>Starts it.</summary>
-    public static Task<IBrowser> LaunchAsync(IPlaywright playwright) => playwright.Chromium.LaunchAsync(new BrowserTypeLaunchOptions { ExecutablePath = Program, Args = ["--no-sandbox"] });
+    public static Task<IBrowser> LaunchAsync(IPlaywright playwright)
+    {
+        // A limit for what never comes, not a measure of speed: the machine may be busy with other things.
+        Assertions.SetDefaultExpectTimeout(60_000);
+        return playwright.Chromium.LaunchAsync(new BrowserTypeLaunchOptions { ExecutablePath = Program, Args = ["--no-sandbox"] });
+    }
 
     /// <summary>No serious or critical finding of WCAG 2.1 A and AA (D-20), and no error of a script.</summary>
     public static async Task CheckAsync(IPage page, ColorScheme theme)

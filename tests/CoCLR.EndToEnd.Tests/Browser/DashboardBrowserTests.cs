@@ -1,117 +1,12 @@
 // Why this exists: the dashboard in a real browser: every page in both themes without serious accessibility findings, live without reload, films that play, back at its place after a restart.
-using System.Diagnostics;
 using CoCLR.Core.Events;
-using CoCLR.Core.Manifests;
 using CoCLR.Dashboard.Tests.Fixtures;
 using Microsoft.Playwright;
 
 namespace CoCLR.EndToEnd.Tests.Browser;
 
-/// <summary>A dashboard over sample runs, and a browser.</summary>
-public sealed class BrowserFixture : IAsyncLifetime
-{
-    private const string Token = "a-token-of-more-than-22-characters";
-    private readonly TemporaryFolder _folder = new();
-    private IPlaywright? _playwright;
-    private Process? _process;
-    private string? _signedIn;
-
-    public string Runs => _folder["runs"];
-
-    // Pictures for docs/ show a real demo (`./coclr demo`), not samples.
-    private static string? RealRuns => Environment.GetEnvironmentVariable("COCLR_SCREENSHOT_RUNS") is { Length: > 0 } folder ? folder : null;
-
-    public string Done { get; private set; } = "";
-
-    public string Live { get; private set; } = "";
-
-    public string Other { get; private set; } = "";
-
-    public string Address { get; private set; } = "";
-
-    public IBrowser? Browser { get; private set; }
-
-    public async ValueTask InitializeAsync()
-    {
-        if (Chromium.Program == null)
-        {
-            return;
-        }
-
-        var samples = new SampleRuns(Runs);
-        Done = samples.Write("demo-coclr", Method.CoCLR, epochs: 6).Run;
-        Other = samples.Write("demo-infonce", Method.InfoNCE, epochs: 6, quality: 0.4, previews: false).Run;
-        Live = samples.Write("learning", Method.CoCLR, SampleRuns.Until.Learning, seed: 1, epochs: 6).Run;
-        if (RealRuns is { } real)
-        {
-            Done = Path.GetFileName(Directory.GetDirectories(real, "demo-coclr-*").Single());
-            Other = Path.GetFileName(Directory.GetDirectories(real, "demo-infonce-*").Single());
-        }
-
-        await StartAsync(0);
-        _playwright = await Playwright.CreateAsync();
-        Browser = await Chromium.LaunchAsync(_playwright);
-    }
-
-    public async Task StartAsync(int port)
-    {
-        var link = new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously);
-        _process = new Process { StartInfo = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "CoCLR.Dashboard.dll"), "--workdir", RealRuns ?? _folder.Path, "--urls", $"http://127.0.0.1:{port}", "--Dashboard:Authentication:Token", Token]) { RedirectStandardOutput = true, RedirectStandardError = true } };
-        _process.OutputDataReceived += (_, e) =>
-        {
-            if (e.Data?.StartsWith("Dashboard: ", StringComparison.Ordinal) == true)
-            {
-                link.TrySetResult(e.Data["Dashboard: ".Length..]);
-            }
-        };
-        _process.Start();
-        _process.BeginOutputReadLine();
-        _process.BeginErrorReadLine();
-        Address = new Uri(await link.Task.WaitAsync(TimeSpan.FromSeconds(60))).GetLeftPart(UriPartial.Authority);
-    }
-
-    public async Task RestartAsync()
-    {
-        int port = new Uri(Address).Port;
-        _process!.Kill();
-        await _process.WaitForExitAsync();
-        _process.Dispose();
-        await StartAsync(port);
-    }
-
-    /// <summary>A signed-in page.</summary>
-    public async Task<IPage> OpenAsync(string path, ColorScheme theme = ColorScheme.Light, int width = 1440, int height = 1000)
-    {
-        Assert.SkipWhen(Browser is null, "no Chromium on this machine: install it, or set COCLR_CHROMIUM");
-        IBrowserContext context = await Browser.NewContextAsync(new BrowserNewContextOptions { ViewportSize = new ViewportSize { Width = width, Height = height }, ColorScheme = theme, BaseURL = Address, StorageState = _signedIn });
-        IPage page = await context.NewPageAsync();
-        // One sign-in for all pages: more than twenty a minute are refused.
-        await page.GotoAsync(_signedIn == null ? $"/login/link?t={Token}&returnUrl={Uri.EscapeDataString(path)}" : path);
-        _signedIn ??= await context.StorageStateAsync();
-        await page.WaitForFunctionAsync("() => window.coclr && document.documentElement.dataset.theme");
-        return page;
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        if (Browser != null)
-        {
-            await Browser.DisposeAsync();
-        }
-
-        _playwright?.Dispose();
-        if (_process is { HasExited: false })
-        {
-            _process.Kill();
-            await _process.WaitForExitAsync();
-        }
-
-        _process?.Dispose();
-        _folder.Dispose();
-    }
-}
-
-public sealed class DashboardBrowserTests(BrowserFixture fixture) : IClassFixture<BrowserFixture>
+[Collection(nameof(BrowserFixture))]
+public sealed class DashboardBrowserTests(BrowserFixture fixture)
 {
     public static TheoryData<string> Pages() => ["/", "/experiments/DONE", "/experiments/DONE/curves", "/experiments/DONE/retrieval", "/experiments/DONE/mining", "/experiments/DONE/probe", "/experiments/DONE/embedding", "/experiments/DONE/results", "/experiments/DONE/log", "/experiments/DONE/manifest", "/compare?runs=DONE,OTHER", "/benchmarks", "/new", "/data", "/settings", "/api"];
 
@@ -210,40 +105,6 @@ public sealed class DashboardBrowserTests(BrowserFixture fixture) : IClassFixtur
         await page.WaitForSelectorAsync("article.query-row");
         Assert.EndsWith("retrieval?view=flow&show=misses", page.Url, StringComparison.Ordinal);
         Assert.Equal(rows, await page.Locator("article.query-row").CountAsync());
-    }
-
-    [Fact]
-    public async Task Keyboard_Only_OpensHelpSearchAndARun()
-    {
-        IPage page = await fixture.OpenAsync("/");
-        await page.WaitForSelectorAsync("td.name a");
-        await PressUntilAsync(page, "document.querySelector('table.shortcuts')", "?");
-        await PressUntilAsync(page, "!document.querySelector('table.shortcuts')", "Escape");
-        await PressUntilAsync(page, "document.activeElement.closest('td.name')", "j");
-        await PressUntilAsync(page, "location.pathname.startsWith('/experiments/')", "Enter");
-        await PressUntilAsync(page, "location.pathname === '/compare'", "g", "c");
-    }
-
-    /// <summary>Keys that come before the page listens are lost, so they are pressed again, as a person would.</summary>
-    private static async Task PressUntilAsync(IPage page, string condition, params string[] keys)
-    {
-        for (int attempt = 1; ; attempt++)
-        {
-            foreach (string key in keys)
-            {
-                await page.Keyboard.PressAsync(key);
-            }
-
-            try
-            {
-                await page.WaitForFunctionAsync($"() => !!({condition})", null, new PageWaitForFunctionOptions { Timeout = 4000 });
-                return;
-            }
-            catch (TimeoutException) when (attempt < 10)
-            {
-                // Not heard yet.
-            }
-        }
     }
 
     [Theory]

@@ -31,19 +31,22 @@ dark.addEventListener('change', () => {
   layout?.invokeMethodAsync('SystemDark', isDark()).catch(() => {});
 });
 
-// Shortcuts: never while a person types.
+// Shortcuts: never while a person types, and only one dialog, menu or film has the keys at a time.
 const pages = { e: '', c: 'compare', b: 'benchmarks', d: 'data', n: 'new', a: 'api' };
+const open = '.mud-dialog, .mud-popover-open, dialog[open]';
 let leader = 0;
 document.addEventListener('keydown', event => {
-  const typing = event.target.closest?.('input:not([type=checkbox]), textarea, select, [contenteditable=true]');
+  const typing = event.target.closest?.('input:not([type=checkbox]):not([type=range]), textarea, select, [contenteditable=true]');
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (early.take(event)) return;
+  if (event.key === 'Escape') { layout?.invokeMethodAsync('Shortcut', 'escape').catch(() => {}); return; }
+  if (document.querySelector(open)) return;
   const say = name => { event.preventDefault(); layout?.invokeMethodAsync('Shortcut', name).catch(() => {}); };
   if (leader && Date.now() - leader < 1200 && event.key in pages) { leader = 0; say('go:' + pages[event.key]); return; }
   leader = 0;
   switch (event.key) {
     case '?': say('help'); break;
-    case 'Escape': layout?.invokeMethodAsync('Shortcut', 'escape').catch(() => {}); break;
-    case '/': say('search'); break;
+    case '/': if (layout) early.start(); say('search'); break;
     case 't': say('theme'); break;
     case 'g': leader = Date.now(); break;
     case 'p': document.dispatchEvent(new CustomEvent('coclr-play')); break;
@@ -51,6 +54,39 @@ document.addEventListener('keydown', event => {
     case 'x': { const box = document.activeElement?.closest('tr')?.querySelector('input[type=checkbox]'); if (box) { event.preventDefault(); box.click(); } break; }
   }
 });
+
+// The dialog "Go to" comes from the server a moment after its key: what is typed meanwhile is meant for it, not for the page behind.
+const early = {
+  keys: null,
+  start() {
+    this.keys = '';
+    const until = Date.now() + 3000;
+    const look = () => {
+      const field = document.querySelector('.goto input');
+      if (field) this.give(field);
+      else if (this.keys !== null && Date.now() < until) requestAnimationFrame(look);
+      else this.keys = null;
+    };
+    requestAnimationFrame(look);
+  },
+  give(field) {
+    const keys = this.keys;
+    this.keys = null;
+    field.focus();
+    if (!keys) return;
+    field.value = keys;
+    field.dispatchEvent(new InputEvent('input', { bubbles: true }));
+  },
+  take(event) {
+    const field = document.querySelector('.goto input');
+    if (field && event.key.length === 1) { field.focus(); return true; }
+    if (this.keys === null) return false;
+    event.preventDefault();
+    if (event.key.length === 1) this.keys += event.key;
+    else if (event.key === 'Backspace') this.keys = this.keys.slice(0, -1);
+    return true;
+  },
+};
 
 function moveRow(event, step) {
   const links = [...document.querySelectorAll('[data-rows] tbody tr td.name a, [data-rows] .row-link')];
