@@ -50,8 +50,11 @@ internal static class FileEndpoints
         return csv.ToString();
     }
 
-    private static string Log(RunStore store, string run, string? stage) =>
-        string.Concat(store.Logs(run, stage, null, int.MaxValue).Select(l => $"{l.Time:O} {l.Stage} {l.Level,-7} {Ansi.Strip(l.Message)}\n"));
+    private static string Log(RunStore store, string run, string? stage) => string.Concat(store.Logs(run, stage, null, int.MaxValue).Select(TextLine));
+
+    /// <summary>A line of the exported log; further lines of its message are indented, so that none of them looks like a record of its own.</summary>
+    private static string TextLine(LogLine line) =>
+        $"{line.Time:O} {line.Stage} {line.Level,-7} {Ansi.Strip(line.Message).Replace("\n", "\n    ", StringComparison.Ordinal)}\n";
 
     private static IResult Report(HttpContext context, RunResults results, string run, string? format)
     {

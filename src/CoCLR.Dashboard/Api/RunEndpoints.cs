@@ -35,7 +35,8 @@ internal static class RunEndpoints
                 ManifestText.Of(SeenRun.Of(context)) is { Length: > 0 } yaml ? Results.Content(yaml, "application/yaml") : Problems.Missing($"plan of '{run}'"))
             .Produces<string>(contentType: "application/yaml").Named("readManifest", "Reads the manifest as YAML");
         run.MapGet("/metrics", Metrics).Named("readMetrics", "Reads curves",
-            "names: comma-separated; points: most points of each curve (largest-triangle-three-buckets); x: step or time, the axis along which is thinned.");
+            "names: comma-separated; points: most points of each curve (largest-triangle-three-buckets); x: step or time, the axis along which is thinned; "
+            + "smoothing: weight of the past (0 to 1) in a running mean over every point, which is added; from and to: only these steps.");
         run.MapGet("/logs", (RunStore store, string run, string? stage, long? before, int? take, string? contains, string? level) =>
                 TypedResults.Ok(store.Logs(run, stage, before, take ?? 500, contains, level)))
             .Named("readLogs", "Reads lines of log, oldest first", "before: the cursor of a line, for the lines before it; level: debug, info, warning or error.");
@@ -78,14 +79,21 @@ internal static class RunEndpoints
         return TypedResults.Ok(new RunDetail(info, info.State, info.Progress, info.EtaSeconds, settings.Of(run)));
     }
 
-    private static Results<Ok<MetricPage>, ProblemHttpResult> Metrics(RunStore store, string run, string? names, string? stage, int? points, string? x)
+    private static Results<Ok<MetricPage>, ProblemHttpResult> Metrics(
+        RunStore store, string run, string? names, string? stage, int? points, string? x, double? smoothing, long? from, long? to)
     {
         if (x is not (null or "step" or "time"))
         {
             return Problems.Wrong($"x is '{x}': use step or time.");
         }
 
-        (long cursor, IReadOnlyList<Curve> curves) = store.Curves(run, Wanted(names, stage), points ?? 2000, x ?? "step");
+        if (smoothing is < 0 or >= 1)
+        {
+            return Problems.Wrong(string.Create(System.Globalization.CultureInfo.InvariantCulture, $"smoothing is {smoothing}: use a weight from 0 to below 1."));
+        }
+
+        (long, long)? steps = from is null && to is null ? null : (from ?? 0, to ?? long.MaxValue);
+        (long cursor, IReadOnlyList<Curve> curves) = store.Curves(run, Wanted(names, stage), points ?? 2000, x ?? "step", smoothing ?? 0, steps);
         return TypedResults.Ok(new MetricPage(cursor, curves));
     }
 

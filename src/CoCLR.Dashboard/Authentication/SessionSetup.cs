@@ -41,7 +41,7 @@ internal static class SessionSetup
         o.ExpireTimeSpan = TimeSpan.FromHours(options.Authentication.SessionHours);
         o.SlidingExpiration = true;
         o.LoginPath = "/login";
-        o.AccessDeniedPath = "/login";
+        o.AccessDeniedPath = "/denied";
         o.Events.OnRedirectToLogin = c => ToLogin(c, StatusCodes.Status401Unauthorized);
         o.Events.OnRedirectToAccessDenied = c => ToLogin(c, StatusCodes.Status403Forbidden);
         o.Events.OnValidatePrincipal = c =>

@@ -60,6 +60,12 @@ public static class Text
             : string.Create(CultureInfo.InvariantCulture, $"{s / 86400:0} d");
     }
 
+    /// <summary>A name that may be long, with its distinguishing end: at most 48 characters.</summary>
+    public static string Short(string name) => name.Length <= 48 ? name : $"{name[..20]}…{name[^27..]}";
+
+    /// <summary>The end of a run's id, which tells runs of one experiment apart.</summary>
+    public static string Ending(string run) => run.LastIndexOf('-') is > 0 and var at ? run[(at + 1)..] : run;
+
     /// <summary>A state in words.</summary>
     public static string State(RunState state) => state switch
     {
@@ -74,12 +80,21 @@ public static class Text
     /// <summary>A run's state in words: while the cluster has more to say than that it waits, its word.</summary>
     public static string State(RunInfo run) => run.Cluster is { State: "Queued" or "Starting" or "Suspended" or "Suspending" or "Restarting" or "Stalled" or "Waiting" } c && run.State != RunState.Succeeded ? c.State : State(run.State);
 
+    /// <summary>Whether a run that should be at work has sent nothing for so long that its process may be gone.</summary>
+    public static bool Silent(RunInfo run, DateTimeOffset now, int seconds) =>
+        run.State == RunState.Running && run.Updated != default && now - run.Updated > TimeSpan.FromSeconds(seconds);
+
+    /// <summary>Seconds that stages were at work, the running attempts included as far as they were heard of.</summary>
+    public static double AtWork(RunInfo run) => run.Stages.Sum(s => (s.WallSeconds ?? 0)
+        + (s.Phase == StagePhase.Running && s.Updated is { } heard && (s.Attempts.LastOrDefault()?.Started ?? s.Started) is { } begun ? Math.Max(0, (heard - begun).TotalSeconds) : 0));
+
     /// <summary>A stage's state in words.</summary>
     public static string State(StagePhase phase) => phase switch { StagePhase.Running => "Running", StagePhase.Succeeded => "Done", StagePhase.Failed => "Failed", StagePhase.Stopped => "Stopped", _ => "Waiting" };
 
     /// <summary>The icon of a state: state is never told by colour alone.</summary>
     public static string Icon(string state) => state switch
     {
+        "Silent" => Icons.Material.Outlined.HelpOutline,
         "Running" or "Starting" or "Restarting" => Icons.Material.Outlined.PlayCircle,
         "Done" => Icons.Material.Outlined.CheckCircle,
         "Failed" or "Stalled" or "Lost" => Icons.Material.Outlined.ErrorOutline,

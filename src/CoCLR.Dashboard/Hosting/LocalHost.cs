@@ -16,9 +16,25 @@ namespace CoCLR.Dashboard.Hosting;
 internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore store, SettingsFile settings, RunFolders folders, LiveFeed feed, ILogger<LocalHost> logger)
 {
     private readonly ConcurrentDictionary<string, Process> _processes = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, Queue<string>> _tails = new(StringComparer.Ordinal);
 
     /// <summary>Last lines of processes that ended badly, by run.</summary>
     public ConcurrentDictionary<string, string> Failures { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>The newest lines of what the process of a run wrote; empty when this dashboard did not start it.</summary>
+    /// <param name="run">Id.</param>
+    public string Output(string run)
+    {
+        if (!_tails.TryGetValue(run, out Queue<string>? tail))
+        {
+            return "";
+        }
+
+        lock (tail)
+        {
+            return string.Join('\n', tail);
+        }
+    }
 
     /// <summary>Whether there is a command to start experiments with.</summary>
     public bool CanStart => Command.Length > 0;
@@ -83,6 +99,12 @@ internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore sto
                     tail.Dequeue();
                 }
             }
+
+            if (store.Find(run) is null)
+            {
+                // Until the run has events of its own, these lines are all that its page can show.
+                feed.Changed(run);
+            }
         });
         process.Exited += (_, _) =>
         {
@@ -99,6 +121,7 @@ internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore sto
         };
         Failures.TryRemove(run, out _);
         _processes[run] = process;
+        _tails[run] = tail;
         logger.LogInformation("Started {Run} as process {Process}", run, process.Id);
         feed.Changed(run);
     }

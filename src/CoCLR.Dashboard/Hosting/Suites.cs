@@ -36,18 +36,18 @@ internal sealed class Suites(IOptions<DashboardOptions> options, IServiceProvide
     /// <summary>Measures of a cell.</summary>
     public static readonly (string Key, string Name)[] Measures = [("probe", "Linear probe, top-1"), ("recall", "Retrieval, R@1"), ("loss", "Loss")];
 
-    /// <summary>Views of a run whose measures a cell may show; the first is the best of the others.</summary>
-    public static readonly (string Key, string Name)[] Views = [("best", "best"), ("rgb", "RGB"), ("flow", "Flow"), ("two-stream", "two-stream")];
+    /// <summary>Views of a run whose measures a cell may show; the last is the best of the others.</summary>
+    public static readonly (string Key, string Name)[] Views = [("rgb", "RGB"), ("flow", "Flow"), ("two-stream", "Two-stream"), ("best", "Best of all")];
 
-    /// <summary>How a run's measure is read.</summary>
+    /// <summary>How a run's measure is read. Which view is the best is known only of a run that is done: until then it has no best.</summary>
     /// <param name="measure">One of <see cref="Measures"/>.</param>
     /// <param name="view">One of <see cref="Views"/>; the loss has none.</param>
     /// <param name="resultsOf">Results of a run's stages; asked for a single view only.</param>
     public static Func<RunInfo, double?> Reader(string measure, string view, Func<RunInfo, IReadOnlyList<StageResult>> resultsOf) => (measure, view) switch
     {
         ("loss", _) => run => run.Loss,
-        ("recall", "best") => run => run.RecallAt1,
-        (_, "best") => run => run.BestProbe,
+        ("recall", "best") => run => run.State == RunState.Succeeded ? run.RecallAt1 : null,
+        (_, "best") => run => run.State == RunState.Succeeded ? run.BestProbe : null,
         ("recall", _) => run => resultsOf(run).Where(r => r.View == view).Max(RunResults.LearnedRecallAt1),
         _ => run => resultsOf(run).Where(r => r.View == view).Max(RunResults.LearnedProbe),
     };
@@ -106,7 +106,7 @@ internal sealed class Suites(IOptions<DashboardOptions> options, IServiceProvide
     /// <summary>The matrix as Markdown.</summary>
     public static string Markdown(SuiteMatrix matrix, string measure)
     {
-        var text = new StringBuilder().Append("| ").Append(matrix.RowField).Append(" | ").AppendJoin(" | ", matrix.Columns.Select(Escape)).Append(" |\n| --- |").Insert(0, "").Append(string.Concat(matrix.Columns.Select(_ => " ---: |"))).Append('\n');
+        var text = new StringBuilder().Append("| ").Append(matrix.RowField).Append(" | ").AppendJoin(" | ", matrix.Columns.Select(Escape)).Append(" |\n| --- |").Append(string.Concat(matrix.Columns.Select(_ => " ---: |"))).Append('\n');
         for (int i = 0; i < matrix.Rows.Length; i++)
         {
             text.Append("| ").Append(Escape(matrix.Rows[i])).Append(" | ").AppendJoin(" | ", matrix.Cells[i].Select(c => Show(c, measure))).Append(" |\n");

@@ -1,5 +1,6 @@
 // Why this exists: the one place that knows all runs: takes events in, answers reads, saves what changed, tells who listens. Truth lies in run folders; this is an index of them.
 using System.Collections.Concurrent;
+using System.Globalization;
 using System.Text.Json;
 using CoCLR.Core;
 using CoCLR.Core.Events;
@@ -24,9 +25,19 @@ public sealed record StoreHealth(string? ReadOnly, string? Rebuilt);
 /// <param name="Values">Values; null where not finite.</param>
 public sealed record Curve(string Stage, int Attempt, string Name, int Count, long[] Steps, float?[] Epochs, long[] Times, double?[] Values)
 {
+    /// <summary>What the values that are null were, by their place: NaN, Infinity or -Infinity; null when all are finite.</summary>
+    public IReadOnlyDictionary<int, string>? NonFinite { get; init; }
+
+    /// <summary>The running mean over every point of the curve, at the points that are here; null when it was not asked for.</summary>
+    public double?[]? Smoothed { get; init; }
+
+    /// <summary>Sum and weight of the running mean at the end of the curve, with which later points continue it; null when it was not asked for.</summary>
+    public double[]? SmoothedState { get; init; }
+
     /// <summary>Makes columns of points.</summary>
     internal static Curve From(Series series, int count, List<Point> points)
     {
+        Dictionary<int, string>? odd = null;
         var curve = new Curve(series.Stage, series.Attempt, series.Name, count, new long[points.Count], new float?[points.Count], new long[points.Count], new double?[points.Count]);
         for (int i = 0; i < points.Count; i++)
         {
@@ -34,9 +45,43 @@ public sealed record Curve(string Stage, int Attempt, string Name, int Count, lo
             curve.Epochs[i] = float.IsFinite(points[i].Epoch) ? points[i].Epoch : null;
             curve.Times[i] = points[i].Time;
             curve.Values[i] = double.IsFinite(points[i].Value) ? points[i].Value : null;
+            if (!double.IsFinite(points[i].Value))
+            {
+                (odd ??= [])[i] = points[i].Value.ToString(CultureInfo.InvariantCulture);
+            }
         }
 
-        return curve;
+        return odd == null ? curve : curve with { NonFinite = odd };
+    }
+
+    /// <summary>Adds the running mean: exponential with a weight, without the bias of its start, over every point; what is not finite is left out of it.</summary>
+    /// <param name="all">Every point of the curve.</param>
+    /// <param name="picked">Those of this curve's columns.</param>
+    /// <param name="weight">Weight of the past, in (0, 1).</param>
+    internal Curve Smooth(List<Point> all, List<Point> picked, double weight)
+    {
+        var place = new Dictionary<long, int>(picked.Count);
+        for (int i = 0; i < picked.Count; i++)
+        {
+            place[picked[i].Cursor] = i;
+        }
+
+        var smoothed = new double?[picked.Count];
+        double sum = 0, mass = 0;
+        foreach (Point point in all)
+        {
+            if (double.IsFinite(point.Value))
+            {
+                sum = (sum * weight) + ((1 - weight) * point.Value);
+                mass = (mass * weight) + (1 - weight);
+                if (place.TryGetValue(point.Cursor, out int at))
+                {
+                    smoothed[at] = sum / mass;
+                }
+            }
+        }
+
+        return this with { Smoothed = smoothed, SmoothedState = [sum, mass] };
     }
 }
 
@@ -242,10 +287,14 @@ public sealed class RunStore : IDisposable
     /// <param name="wanted">Which curves; all when null.</param>
     /// <param name="points">Points of each.</param>
     /// <param name="x">Horizontal axis for the thinning: step, epoch or time.</param>
-    public (long Cursor, IReadOnlyList<Curve> Curves) Curves(string run, Func<string, string, bool>? wanted = null, int points = 2000, string x = "step") =>
-        Guarded(() => ReadCurves(run, wanted, points, x), (0L, (IReadOnlyList<Curve>)[]));
+    /// <param name="smoothing">Weight of the past in a running mean that is added; none when 0.</param>
+    /// <param name="steps">Only points from the one step to the other, with one neighbour on either side; all when null.</param>
+    public (long Cursor, IReadOnlyList<Curve> Curves) Curves(
+        string run, Func<string, string, bool>? wanted = null, int points = 2000, string x = "step", double smoothing = 0, (long From, long To)? steps = null) =>
+        Guarded(() => ReadCurves(run, wanted, points, x, smoothing, steps), (0L, (IReadOnlyList<Curve>)[]));
 
-    private (long Cursor, IReadOnlyList<Curve> Curves) ReadCurves(string run, Func<string, string, bool>? wanted, int points, string x)
+    private (long Cursor, IReadOnlyList<Curve> Curves) ReadCurves(
+        string run, Func<string, string, bool>? wanted, int points, string x, double smoothing, (long From, long To)? steps)
     {
         if (!_runs.TryGetValue(run, out RunEntry? entry))
         {
@@ -272,7 +321,10 @@ public sealed class RunStore : IDisposable
             ReadPoints(entry, series, from, to, all);
             all.AddRange(tail);
             Sort(all);
-            curves.Add(Curve.From(series, count, Downsample.Lttb(all, points, x == "time" ? p => p.Time : p => p.Step)));
+            // Smoothed before it is thinned: a mean over thinned points would be one over their extremes.
+            List<Point> picked = Downsample.Lttb(steps is { } range ? Within(all, range) : all, points, x == "time" ? p => p.Time : p => p.Step);
+            var curve = Curve.From(series, count, picked);
+            curves.Add(smoothing > 0 ? curve.Smooth(all, picked, Math.Min(smoothing, 0.9999)) : curve);
         }
 
         return (cursor, curves);
@@ -683,6 +735,14 @@ public sealed class RunStore : IDisposable
 
         Rebuilding?.Invoke();
         _feed.Changed(LiveFeed.All);
+    }
+
+    private static List<Point> Within(List<Point> points, (long From, long To) steps)
+    {
+        int first = points.FindIndex(p => p.Step >= steps.From), after = points.FindIndex(p => p.Step > steps.To);
+        first = first < 0 ? points.Count : first;
+        after = after < 0 ? points.Count : after;
+        return points[Math.Max(0, first - 1)..Math.Min(points.Count, after + 1)];
     }
 
     private static void Sort(List<Point> points)

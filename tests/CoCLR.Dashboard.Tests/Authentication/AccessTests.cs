@@ -19,7 +19,7 @@ namespace CoCLR.Dashboard.Tests.Authentication;
 public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFixture>
 {
     /// <summary>Everything that is open on purpose.</summary>
-    private static readonly string[] Open = ["/login", "/login/link", "/login/token", "/error", "/not-found", "/healthz"];
+    private static readonly string[] Open = ["/login", "/login/link", "/login/token", "/error", "/not-found", "/denied", "/healthz"];
 
     private readonly DashboardServer _server = fixture.Server;
 

@@ -59,6 +59,13 @@ public sealed class BrowserFixture : IAsyncLifetime
         await StartAsync(port);
     }
 
+    /// <summary>A page of a browser that nobody used before.</summary>
+    public async Task<IPage> NewPageAsync()
+    {
+        Assert.SkipWhen(Browser is null, "no Chromium on this machine: install it, or set COCLR_CHROMIUM");
+        return await (await Browser.NewContextAsync(new BrowserNewContextOptions { ViewportSize = new ViewportSize { Width = 1440, Height = 1000 } })).NewPageAsync();
+    }
+
     /// <summary>A signed-in page.</summary>
     public async Task<IPage> OpenAsync(string path, ColorScheme theme = ColorScheme.Light, int width = 1440, int height = 1000)
     {

@@ -10,8 +10,7 @@ namespace CoCLR.Dashboard.Components.Controls;
 /// <summary>The log of a run.</summary>
 public sealed partial class LogTab : IAsyncDisposable
 {
-    private static readonly (string Key, string Name)[] Levels =
-        [("", "All levels"), ("error", "error"), ("warning", "warning"), ("info", "info"), ("debug", "debug")];
+    private static readonly string[] Levels = ["error", "warning", "info", "debug"];
 
     private readonly string _id = Guid.NewGuid().ToString("N");
     private ElementReference _box;
@@ -113,6 +112,15 @@ public sealed partial class LogTab : IAsyncDisposable
         catch (JSDisconnectedException)
         {
             // The page is gone, and its log with it.
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override void OnParametersSet()
+    {
+        if (_total < 0 && Store.LogCounts(Info.Run).All(l => l.Count == 0))
+        {
+            _total = 0;
         }
     }
 

@@ -72,7 +72,7 @@ public sealed partial class ExperimentsPage
     {
         get
         {
-            int running = Store.Runs.Count(r => r.State == RunState.Running);
+            int running = Store.Runs.Count(r => r.State == RunState.Running && !Silent(r) && User.MaySee(r));
             return $"{_total} {(_total == 1 ? "run" : "runs")}{(running > 0 ? $", {running} at work" : "")}{(_matching != _total ? $", {_matching} shown" : "")}";
         }
     }
@@ -88,7 +88,10 @@ public sealed partial class ExperimentsPage
         _marked.RemoveWhere(r => Store.Find(r) == null);
     }
 
-    private bool Silent(RunInfo run) => run.State == RunState.Running && Now - run.Updated > TimeSpan.FromSeconds(Options.Value.Limits.SilentSeconds);
+    private bool Silent(RunInfo run) => Text.Silent(run, Now, Options.Value.Limits.SilentSeconds);
+
+    private string Left(RunInfo run, bool silent) => silent ? $"last word {Text.Ago(run.Updated, Now)} ago"
+        : run.EtaSeconds is { } eta ? $"{Text.Duration(eta)} left" : $"{run.Progress * 100:0} %";
 
     private void SortBy(string key) => SetQuery(("sort", SortKey == key && Down ? key : "-" + key), ("page", null));
 

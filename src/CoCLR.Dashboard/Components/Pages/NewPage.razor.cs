@@ -282,7 +282,7 @@ public sealed partial class NewPage
             }
 
             Snackbar.Add($"{_plan.Run} starts.", Severity.Info);
-            Navigation.NavigateTo($"?q=name:{_plan.Run}");
+            Navigation.NavigateTo(Links.Run(_plan.Run));
         }
         catch (UserErrorException e)
         {

@@ -121,6 +121,5 @@ new MutationObserver(() => {
 
 window.coclr = {
   copy: text => navigator.clipboard?.writeText(text),
-  scrollToEnd: element => { if (element) element.scrollTop = element.scrollHeight; },
-  atEnd: element => !element || element.scrollHeight - element.scrollTop - element.clientHeight < 40,
+  reveal: selector => document.querySelector(selector)?.scrollIntoView({ block: 'nearest', inline: 'center' }),
 };

@@ -1,64 +1,53 @@
-// Why this exists: draws curves with uPlot: thinned history over the API, new points over the hub, smoothing and axes here, so that no circuit is busy with points.
+// Why this exists: draws curves with uPlot: thinned history and the detail of a part over the API, new points over the hub, so that no circuit is busy with points.
 import uPlot from '../vendor/uplot/uPlot.esm.js';
 import { watch } from './live.js';
+import { append, calm, curveOf, line, mean, splice } from './chart-data.js';
+import { png, svg } from './chart-export.js';
 
 const charts = new Map();
 const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 14;
 const two = n => String(n).padStart(2, '0');
+const Huge = 1e15; // uPlot has no axis for numbers of more digits: larger ones are drawn in a unit of their own
+
 // 24 hours everywhere; the date where the axis spans days.
 function clock(splits) {
   const span = splits[splits.length - 1] - splits[0];
-  return splits.map((s, i) => { const d = new Date(s * 1000), day = `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())}`; return span > 86400 ? day.slice(5) + ' ' + two(d.getHours()) + ':' + two(d.getMinutes()) : two(d.getHours()) + ':' + two(d.getMinutes()) + (span < 600 ? ':' + two(d.getSeconds()) : ''); });
+  return splits.map(s => { const d = new Date(s * 1000), day = `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())}`; return span > 86400 ? day.slice(5) + ' ' + two(d.getHours()) + ':' + two(d.getMinutes()) : two(d.getHours()) + ':' + two(d.getMinutes()) + (span < 600 ? ':' + two(d.getSeconds()) : ''); });
 }
 function seconds(s) { return s < 120 ? +s.toPrecision(3) + ' s' : s < 7200 ? +(s / 60).toPrecision(3) + ' min' : +(s / 3600).toPrecision(3) + ' h'; }
 function bytes(v) { const unit = Math.abs(v) < 2 ** 30 ? [2 ** 20, ' MiB'] : [2 ** 30, ' GiB']; return +(v / unit[0]).toPrecision(3) + unit[1]; }
 const format = value => value == null ? '–' : Math.abs(value) >= 1e5 || (value !== 0 && Math.abs(value) < 1e-3) ? value.toExponential(2) : +value.toPrecision(4) + '';
 
-// Attempts of one curve become one line: from the step where a later attempt begins, it replaces what an earlier one had there.
-function merge(attempts) {
-  const out = { steps: [], epochs: [], times: [], values: [], marks: [] };
-  for (const part of [...attempts.values()].sort((a, b) => a.attempt - b.attempt)) {
-    if (!part.steps.length) continue;
-    let keep = out.steps.length;
-    while (keep > 0 && out.steps[keep - 1] >= part.steps[0]) keep--;
-    for (const name of ['steps', 'epochs', 'times', 'values']) { out[name].length = keep; for (const value of part[name]) out[name].push(value); }
-    if (part.attempt > 1 && keep > 0) out.marks.push({ step: part.steps[0], epoch: part.epochs[0], time: part.times[0] });
-  }
-  return out;
-}
-
-function smooth(values, weight) {
-  if (weight <= 0) return values;
-  const out = new Array(values.length);
-  let last = 0, debias = 0;
-  for (let i = 0; i < values.length; i++) {
-    const value = values[i];
-    if (value == null || !isFinite(value)) { out[i] = null; continue; }
-    last = last * weight + (1 - weight) * value;
-    debias = debias * weight + (1 - weight);
-    out[i] = last / debias;
-  }
-  return out;
+function make(tag, className, text) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  if (text != null) element.textContent = text;
+  return element;
 }
 
 class Chart {
   constructor(element, config) {
-    this.element = element;
-    this.config = config;
-    this.curves = new Map();
-    this.cursors = new Map();
-    this.stops = [];
+    Object.assign(this, { element, config, curves: new Map(), details: new Map(), cursors: new Map(), hidden: new Set(), stops: [], shown: [] });
     this.box = element.querySelector('.plot');
     this.note = element.querySelector('.plot-note');
+    this.legend = element.querySelector('.chart-legend');
+    this.tip = make('div', 'chart-tip');
+    this.tip.hidden = true;
     this.resize = new ResizeObserver(() => this.size());
     this.resize.observe(this.box);
     this.retheme = () => this.draw(true);
     document.addEventListener('coclr-theme', this.retheme);
+    element.querySelectorAll('[data-act]').forEach(button => { button.onclick = () => this.act(button.dataset.act); });
+    this.box.addEventListener('keydown', event => this.key(event));
+    this.box.addEventListener('pointerenter', () => { this.inside = true; });
+    this.box.addEventListener('pointerleave', () => { this.inside = false; this.tip.hidden = true; });
+    this.box.addEventListener('focusout', () => { this.tip.hidden = true; });
     this.load();
   }
 
-  key(run, stage, name) { return `${run}\n${stage}\n${name}`; }
+  id(run, stage, name) { return `${run}\n${stage}\n${name}`; }
+  get smoothing() { return this.config.smoothing > 0 ? this.config.smoothing : 0; }
 
   async load() {
     const runs = [...new Set(this.config.series.map(s => s.run))];
@@ -72,19 +61,21 @@ class Chart {
     }
   }
 
-  async fetch(run) {
-    const wanted = this.config.series.filter(s => s.run === run);
+  // The whole curves of a run, or only some steps of them in more detail.
+  async fetch(run, steps) {
+    const wanted = this.config.series.filter(s => s.run === run), into = steps ? this.details : this.curves;
     const names = [...new Set(wanted.map(s => s.name))].join(',');
     const x = this.config.x === 'time' || this.config.x === 'relative' ? 'time' : 'step';
+    const part = steps ? `&from=${steps[0]}&to=${steps[1]}` : '';
     try {
-      const answer = await fetch(`api/v1/runs/${encodeURIComponent(run)}/metrics?points=${this.config.points}&x=${x}&names=${encodeURIComponent(names)}`);
+      const answer = await fetch(`api/v1/runs/${encodeURIComponent(run)}/metrics?points=${this.config.points}&x=${x}&smoothing=${this.smoothing}${part}&names=${encodeURIComponent(names)}`);
       if (!answer.ok) throw new Error(answer.status);
       const page = await answer.json();
-      for (const s of wanted) this.curves.set(this.key(run, s.stage, s.name), new Map());
-      for (const curve of page.curves) this.curves.get(this.key(run, curve.stage, curve.name))?.set(curve.attempt, curve);
-      this.cursors.set(run, page.cursor);
+      for (const s of wanted) into.set(this.id(run, s.stage, s.name), new Map());
+      for (const curve of page.curves) into.get(this.id(run, curve.stage, curve.name))?.set(curve.attempt, curveOf(curve));
+      if (!steps) this.cursors.set(run, page.cursor);
       this.failed = false;
-    } catch { this.failed = true; }
+    } catch { this.failed = !steps; }
   }
 
   async take(run, delta) {
@@ -93,12 +84,11 @@ class Chart {
     if (delta.from !== at) { await this.fetch(run); this.later(); return; }
     this.cursors.set(run, delta.to);
     let changed = false;
-    for (const curve of delta.curves) {
-      const attempts = this.curves.get(this.key(run, curve.stage, curve.name));
+    for (const sent of delta.curves) {
+      const attempts = this.curves.get(this.id(run, sent.stage, sent.name));
       if (!attempts) continue;
-      const known = attempts.get(curve.attempt);
-      if (!known) attempts.set(curve.attempt, curve);
-      else for (const name of ['steps', 'epochs', 'times', 'values']) for (const value of curve[name]) known[name].push(value);
+      if (!attempts.has(sent.attempt)) attempts.set(sent.attempt, { ...curveOf({ ...sent, count: 0, steps: [], epochs: [], times: [], values: [], nonFinite: null }), smoothed: this.smoothing ? [] : null });
+      append(attempts.get(sent.attempt), sent, this.smoothing);
       changed = true;
     }
     if (changed) this.later();
@@ -110,89 +100,283 @@ class Chart {
     this.timer = setTimeout(() => { this.timer = 0; if (!this.gone) this.draw(false); }, document.hidden ? 1000 : 100);
   }
 
+  attempts(s) {
+    const whole = this.curves.get(this.id(s.run, s.stage, s.name)) ?? new Map(), detail = this.zoomed ? this.details.get(this.id(s.run, s.stage, s.name)) : null;
+    return [...whole.values()].map(c => splice(c, detail?.get(c.attempt)));
+  }
+
+  // What is drawn: for each entry of the legend its columns; several runs of one group become their mean.
   data() {
-    const { x, smoothing } = this.config;
-    const tables = [];
-    this.marks = [];
-    for (const s of this.config.series) {
-      const attempts = this.curves.get(this.key(s.run, s.stage, s.name));
-      const line = merge(attempts ?? new Map());
-      const first = line.times[0] ?? 0;
-      const at = x === 'epoch' ? line.epochs : x === 'time' ? line.times.map(t => t / 1000) : x === 'relative' ? line.times.map(t => (t - first) / 1000) : line.steps;
-      const values = this.config.log ? line.values.map(v => v > 0 ? v : null) : line.values;
-      let xs = at, ys = values;
-      if (x !== 'step') {
-        const order = xs.map((v, i) => i).filter(i => xs[i] != null).sort((a, b) => xs[a] - xs[b] || a - b);
-        xs = order.map(i => at[i]); ys = order.map(i => values[i]);
-      }
-      for (const mark of line.marks) this.marks.push(x === 'epoch' ? mark.epoch : x === 'time' ? mark.time / 1000 : x === 'relative' ? (mark.time - first) / 1000 : mark.step);
-      tables.push(smoothing > 0 ? [xs, ys, smooth(ys, smoothing)] : [xs, ys]);
+    const { x, log } = this.config;
+    this.marks = []; this.odd = [];
+    const lines = this.config.series.map((s, i) => {
+      const l = line(this.attempts(s), x, log), colour = css(s.color?.startsWith('var(') ? s.color.slice(4, -1) : `--series-${(i % 10) + 1}`) || s.color;
+      this.marks.push(...l.marks);
+      for (const o of l.odd) this.odd.push({ ...o, colour, label: s.label });
+      return { ...l, label: s.label, colour, group: s.group ?? null, dash: s.dash, y: this.smoothing ? l.smooth : l.raw };
+    });
+    const groups = new Map();
+    for (const l of lines) if (l.group != null) groups.set(l.group, [...(groups.get(l.group) ?? []), l]);
+    this.entries = [];
+    for (const [name, members] of groups) {
+      const m = mean(members);
+      this.entries.push({ label: members.length > 1 ? `${name} (mean of ${members.length})` : name, colour: members[0].colour, table: [m.x, m.high, m.low, m.mean], main: 3, band: true, steps: members[0].steps });
     }
+    for (const l of lines.filter(l => l.group == null)) {
+      this.entries.push(this.smoothing
+        ? { label: l.label, colour: l.colour, table: [l.x, l.raw, l.smooth], main: 2, steps: l.steps }
+        : { label: l.label, colour: l.colour, dash: l.dash, table: [l.x, l.raw], main: 1, steps: l.steps });
+    }
+    this.lines = lines;
+    this.known = this.entries.map(e => e.table[e.main].filter(v => v != null));
+    this.quiet = this.config.outliers === 'hide' ? calm(this.known.flat()) : null;
+    const tables = this.entries.map(e => this.plotted(e.table));
     if (tables.length === 1) return tables[0];
     if (tables.length && tables.every(t => t[0].length === tables[0][0].length && t[0].every((v, i) => v === tables[0][0][i]))) return [tables[0][0], ...tables.flatMap(t => t.slice(1))];
-    return tables.length ? uPlot.join(tables, tables.map(t => t.map(() => 2))) : [[]];
+    // A null stays a gap; where only another curve has a point, the line goes on.
+    return tables.length ? uPlot.join(tables, tables.map(t => t.map(() => 1))) : [[]];
+  }
+
+  // As uPlot can bear them: large numbers in a unit of their own, and what is left out of the axis not far outside of it.
+  plotted(table) {
+    let most = 0;
+    for (const known of this.quiet ? [this.quiet] : this.entries.map(e => e.table.slice(1).flat())) for (const v of known) if (Math.abs(v) > most) most = Math.abs(v);
+    this.unit = most > Huge ? 10 ** Math.floor(Math.log10(most)) : 1;
+    if (this.unit === 1 && !this.quiet) return table;
+    const room = this.quiet ? 10 * (this.quiet[1] - this.quiet[0]) || 1 : 0;
+    const fit = v => v == null ? v : (this.quiet ? Math.min(this.quiet[1] + room, Math.max(this.quiet[0] - room, v)) : v) / this.unit;
+    return table.map((column, i) => i ? column.map(fit) : column);
   }
 
   draw(anew) {
     if (this.gone) return;
-    const data = this.data();
-    const empty = !data[0]?.length;
-    this.note.hidden = !empty;
+    const data = this.data(), empty = !data[0]?.length, strange = !empty && !this.known.some(k => k.length);
+    this.note.hidden = !empty && !strange;
     if (empty) this.note.textContent = this.failed ? 'The curve cannot be read at the moment.' : this.config.live ? 'No points yet. They appear here as soon as the stage measures something.' : 'No points.';
+    else if (strange) this.note.textContent = this.config.log ? 'No value above zero: a log scale cannot show them.' : 'No finite value yet.';
     this.element.dataset.points = data[0]?.length ?? 0;
-    if (!anew && this.plot) {
+    this.element.dataset.odd = this.odd.length;
+    if (!anew && this.plot && this.shape === this.entries.map(e => e.label).join()) {
       const { min, max } = this.plot.scales.x;
       this.plot.setData(data, !this.zoomed);
       if (this.zoomed) this.plot.setScale('x', { min, max });
+      this.writeLegend();
       return;
     }
+    const kept = this.zoomed && this.plot ? { ...this.plot.scales.x } : null;
     this.plot?.destroy();
+    this.shape = this.entries.map(e => e.label).join();
+    this.plot = new uPlot(this.options(), data, this.box);
+    this.plot.over.append(this.tip);
+    this.zoomed = false;
+    if (kept) this.plot.setScale('x', { min: kept.min, max: kept.max });
+    this.writeLegend();
+  }
+
+  read(v) { return v == null ? '–' : this.config.percent ? (v * 100).toFixed(1) + ' %' : this.config.bytes ? bytes(v) : format(v); }
+  readX(v) { return v == null ? '–' : this.config.x === 'time' ? clock([v, v])[0] : this.config.x === 'relative' ? seconds(v) : this.config.x === 'epoch' ? 'epoch ' + (+v.toFixed(2)) : 'step ' + v; }
+
+  options() {
     const text = css('--mud-palette-text-secondary'), grid = css('--grid-line'), size = rem(), font = `${11 * size}px Inter, system-ui, sans-serif`;
-    const series = [{ label: this.config.x, value: (u, v) => v == null ? '–' : this.config.x === 'time' ? clock([v, v])[0] : this.config.x === 'relative' ? seconds(v) : this.config.x === 'epoch' ? v.toFixed(2) : format(v) }];
-    const read = (u, v) => v == null ? '–' : this.config.percent ? (v * 100).toFixed(1) + ' %' : this.config.bytes ? bytes(v) : format(v);
-    this.config.series.forEach((s, i) => {
-      const colour = css(s.color?.startsWith('var(') ? s.color.slice(4, -1) : `--series-${(i % 10) + 1}`) || s.color;
-      const gap = { spanGaps: true, points: { show: (u, si) => u.data[si].filter(v => v != null).length === 1, size: 5 } };
-      if (this.config.smoothing > 0) {
-        series.push({ label: s.label + ' (raw)', class: 'raw', stroke: colour + '38', width: 1, ...gap, points: { show: false }, value: read });
-        series.push({ label: s.label, stroke: colour, width: 1.75, ...gap, value: read });
-      } else series.push({ label: s.label, stroke: colour, width: 1.5, dash: s.dash ? [6, 4] : undefined, ...gap, value: read });
-    });
-    const self = this;
-    this.plot = new uPlot({
-      width: Math.max(120, this.box.clientWidth), height: this.config.height * size,
-      scales: { x: { time: this.config.x === 'time' }, y: { distr: this.config.log ? 3 : 1, ...(this.config.level == null || this.config.log ? {} : { range: (u, min, max) => uPlot.rangeNum(Math.min(min ?? 0, this.config.level), Math.max(max ?? 1, this.config.level), .1, true) }) } },
+    const series = [{}], bands = [];
+    const dots = { show: (u, si) => u.data[si].filter(v => v != null).length === 1, size: 5 };
+    for (const e of this.entries) {
+      const show = !this.hidden.has(e.label);
+      if (e.band) {
+        const high = series.length;
+        bands.push({ series: [high, high + 1], fill: e.colour + '26' });
+        series.push({ show, stroke: e.colour + '55', width: 1, points: { show: false } }, { show, stroke: e.colour + '55', width: 1, points: { show: false } });
+      } else if (e.main === 2) series.push({ show, stroke: e.colour + '38', width: 1, points: { show: false } });
+      series.push({ show, stroke: e.colour, width: e.main === 1 ? 1.5 : 1.75, dash: e.dash ? [6, 4] : undefined, points: dots });
+    }
+    return {
+      width: Math.max(120, this.box.clientWidth), height: this.height(), bands,
+      scales: { x: { time: this.config.x === 'time' }, y: { distr: this.config.log ? 3 : 1, range: (u, min, max) => this.range(min, max) } },
       cursor: { sync: { key: this.config.sync, scales: ['x', null] }, drag: { x: true, y: false }, points: { size: 6 } },
-      legend: { show: true, live: true },
+      legend: { show: false },
       axes: [
         { stroke: text, font, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1, size: 4 }, size: 30 * size, space: 60 * size, values: this.config.x === 'time' ? (u, splits) => clock(splits) : this.config.x === 'relative' ? (u, splits) => splits.map(seconds) : undefined },
-        { stroke: text, font, grid: { stroke: grid, width: 1 }, ticks: { show: false }, size: (u, values) => Math.max(36, 14 + 6.4 * Math.max(0, ...(values ?? []).map(v => v.length))) * size, values: (u, splits) => splits.map(v => v == null ? '' : this.config.percent ? +(v * 100).toPrecision(4) + ' %' : this.config.bytes ? bytes(v) : format(v)) },
+        { stroke: text, font, grid: { stroke: grid, width: 1 }, ticks: { show: false }, size: (u, values) => Math.max(36, 14 + 6.4 * Math.max(0, ...(values ?? []).map(v => v.length))) * size, values: (u, splits) => splits.map(v => v == null ? '' : this.config.percent ? +(v * 100).toPrecision(4) + ' %' : this.read(v * this.unit)) },
       ],
       series,
       hooks: {
-        setScale: [(u, scale) => { if (scale === 'x' && u.data[0].length) { const xs = u.data[0]; self.zoomed = u.scales.x.min > xs[0] || u.scales.x.max < xs[xs.length - 1]; } }],
-        drawAxes: [u => {
-          u.ctx.save(); u.ctx.strokeStyle = text; u.ctx.setLineDash([3, 4]); u.ctx.globalAlpha = .5;
-          for (const mark of self.marks) { const at = u.valToPos(mark, 'x', true); if (at > u.bbox.left && at < u.bbox.left + u.bbox.width) { u.ctx.beginPath(); u.ctx.moveTo(at, u.bbox.top); u.ctx.lineTo(at, u.bbox.top + u.bbox.height); u.ctx.stroke(); } }
-          if (self.config.level != null) {
-            const y = u.valToPos(self.config.level, 'y', true);
-            u.ctx.globalAlpha = .75; u.ctx.setLineDash([2, 4]); u.ctx.beginPath(); u.ctx.moveTo(u.bbox.left, y); u.ctx.lineTo(u.bbox.left + u.bbox.width, y); u.ctx.stroke();
-            u.ctx.fillStyle = text; u.ctx.font = `${10.5 * size * devicePixelRatio}px Inter, system-ui, sans-serif`; u.ctx.textAlign = 'right'; u.ctx.fillText(self.config.levelName, u.bbox.left + u.bbox.width - 4, y - 4 * devicePixelRatio);
-          }
-          u.ctx.restore();
-        }],
+        setScale: [(u, scale) => { if (scale === 'x' && u.data[0].length) this.scaled(u); }],
+        setCursor: [u => this.point(u)],
+        drawAxes: [u => this.drawMarks(u)],
+        draw: [u => this.drawOdd(u)],
       },
-    }, data, this.box);
-    this.zoomed = false;
+    };
   }
 
-  size() { if (this.plot && Math.abs(this.plot.width - this.box.clientWidth) > 1 && this.box.clientWidth > 60) this.plot.setSize({ width: this.box.clientWidth, height: this.config.height * rem() }); }
+  // The vertical axis: as asked, or what is there with some room; without strange values where they are to be left out.
+  range(min, max) {
+    const { log } = this.config, [yMin, yMax, level] = [this.config.yMin, this.config.yMax, this.config.level].map(v => v == null ? null : v / this.unit);
+    if (this.quiet) [min, max] = this.quiet.map(v => v / this.unit);
+    if (min == null || max == null) [min, max] = [yMin ?? (log ? .1 : 0), yMax ?? 1];
+    if (level != null && !log) { min = Math.min(min, level); max = Math.max(max, level); }
+    let [low, high] = log ? uPlot.rangeLog(min, max, 10, false) : uPlot.rangeNum(min, max, .1, true);
+    low = yMin ?? low; high = yMax ?? high;
+    return high > low ? [low, high] : [low, low + 1];
+  }
+
+  drawMarks(u) {
+    const text = css('--mud-palette-text-secondary'), ratio = devicePixelRatio;
+    u.ctx.save(); u.ctx.strokeStyle = text; u.ctx.setLineDash([3, 4]); u.ctx.globalAlpha = .5;
+    for (const mark of this.marks) { const at = u.valToPos(mark, 'x', true); if (at > u.bbox.left && at < u.bbox.left + u.bbox.width) { u.ctx.beginPath(); u.ctx.moveTo(at, u.bbox.top); u.ctx.lineTo(at, u.bbox.top + u.bbox.height); u.ctx.stroke(); } }
+    if (this.config.level != null) {
+      const y = u.valToPos(this.config.level / this.unit, 'y', true);
+      u.ctx.globalAlpha = .75; u.ctx.setLineDash([2, 4]); u.ctx.beginPath(); u.ctx.moveTo(u.bbox.left, y); u.ctx.lineTo(u.bbox.left + u.bbox.width, y); u.ctx.stroke();
+      u.ctx.fillStyle = text; u.ctx.font = `${10.5 * rem() * ratio}px Inter, system-ui, sans-serif`; u.ctx.textAlign = 'right'; u.ctx.fillText(this.config.levelName, u.bbox.left + u.bbox.width - 4, y - 4 * ratio);
+    }
+    u.ctx.restore();
+  }
+
+  // What was not a number stands as a cross at the upper edge (-Infinity at the lower), where it happened.
+  drawOdd(u) {
+    const r = 4 * devicePixelRatio;
+    u.ctx.save(); u.ctx.lineWidth = 1.8 * devicePixelRatio;
+    for (const o of this.odd) {
+      const x = u.valToPos(o.x, 'x', true), y = o.kind === '-Infinity' ? u.bbox.top + u.bbox.height - r - 2 : u.bbox.top + r + 2;
+      if (x < u.bbox.left || x > u.bbox.left + u.bbox.width) continue;
+      u.ctx.strokeStyle = o.colour; u.ctx.beginPath(); u.ctx.moveTo(x - r, y - r); u.ctx.lineTo(x + r, y + r); u.ctx.moveTo(x + r, y - r); u.ctx.lineTo(x - r, y + r); u.ctx.stroke();
+    }
+    u.ctx.restore();
+  }
+
+  // A part of the axis was chosen: its detail is fetched where the overview leaves points out.
+  scaled(u) {
+    const xs = u.data[0], { min, max } = u.scales.x, was = this.zoomed;
+    this.zoomed = min > xs[0] || max < xs[xs.length - 1];
+    this.element.dataset.zoomed = this.zoomed;
+    clearTimeout(this.looking);
+    if (!this.zoomed) { if (was && this.details.size) { this.details.clear(); this.later(); } return; }
+    const key = `${min} ${max}`;
+    if (this.element.dataset.detailed !== key) delete this.element.dataset.detailed;
+    if (this.detailOf !== key) this.looking = setTimeout(() => { this.detailOf = key; this.look(min, max); }, 120);
+  }
+
+  async look(min, max) {
+    const asked = [];
+    for (const run of new Set(this.config.series.map(s => s.run))) {
+      let from = Infinity, to = -Infinity, thinned = false;
+      this.config.series.forEach((s, i) => {
+        if (s.run !== run) return;
+        const l = this.lines[i];
+        l.x.forEach((x, k) => { if (x >= min && x <= max) { from = Math.min(from, l.steps[Math.max(0, k - 1)]); to = Math.max(to, l.steps[Math.min(l.steps.length - 1, k + 1)]); } });
+        thinned ||= [...(this.curves.get(this.id(s.run, s.stage, s.name))?.values() ?? [])].some(c => c.count > c.steps.length);
+      });
+      if (thinned && from <= to) asked.push(this.fetch(run, [from, to]));
+    }
+    if (!asked.length) return;
+    await Promise.all(asked);
+    if (this.gone || !this.zoomed) return;
+    this.draw(false);
+    if (this.plot.scales.x.min === min && this.plot.scales.x.max === max) this.element.dataset.detailed = `${min} ${max}`;
+  }
+
+  point(u) {
+    const at = u.cursor.idx, here = this.inside && at != null && u.cursor.left >= 0;
+    this.entries.forEach((e, i) => { const cell = this.cells?.[i]; if (cell) cell.textContent = this.read(at == null ? this.last(i) : this.valueAt(e, u.data[0][at])); });
+    this.tip.hidden = !here;
+    if (!here) return;
+    this.at = u.data[0][at];
+    const x = this.at, rows = [make('strong', null, this.readX(x))];
+    this.entries.forEach(e => {
+      if (this.hidden.has(e.label)) return;
+      const value = this.valueAt(e, x);
+      if (value == null) return;
+      const row = make('span', 'tip-row'), dot = make('i');
+      dot.style.background = e.colour;
+      row.append(dot, make('span', null, e.label), make('b', null, this.read(value)));
+      rows.push(row);
+    });
+    for (const o of this.odd.filter(o => o.x === x)) rows.push(make('span', 'tip-row odd', `${o.label}: ${o.kind} at step ${o.step}`));
+    this.tip.replaceChildren(...rows.slice(0, 14));
+    const right = u.cursor.left > u.over.clientWidth * .6;
+    this.tip.style.left = right ? 'auto' : u.cursor.left + 14 + 'px';
+    this.tip.style.right = right ? u.over.clientWidth - u.cursor.left + 14 + 'px' : 'auto';
+    this.tip.style.top = Math.min(Math.max(0, u.cursor.top + 8), Math.max(0, u.over.clientHeight - 30)) + 'px';
+  }
+
+  // The value at a place; between two points of a curve that of the one before, where another curve has a point.
+  valueAt(e, x) {
+    const xs = e.table[0];
+    if (!xs.length || x < xs[0] || x > xs[xs.length - 1]) return null;
+    let low = 0, high = xs.length - 1;
+    while (low < high) { const middle = (low + high + 1) >> 1; if (xs[middle] <= x) low = middle; else high = middle - 1; }
+    return e.table[e.main][low];
+  }
+
+  last(i) { const known = this.known[i]; return known.length ? known[known.length - 1] : null; }
+
+  writeLegend() {
+    if (!this.legend) return;
+    const rows = this.entries.map((e, i) => {
+      const known = this.known[i], button = make('button', 'legend-name'), dot = make('i'), row = make('tr'), name = make('th');
+      dot.style.background = e.colour;
+      button.type = 'button';
+      button.title = 'Show or hide this curve';
+      button.setAttribute('aria-pressed', String(!this.hidden.has(e.label)));
+      button.append(dot, e.label);
+      button.onclick = () => { if (!this.hidden.delete(e.label)) this.hidden.add(e.label); this.draw(true); };
+      name.scope = 'row';
+      name.append(button);
+      let low = Infinity, high = -Infinity;
+      for (const v of known) { if (v < low) low = v; if (v > high) high = v; }
+      row.append(name, make('td', null, this.read(this.last(i))), make('td', null, known.length ? this.read(low) : '–'), make('td', null, known.length ? this.read(high) : '–'));
+      return row;
+    });
+    const focused = [...this.legend.querySelectorAll('button')].indexOf(document.activeElement);
+    this.cells = rows.map(r => r.children[1]);
+    const head = make('tr');
+    for (const word of ['', 'last', 'min', 'max']) { const th = make('th', null, word); th.scope = 'col'; head.append(th); }
+    this.legend.replaceChildren(head, ...rows);
+    if (focused >= 0) this.legend.querySelectorAll('button')[focused]?.focus();
+  }
+
+  // Arrows move along the curve, plus and minus zoom, 0 shows all.
+  key(event) {
+    const u = this.plot, xs = u?.data[0];
+    if (!xs?.length) return;
+    // By its place on the axis: points come in between when the detail arrives.
+    const wanted = this.at ?? xs[xs.length - 1];
+    let at = xs.findIndex(x => x >= wanted);
+    if (at < 0) at = xs.length - 1;
+    const to = { ArrowRight: Math.min(xs.length - 1, at + 1), ArrowLeft: Math.max(0, at - 1), Home: 0, End: xs.length - 1 }[event.key];
+    const factor = { '+': .5, '-': 2 }[event.key];
+    if (to != null) { this.inside = true; this.at = xs[to]; u.setCursor({ left: u.valToPos(xs[to], 'x'), top: 10 }); }
+    else if (factor) {
+      const half = (u.scales.x.max - u.scales.x.min) * factor / 2, mid = xs[at];
+      u.setScale('x', { min: Math.max(xs[0], mid - half), max: Math.min(xs[xs.length - 1], mid + half) });
+    } else if (event.key === '0') u.setScale('x', { min: xs[0], max: xs[xs.length - 1] });
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  act(what) {
+    if (what === 'full') { if (document.fullscreenElement) document.exitFullscreen(); else this.element.requestFullscreen?.(); return; }
+    if (!this.plot) return;
+    const legend = this.entries.filter(e => !this.hidden.has(e.label)), name = this.config.title.replace(/[^A-Za-z0-9]+/g, '-').toLowerCase();
+    (what === 'svg' ? svg : png)(this.plot, this.config.title, legend, name);
+  }
+
+  height() { return document.fullscreenElement === this.element ? Math.max(200, this.box.clientHeight) : this.config.height * rem(); }
+
+  size() {
+    if (!this.plot || this.box.clientWidth <= 60) return;
+    const width = this.box.clientWidth, height = this.height();
+    if (Math.abs(this.plot.width - width) > 1 || Math.abs(this.plot.height - height) > 1) this.plot.setSize({ width, height });
+  }
 
   async update(config) {
-    const reload = JSON.stringify([config.series, config.points, config.x === 'time' || config.x === 'relative']) !== JSON.stringify([this.config.series, this.config.points, this.config.x === 'time' || this.config.x === 'relative']);
+    const asked = c => JSON.stringify([c.series.map(s => [s.run, s.stage, s.name]), c.points, c.smoothing, c.x === 'time' || c.x === 'relative']);
+    const reload = asked(config) !== asked(this.config), moved = config.x !== this.config.x;
     this.config = config;
+    if (moved) { this.zoomed = false; this.details.clear(); }
     if (reload) {
       this.stop();
+      this.details.clear(); this.detailOf = null;
       this.curves.clear(); this.cursors.clear();
       await this.load();
     } else this.draw(true);
@@ -203,7 +387,7 @@ class Chart {
   dispose() {
     this.gone = true;
     this.stop();
-    clearTimeout(this.timer);
+    clearTimeout(this.timer); clearTimeout(this.looking);
     this.resize.disconnect();
     document.removeEventListener('coclr-theme', this.retheme);
     this.plot?.destroy();
