@@ -89,6 +89,18 @@ internal sealed class GalleryFeatures
         }
     }
 
+    /// <summary>The videos nearest to one of the gallery, without itself.</summary>
+    /// <param name="id">Id of the video.</param>
+    /// <param name="count">How many.</param>
+    /// <exception cref="UserErrorException">It is not in the gallery (65).</exception>
+    public Neighbour[] NearestTo(string id, int count)
+    {
+        int at = Array.IndexOf(_ids, id);
+        return at < 0
+            ? throw new UserErrorException($"The clip '{id}' is not in this run's gallery, so it cannot be searched by its features.", ExitCodes.BadData)
+            : [.. Nearest(_values[(at * _dimension)..((at + 1) * _dimension)], count + 1).Where(n => n.Id != id).Take(count)];
+    }
+
     /// <summary>The nearest videos by cosine after the gallery's mean is taken off.</summary>
     public Neighbour[] Nearest(float[] query, int count)
     {

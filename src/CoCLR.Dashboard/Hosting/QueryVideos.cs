@@ -68,6 +68,26 @@ internal sealed class QueryVideos(LocalHost host, IOptions<DashboardOptions> opt
         }
     }
 
+    /// <summary>Finds the clips nearest to one of the run's own gallery, from the features that are there.</summary>
+    /// <param name="run">The run.</param>
+    /// <param name="stage">A retrieve stage.</param>
+    /// <param name="id">Id of the clip.</param>
+    /// <exception cref="UserErrorException">The clip is not in the gallery, or the features are gone.</exception>
+    public static Neighbour[] NearestTo(RunInfo run, string stage, string id)
+    {
+        (StagePlan plan, _, _, GalleryFeatures gallery) = Open(run, stage);
+        return gallery.NearestTo(id, plan.Spec.Evaluation.Retrieval.Neighbours);
+    }
+
+    private static (StagePlan Plan, Stage Stage, string Checkpoint, GalleryFeatures Gallery) Open(RunInfo run, string stage)
+    {
+        StagePlan plan = ManifestText.Plan(run) ?? throw new UserErrorException("The run's plan cannot be read.", ExitCodes.BadData);
+        Stage asked = plan[stage];
+        string checkpoint = asked.Evaluates ?? throw new UserErrorException($"{stage} measures no checkpoint.", ExitCodes.BadData);
+        string name = plan.Spec.Evaluation.Retrieval.Gallery == Core.Manifests.Gallery.OneClip ? "train-one-clip" : "train";
+        return (plan, asked, checkpoint, GalleryFeatures.Read(run, RunFolder.RelativeFeatures(checkpoint), name));
+    }
+
     public void Dispose() => _turn.Dispose();
 
     private async Task ReceiveAsync(IBrowserFile file, string query, Action<string> doing, CancellationToken cancel)
@@ -91,12 +111,7 @@ internal sealed class QueryVideos(LocalHost host, IOptions<DashboardOptions> opt
     /// <summary>Embeds the query in a child process and compares it with the run's gallery, centred as retrieval does (method.md 1e).</summary>
     private async Task<Neighbour[]> EmbedAsync(RunInfo run, string stage, IBrowserFile file, string query, string work, CancellationToken cancel)
     {
-        StagePlan plan = ManifestText.Plan(run) ?? throw new UserErrorException("The run's plan cannot be read.", ExitCodes.BadData);
-        Stage asked = plan[stage];
-        string checkpoint = asked.Evaluates ?? throw new UserErrorException($"{stage} measures no checkpoint.", ExitCodes.BadData);
-        string name = plan.Spec.Evaluation.Retrieval.Gallery == Core.Manifests.Gallery.OneClip ? "train-one-clip" : "train";
-        GalleryFeatures gallery = GalleryFeatures.Read(run, RunFolder.RelativeFeatures(checkpoint), name);
-
+        (StagePlan plan, Stage asked, string checkpoint, GalleryFeatures gallery) = Open(run, stage);
         string collection = Path.Combine(work, "collection");
         string view = asked.View == Core.Manifests.View.Flow ? "flow" : "rgb";
         (int code, _, string errors) = await host.RunAsync(

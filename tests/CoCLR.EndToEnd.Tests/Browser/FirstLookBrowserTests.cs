@@ -44,7 +44,7 @@ public sealed class FirstLookBrowserTests(BrowserFixture fixture)
     }
 
     [Fact]
-    public async Task RunWhoseProcessDied_IsSilent_WithoutATimeLeft()
+    public async Task RunWhoseProcessDied_IsLost_WithoutATimeLeft()
     {
         (string run, string folder, _) = new SampleRuns(fixture.Runs).Write("died", Method.InfoNCE, SampleRuns.Until.Planned);
         var writer = new StageWriter(folder, run, "pretrain-rgb", DateTimeOffset.UtcNow.AddHours(-3));
@@ -54,11 +54,11 @@ public sealed class FirstLookBrowserTests(BrowserFixture fixture)
         writer.Save();
         IPage page = await fixture.OpenAsync("/?q=died");
         ILocator row = page.Locator("tr").Filter(new LocatorFilterOptions { HasText = run });
-        await Assertions.Expect(row).ToContainTextAsync("Silent");
+        await Assertions.Expect(row).ToContainTextAsync("Lost");
         await Assertions.Expect(row).Not.ToContainTextAsync("left");
         await page.GotoAsync($"/experiments/{run}");
-        await Assertions.Expect(page.GetByText("Nothing was heard of this run")).ToBeVisibleAsync();
-        await Assertions.Expect(page.GetByText("5 min", new PageGetByTextOptions { Exact = false }).First).ToBeVisibleAsync();
+        await Assertions.Expect(page.GetByText("its process is gone")).ToBeVisibleAsync();
+        await Assertions.Expect(page.Locator(".figure").Filter(new LocatorFilterOptions { HasText = "at work" })).ToContainTextAsync("5 min");
         await Assertions.Expect(page.GetByText("about 10 min left")).ToHaveCountAsync(0);
     }
 

@@ -61,6 +61,10 @@ public sealed partial class RetrievalTab
     [SupplyParameterFromQuery]
     private int? K { get; set; }
 
+    /// <summary>A clip to search by.</summary>
+    [SupplyParameterFromQuery(Name = "clip")]
+    private string? ClipAsked { get; set; }
+
     [SupplyParameterFromQuery(Name = "page")]
     private int? PageAsked { get; set; }
 

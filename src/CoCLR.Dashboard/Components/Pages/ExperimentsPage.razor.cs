@@ -90,7 +90,7 @@ public sealed partial class ExperimentsPage
 
     private bool Silent(RunInfo run) => Text.Silent(run, Now, Options.Value.Limits.SilentSeconds);
 
-    private string Left(RunInfo run, bool silent) => silent ? $"last word {Text.Ago(run.Updated, Now)} ago"
+    private string Left(RunInfo run, bool silent) => silent || run.State == RunState.Lost ? $"last word {Text.Ago(run.Updated, Now)} ago"
         : run.EtaSeconds is { } eta ? $"{Text.Duration(eta)} left" : $"{run.Progress * 100:0} %";
 
     private void SortBy(string key) => SetQuery(("sort", SortKey == key && Down ? key : "-" + key), ("page", null));

@@ -1,4 +1,6 @@
 // Why this exists: many small films on one page: they load when they come near, play on hover or all in step, and rest when they are out of sight.
+import { open } from './lightbox.js';
+
 let root = null;
 let mode = 'hover';
 const near = new IntersectionObserver(entries => {
@@ -32,6 +34,14 @@ function play(video) {
 function enter(event) { const video = event.target.closest?.('.clip')?.querySelector('video'); if (video && mode === 'hover') { video.currentTime = 0; video.play().catch(() => {}); } }
 function leave(event) { const clip = event.target.closest?.('.clip'); if (clip && mode === 'hover' && !clip.contains(event.relatedTarget)) clip.querySelector('video')?.pause(); }
 
+// A click or Enter shows a clip large; links inside of it stay links.
+function large(event) {
+  const clip = event.target.closest?.('.clip');
+  if (!clip || event.target.closest('a') || (event.type === 'keydown' && (event.key !== 'Enter' || event.target !== clip))) return;
+  event.preventDefault();
+  open(clip);
+}
+
 // A film that is missing, or whose codec the browser lacks, gives way to its poster, or to words where that is missing too; either way it can be downloaded.
 function failed(event) {
   const video = event.target;
@@ -59,13 +69,16 @@ let listener = null;
 
 export function attach(element, initial, reference) {
   detach();
-  root = element;
+  // Of the whole page: search results beside a gallery play as it does.
+  root = element.closest('main') ?? element;
   listener = reference;
   root.addEventListener('mouseover', enter);
   root.addEventListener('mouseout', leave);
   root.addEventListener('focusin', enter);
   root.addEventListener('focusout', leave);
   root.addEventListener('error', failed, true);
+  root.addEventListener('click', large);
+  root.addEventListener('keydown', large);
   document.addEventListener('coclr-play', toggle);
   grown.observe(root, { childList: true, subtree: true, attributes: true, attributeFilter: ['data-src'] });
   setMode(still.matches ? 'hover' : initial, true);
@@ -81,6 +94,6 @@ export function setMode(value, quiet) {
 export function detach() {
   near.disconnect(); grown.disconnect();
   document.removeEventListener('coclr-play', toggle);
-  if (root) { root.removeEventListener('mouseover', enter); root.removeEventListener('mouseout', leave); root.removeEventListener('focusin', enter); root.removeEventListener('focusout', leave); root.removeEventListener('error', failed, true); }
+  if (root) { root.removeEventListener('mouseover', enter); root.removeEventListener('mouseout', leave); root.removeEventListener('focusin', enter); root.removeEventListener('focusout', leave); root.removeEventListener('error', failed, true); root.removeEventListener('click', large); root.removeEventListener('keydown', large); }
   root = null; listener = null;
 }

@@ -1,0 +1,64 @@
+// Why this exists: gathers what a person wants to know first.
+using System.Security.Claims;
+using CoCLR.Core.Events;
+using CoCLR.Core.Results;
+using CoCLR.Dashboard.Components.Dialogs;
+using CoCLR.Dashboard.Storage;
+using Microsoft.AspNetCore.Components;
+using MudBlazor;
+
+namespace CoCLR.Dashboard.Components.Controls;
+
+/// <summary>The run at a glance.</summary>
+public sealed partial class OverviewTab
+{
+    private string[] _training = [];
+    private ChartSeries[] _loss = [];
+    private ChartSeries[] _top1 = [];
+    private IReadOnlyList<HistoryEntry> _history = [];
+    private RunReport? _report;
+
+    [Inject]
+    private RunStore Store { get; set; } = null!;
+
+    [Inject]
+    private RunResults Results { get; set; } = null!;
+
+    [Inject]
+    private SettingsFile Settings { get; set; } = null!;
+
+    [Inject]
+    private IDialogService Dialogs { get; set; } = null!;
+
+    [Parameter, EditorRequired]
+    public RunInfo Info { get; set; } = null!;
+
+    [Parameter, EditorRequired]
+    public ClaimsPrincipal User { get; set; } = null!;
+
+    [Parameter]
+    public DateTimeOffset Now { get; set; }
+
+    /// <summary>Nothing was heard of the run for a while.</summary>
+    [Parameter]
+    public bool Silent { get; set; }
+
+    /// <inheritdoc/>
+    protected override void OnParametersSet()
+    {
+        _training = [.. Info.Stages.Where(s => s.Latest.ContainsKey(MetricNames.Loss)).Select(s => s.Name)];
+        _loss = [.. _training.Select((s, i) => new ChartSeries(Info.Run, s, MetricNames.Loss, s, Text.Colour(i)))];
+        _top1 = [.. Info.Stages.Where(s => s.Latest.ContainsKey(MetricNames.Top1)).Select(s => new ChartSeries(Info.Run, s.Name, MetricNames.Top1, s.Name, Text.Colour(Array.IndexOf(_training, s.Name))))];
+        _history = [.. Store.History(Info.Run).Reverse().Take(24)];
+        _report = Results.Report(Info);
+    }
+
+    private async Task NoteAsync()
+    {
+        Annotation old = Settings.Of(Info.Run);
+        if (await TextDialog.AskAsync(Dialogs, "Note", "Plain text", old.Note, multiLine: true) is { Length: <= 20_000 } note)
+        {
+            Settings.Annotate(Info.Run, a => a with { Note = note });
+        }
+    }
+}
