@@ -13,7 +13,8 @@ public partial class App
 
     private IComponentRenderMode? Mode => Context.AcceptsInteractiveRouting() ? RenderMode.InteractiveServer : null;
 
-    private string Theme => Context.Request.Cookies["coclr-theme"] is "light" or "dark" ? Context.Request.Cookies["coclr-theme"]! : "system";
+    private string Theme =>
+        Context.Request.Cookies["coclr-theme"] is "light" or "dark" ? Context.Request.Cookies["coclr-theme"]! : "system";
 
     private bool Dark => Theme == "dark" || (Theme == "system" && Context.Request.Cookies["coclr-dark"] == "1");
 }

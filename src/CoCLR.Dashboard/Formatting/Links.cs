@@ -12,12 +12,14 @@ public static class Links
     /// <summary>An artifact.</summary>
     /// <param name="id">Id.</param>
     /// <param name="download">Saves instead of showing.</param>
-    public static string Artifact(string id, bool download = false) => $"api/v1/artifacts/{Uri.EscapeDataString(id)}{(download ? "?download=true" : "")}";
+    public static string Artifact(string id, bool download = false) =>
+        $"api/v1/artifacts/{Uri.EscapeDataString(id)}{(download ? "?download=true" : "")}";
 
     /// <summary>The preview of a clip.</summary>
     /// <param name="run">Run.</param>
     /// <param name="id">Video id.</param>
     /// <param name="view">rgb or flow.</param>
     /// <param name="video">The video, else its poster.</param>
-    public static string Clip(string run, string id, string view, bool video) => $"api/v1/runs/{Uri.EscapeDataString(run)}/clips/{view}/{(video ? "video" : "poster")}?id={Uri.EscapeDataString(id)}";
+    public static string Clip(string run, string id, string view, bool video) =>
+        $"api/v1/runs/{Uri.EscapeDataString(run)}/clips/{view}/{(video ? "video" : "poster")}?id={Uri.EscapeDataString(id)}";
 }

@@ -11,10 +11,12 @@ namespace CoCLR.Dashboard.Formatting;
 public static class Text
 {
     /// <summary>A fraction as a percentage with one decimal.</summary>
-    public static string Percent(double? fraction) => fraction is { } f && double.IsFinite(f) ? (f * 100).ToString("0.0", CultureInfo.InvariantCulture) + " %" : "–";
+    public static string Percent(double? fraction) =>
+        fraction is { } f && double.IsFinite(f) ? (f * 100).ToString("0.0", CultureInfo.InvariantCulture) + " %" : "–";
 
     /// <summary>A fraction as a bare percentage.</summary>
-    public static string Percents(double? fraction) => fraction is { } f && double.IsFinite(f) ? (f * 100).ToString("0.0", CultureInfo.InvariantCulture) : "–";
+    public static string Percents(double? fraction) =>
+        fraction is { } f && double.IsFinite(f) ? (f * 100).ToString("0.0", CultureInfo.InvariantCulture) : "–";
 
     /// <summary>A number with four significant digits.</summary>
     public static string Number(double? value) => value switch
@@ -25,7 +27,8 @@ public static class Text
         0 => "0",
         { } v when Math.Abs(v) is >= 1e6 or < 1e-4 => v.ToString("0.###e0", CultureInfo.InvariantCulture),
         { } v when Math.Abs(v) >= 1000 => v.ToString("#,0", CultureInfo.InvariantCulture),
-        { } v => v.ToString(Math.Abs(v) >= 100 ? "0.0" : Math.Abs(v) >= 10 ? "0.00" : Math.Abs(v) >= 1 ? "0.000" : "0.0000", CultureInfo.InvariantCulture),
+        { } v => v.ToString(Math.Abs(v) >= 100 ? "0.0" : Math.Abs(v) >= 10 ? "0.00" : Math.Abs(v) >= 1 ? "0.000"
+            : "0.0000", CultureInfo.InvariantCulture),
     };
 
     /// <summary>Whole numbers with thin separators.</summary>
@@ -46,7 +49,8 @@ public static class Text
     }
 
     /// <summary>Seconds in words.</summary>
-    public static string Duration(double? seconds) => seconds is { } s && double.IsFinite(s) && s >= 0 ? ReportWriter.Duration(Math.Min(s, 3e8)) : "–";
+    public static string Duration(double? seconds) =>
+        seconds is { } s && double.IsFinite(s) && s >= 0 ? ReportWriter.Duration(Math.Min(s, 3e8)) : "–";
 
     /// <summary>How long ago, in words.</summary>
     public static string Ago(DateTimeOffset time, DateTimeOffset now)
@@ -78,7 +82,9 @@ public static class Text
     };
 
     /// <summary>A run's state in words: while the cluster has more to say than that it waits, its word.</summary>
-    public static string State(RunInfo run) => run.Cluster is { State: "Queued" or "Starting" or "Suspended" or "Suspending" or "Restarting" or "Stalled" or "Waiting" } c && run.State != RunState.Succeeded ? c.State : State(run.State);
+    public static string State(RunInfo run) =>
+        run.Cluster is { State: "Queued" or "Starting" or "Suspended" or "Suspending" or "Restarting" or "Stalled" or "Waiting" } c
+        && run.State != RunState.Succeeded ? c.State : State(run.State);
 
     /// <summary>Whether a run that should be at work has sent nothing for so long that its process may be gone.</summary>
     public static bool Silent(RunInfo run, DateTimeOffset now, int seconds) =>
@@ -86,10 +92,13 @@ public static class Text
 
     /// <summary>Seconds that stages were at work, the running attempts included as far as they were heard of.</summary>
     public static double AtWork(RunInfo run) => run.Stages.Sum(s => (s.WallSeconds ?? 0)
-        + (s.Phase == StagePhase.Running && s.Updated is { } heard && (s.Attempts.LastOrDefault()?.Started ?? s.Started) is { } begun ? Math.Max(0, (heard - begun).TotalSeconds) : 0));
+        + (s.Phase == StagePhase.Running && s.Updated is { } heard && (s.Attempts.LastOrDefault()?.Started ?? s.Started) is { } begun
+            ? Math.Max(0, (heard - begun).TotalSeconds) : 0));
 
     /// <summary>A stage's state in words.</summary>
-    public static string State(StagePhase phase) => phase switch { StagePhase.Running => "Running", StagePhase.Succeeded => "Done", StagePhase.Failed => "Failed", StagePhase.Stopped => "Stopped", _ => "Waiting" };
+    public static string State(StagePhase phase) =>
+        phase switch { StagePhase.Running => "Running", StagePhase.Succeeded => "Done", StagePhase.Failed => "Failed",
+        StagePhase.Stopped => "Stopped", _ => "Waiting" };
 
     /// <summary>The icon of a state: state is never told by colour alone.</summary>
     public static string Icon(string state) => state switch

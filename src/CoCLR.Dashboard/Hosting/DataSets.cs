@@ -1,6 +1,6 @@
 // Why this exists: measures on different videos cannot be compared; this tells which runs were evaluated on the same ones.
 using CoCLR.Core.Results;
-using CoCLR.Dashboard.Api;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Storage;
 
 namespace CoCLR.Dashboard.Hosting;

@@ -55,6 +55,9 @@ internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore sto
     /// <summary>Whether a process works on a run of this machine, whoever started it: the run's lock decides.</summary>
     public bool IsAtWork(RunInfo run) => IsStarting(run.Run) || (run.Folder.Length > 0 && RunFolders.Locked(run.Folder).Any());
 
+    /// <summary>Whether a process that was started here lives, which takes its lock a moment after its start.</summary>
+    public bool IsStarting(string run) => _processes.TryGetValue(run, out Process? process) && !process.HasExited;
+
     /// <summary>Bytes of a run's folder.</summary>
     public static long SizeOf(RunInfo run)
     {
@@ -294,7 +297,4 @@ internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore sto
             }
         }
     }
-
-    /// <summary>Whether a process that was started here lives, which takes its lock a moment after its start.</summary>
-    private bool IsStarting(string run) => _processes.TryGetValue(run, out Process? process) && !process.HasExited;
 }

@@ -1,5 +1,5 @@
 // Why this exists: a log of a million lines is looked at a screen at a time: this knows which line stands at which row, and reads only the rows that are asked for.
-using CoCLR.Dashboard.Api;
+using CoCLR.Dashboard.Formatting;
 
 namespace CoCLR.Dashboard.Storage;
 

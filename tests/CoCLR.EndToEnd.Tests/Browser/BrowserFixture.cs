@@ -63,7 +63,10 @@ public sealed class BrowserFixture : IAsyncLifetime
     public async Task<IPage> NewPageAsync()
     {
         Assert.SkipWhen(Browser is null, "no Chromium on this machine: install it, or set COCLR_CHROMIUM");
-        return await (await Browser.NewContextAsync(new BrowserNewContextOptions { ViewportSize = new ViewportSize { Width = 1440, Height = 1000 } })).NewPageAsync();
+        IBrowserContext context = await Browser.NewContextAsync(new BrowserNewContextOptions { ViewportSize = new ViewportSize { Width = 1440, Height = 1000 } });
+        context.SetDefaultNavigationTimeout(120_000);
+        context.SetDefaultTimeout(60_000);
+        return await context.NewPageAsync();
     }
 
     /// <summary>A signed-in page.</summary>
@@ -71,6 +74,8 @@ public sealed class BrowserFixture : IAsyncLifetime
     {
         Assert.SkipWhen(Browser is null, "no Chromium on this machine: install it, or set COCLR_CHROMIUM");
         IBrowserContext context = await Browser.NewContextAsync(new BrowserNewContextOptions { ViewportSize = new ViewportSize { Width = width, Height = height }, ColorScheme = theme, BaseURL = Address, StorageState = _signedIn });
+        context.SetDefaultNavigationTimeout(120_000);
+        context.SetDefaultTimeout(60_000);
         IPage page = await context.NewPageAsync();
         await page.GotoAsync(path);
         if (_signedIn == null)

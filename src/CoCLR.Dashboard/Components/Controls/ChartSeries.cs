@@ -9,4 +9,5 @@ namespace CoCLR.Dashboard.Components.Controls;
 /// <param name="Color">CSS colour; by position when null.</param>
 /// <param name="Dash">Dashed line.</param>
 /// <param name="Group">Curves of one group are drawn as their mean with a band of one standard deviation; each by itself when null.</param>
-public sealed record ChartSeries(string Run, string Stage, string Name, string Label, string? Color = null, bool Dash = false, string? Group = null);
+public sealed record ChartSeries(string Run, string Stage, string Name, string Label, string? Color = null, bool Dash = false,
+    string? Group = null);

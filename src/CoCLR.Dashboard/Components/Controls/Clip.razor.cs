@@ -1,5 +1,6 @@
 // Why this exists: what a clip says of itself, to eyes and to screen readers.
 using System.Globalization;
+using CoCLR.Dashboard.Formatting;
 using Microsoft.AspNetCore.Components;
 
 namespace CoCLR.Dashboard.Components.Controls;
@@ -50,6 +51,10 @@ public sealed partial class Clip
     /// <summary>Shows the poster at once.</summary>
     [Parameter]
     public bool Eager { get; set; }
+
+    private string Film => Links.Clip(Run, Id, View, true);
+
+    private string Still => Links.Clip(Run, Id, View, false);
 
     private string? Kind => Hit switch { true => "hit", false => "miss", _ => Query ? "query" : null };
 

@@ -1,6 +1,5 @@
 // Why this exists: listens to what the cluster says of one experiment.
 using CoCLR.Dashboard.Cluster;
-using CoCLR.Dashboard.Live;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Components;
 

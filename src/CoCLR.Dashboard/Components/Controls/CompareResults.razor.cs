@@ -45,7 +45,8 @@ public sealed partial class CompareResults
 
         // Untrained networks and chance are the same for all runs of a data set: once, at the end.
         RunReport[] reports = [.. group.Runs.Select(r => Results.Report(r)!)];
-        ReportRow[] others = [.. reports.SelectMany(r => r.Rows).Where(r => r.Kind != ReportRowKind.Learned).DistinctBy(r => (r.Kind, r.View, r.LinearProbe))];
+        ReportRow[] others = [.. reports.SelectMany(r => r.Rows).Where(r => r.Kind != ReportRowKind.Learned)
+            .DistinctBy(r => (r.Kind, r.View, r.LinearProbe))];
         if (others.Length > 0)
         {
             parts.Add((null, ReportWriter.Table(reports[0] with { Rows = others })));
@@ -58,14 +59,16 @@ public sealed partial class CompareResults
         Row[] rows =
         [
             .. parts.SelectMany(p => p.Table.Rows.Select(cells => new Row(p.Run,
-                [.. headers.Select(h => Array.IndexOf(p.Table.Headers, h) is >= 0 and var at ? cells[at] : "-")], new bool[headers.Length]))),
+                [.. headers.Select(h => Array.IndexOf(p.Table.Headers, h) is >= 0 and var at ? cells[at] : "-")],
+                    new bool[headers.Length]))),
         ];
         MarkBest(headers, rows);
         return new Table(group.Name, ["run", .. headers], rows, [.. parts.SelectMany(p => p.Table.Notes).Distinct()]);
 
         static int Place(string header) => header switch
         {
-            "method" => 0, "view" => 1, "epochs" => 2, "seed" => 3, "linear probe" => 4, _ when header.StartsWith("kNN", StringComparison.Ordinal) => 5,
+            "method" => 0, "view" =>
+                1, "epochs" => 2, "seed" => 3, "linear probe" => 4, _ when header.StartsWith("kNN", StringComparison.Ordinal) => 5,
             "fine-tune" => 6, _ => 7 + (int.TryParse(header.AsSpan(2), CultureInfo.InvariantCulture, out int k) ? k : 0),
         };
     }
@@ -76,7 +79,8 @@ public sealed partial class CompareResults
         int view = Array.IndexOf(headers, "view");
         foreach (int column in Enumerable.Range(0, headers.Length).Where(i => IsMeasure(headers[i])))
         {
-            foreach (IGrouping<string, Row> alike in rows.Where(r => r.Run != null && Number(r.Cells[column]) != null).GroupBy(r => r.Cells[view]))
+            foreach (IGrouping<string, Row> alike in rows.Where(r => r.Run != null && Number(r.Cells[column]) != null)
+                .GroupBy(r => r.Cells[view]))
             {
                 double? most = alike.Max(r => Number(r.Cells[column]));
                 foreach (Row row in alike.Where(r => alike.Count() > 1 && Number(r.Cells[column]) == most))

@@ -1,6 +1,7 @@
 // Why this exists: decides which curves the tab shows, and keeps its choices in the address.
 using System.Globalization;
 using CoCLR.Core.Events;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Components;
 
@@ -12,7 +13,8 @@ public sealed partial class CurvesTab
     /// <summary>Steps of small batches are noisy; what was measured stays visible behind the running mean.</summary>
     internal const double DefaultSmoothing = 0.6;
 
-    private static readonly (string Key, string Name)[] Axes = [("step", "Step"), ("epoch", "Epoch"), ("relative", "Time"), ("time", "Clock")];
+    private static readonly (string Key, string Name)[] Axes = [("step", "Step"), ("epoch", "Epoch"), ("relative", "Time"),
+        ("time", "Clock")];
 
     private List<(string Title, string Name, ChartSeries[] Series)> _groups = [];
     private string[] _stages = [];
@@ -93,11 +95,14 @@ public sealed partial class CurvesTab
     {
         StageInfo[] training = [.. Info.Stages.Where(s => s.Latest.Keys.Any(Shown))];
         _stages = [.. training.Select(s => s.Name)];
-        _metrics = [.. training.SelectMany(s => s.Latest.Keys).Where(Shown).Distinct().OrderBy(Order).ThenBy(n => n, StringComparer.Ordinal)];
-        _groups = [.. _metrics.Where(n => string.IsNullOrEmpty(Metric) || n == Metric).Select(name => (Title(name), name, SeriesOf(training, name))).Where(g => g.Item3.Length > 0)];
+        _metrics = [.. training.SelectMany(s => s.Latest.Keys).Where(Shown).Distinct().OrderBy(Order)
+            .ThenBy(n => n, StringComparer.Ordinal)];
+        _groups = [.. _metrics.Where(n => string.IsNullOrEmpty(Metric) || n == Metric)
+            .Select(name => (Title(name), name, SeriesOf(training, name))).Where(g => g.Item3.Length > 0)];
     }
 
-    private static bool Shown(string name) => !name.StartsWith("system/", StringComparison.Ordinal) && !name.StartsWith("speed/", StringComparison.Ordinal);
+    private static bool Shown(string name) =>
+        !name.StartsWith("system/", StringComparison.Ordinal) && !name.StartsWith("speed/", StringComparison.Ordinal);
 
     private static int Order(string name) => name switch
     {
@@ -111,5 +116,6 @@ public sealed partial class CurvesTab
     ];
 
     private void Set(string name, object? value) =>
-        Navigation.NavigateTo(Navigation.GetUriWithQueryParameters(new Dictionary<string, object?> { [name] = value is "" ? null : value }), replace: true);
+        Navigation.NavigateTo(Navigation.GetUriWithQueryParameters(new Dictionary<string, object?> { [name] = value is "" ? null : value }),
+            replace: true);
 }

@@ -9,11 +9,15 @@ namespace CoCLR.Dashboard.Components.Controls;
 /// <summary>The representation as a map.</summary>
 public sealed partial class EmbeddingTab : IAsyncDisposable
 {
+    private static readonly (string Key, string Name)[] Colours =
+        [("class", "By class"), ("predicted", "By prediction"), ("right", "Right or wrong"), ("split", "By split")];
+
     private readonly string _id = Guid.NewGuid().ToString("N");
     private IReadOnlyList<ArtifactInfo> _artifacts = [];
     private ArtifactInfo? _artifact;
     private Projection? _projection;
     private string _colour = "class";
+    private string _class = "";
     private ElementReference _element;
     private IJSObjectReference? _module;
     private DotNetObjectReference<EmbeddingTab>? _self;
@@ -72,14 +76,17 @@ public sealed partial class EmbeddingTab : IAsyncDisposable
     protected override void OnParametersSet()
     {
         _artifacts = Results.Projections(Info);
-        _artifact = _artifacts.FirstOrDefault(a => a.Id == Map) ?? _artifacts.FirstOrDefault(a => a.Name.Contains("tsne", StringComparison.Ordinal)) ?? (_artifacts.Count > 0 ? _artifacts[0] : null);
+        _artifact = _artifacts.FirstOrDefault(a => a.Id == Map)
+            ?? _artifacts.FirstOrDefault(a => a.Name.Contains("tsne", StringComparison.Ordinal))
+            ?? (_artifacts.Count > 0 ? _artifacts[0] : null);
         _projection = _artifact is null ? null : Results.Projection(Info, _artifact);
         _colour = Colour is "predicted" or "right" or "split" ? Colour : "class";
         _legend = _colour switch
         {
             "right" => [("right", 2), ("wrong", 5), ("not classified", -1)],
             "split" => [("test", 0), ("train", 1)],
-            _ => [.. (_projection?.ClassNames ?? []).Select((n, i) => (n, i)), .. _colour == "predicted" ? new[] { ("not classified", -1) } : []],
+            _ => [.. (_projection?.ClassNames ?? []).Select((n, i) => (n, i)), .. _colour == "predicted"
+                ? new[] { ("not classified", -1) } : []],
         };
     }
 
@@ -100,7 +107,7 @@ public sealed partial class EmbeddingTab : IAsyncDisposable
             y = points.Select(p => Math.Round(p.Y, 4)).ToArray(),
             group = points.Select(Group).ToArray(),
             ring = points.Select(p => p.Split == "train" ? 1 : 0).ToArray(),
-            label = points.Select(p => $"{Name(p.Label) ?? p.Id} · {p.Split}{(p.Predicted is { } q && q != p.Label ? $" · taken for {Name(q)}" : "")}").ToArray(),
+            label = points.Select(Label).ToArray(),
         };
         if (_module == null)
         {
@@ -114,20 +121,29 @@ public sealed partial class EmbeddingTab : IAsyncDisposable
         }
     }
 
-    private async Task SelectClassAsync(ChangeEventArgs e)
+    private async Task SelectClassAsync(string name)
     {
         if (_projection == null || _module == null)
         {
             return;
         }
 
-        int label = Array.IndexOf(_projection.ClassNames, e.Value?.ToString());
-        int[] indexes = label < 0 ? [] : [.. Enumerable.Range(0, _projection.Points.Length).Where(i => _projection.Points[i].Label == label)];
+        _class = name;
+        int label = Array.IndexOf(_projection.ClassNames, name);
+        int[] indexes = label < 0 ? []
+            : [.. Enumerable.Range(0, _projection.Points.Length).Where(i => _projection.Points[i].Label == label)];
         await _module.InvokeVoidAsync("select", _id, indexes);
         Selected(indexes, indexes.Length);
     }
 
-    private static string MapName(ArtifactInfo a) => $"{a.Stage} · {Path.GetFileNameWithoutExtension(a.Name) switch { "projection-tsne" => "t-SNE", "projection-pca" => "principal components", var other => other }}";
+    private static string MapName(ArtifactInfo a)
+    {
+        string name = Path.GetFileNameWithoutExtension(a.Name);
+        return $"{a.Stage} · {name switch { "projection-tsne" => "t-SNE", "projection-pca" => "principal components", _ => name }}";
+    }
+
+    private string Label(ProjectedVideo p) =>
+        $"{Name(p.Label) ?? p.Id} · {p.Split}{(p.Predicted is { } q && q != p.Label ? $" · taken for {Name(q)}" : "")}";
 
     private int Group(ProjectedVideo p) => _colour switch
     {
@@ -137,7 +153,9 @@ public sealed partial class EmbeddingTab : IAsyncDisposable
         _ => p.Label ?? -1,
     };
 
-    private string? Name(int? label) => label is { } l && l >= 0 && l < (_projection?.ClassNames.Length ?? 0) ? _projection!.ClassNames[l] : null;
+    private string? Name(int? label) =>
+        label is { } l && l >= 0 && l < (_projection?.ClassNames.Length ?? 0) ? _projection!.ClassNames[l] : null;
 
-    private void Set(string name, object? value) => Navigation.NavigateTo(Navigation.GetUriWithQueryParameters(new Dictionary<string, object?> { [name] = value }), replace: true);
+    private void Set(string name, object? value) =>
+        Navigation.NavigateTo(Navigation.GetUriWithQueryParameters(new Dictionary<string, object?> { [name] = value }), replace: true);
 }

@@ -63,7 +63,8 @@ public sealed partial class LogTab : IAsyncDisposable
         : Over ? "There was nothing to say. What happened when stands in the history on the overview."
         : "Lines appear here as the stages write them.";
 
-    private string Download => $"api/v1/runs/{Uri.EscapeDataString(Info.Run)}/logs.txt{(string.IsNullOrEmpty(Stage) ? "" : $"?stage={Uri.EscapeDataString(Stage)}")}";
+    private string Download => $"api/v1/runs/{Uri.EscapeDataString(Info.Run)}/logs.txt"
+        + (string.IsNullOrEmpty(Stage) ? "" : $"?stage={Uri.EscapeDataString(Stage)}");
 
     /// <summary>Rows for the screen; asked for by the script.</summary>
     /// <param name="columns">Characters that fit into a row; 0 for rows without end.</param>
@@ -159,7 +160,8 @@ public sealed partial class LogTab : IAsyncDisposable
             _rows = Cache.GetOrCreate(("log", key), entry =>
             {
                 entry.SetSize(16 * Math.Max(1024, Info.Stages.Sum(s => (long)s.LogLines))).SetSlidingExpiration(TimeSpan.FromMinutes(2));
-                return new LogRows(Store, Info.Run, Blank(Stage), Blank(Level), Blank(Contains), columns <= 0 ? int.MaxValue : Math.Max(16, columns));
+                return new LogRows(Store, Info.Run, Blank(Stage), Blank(Level), Blank(Contains), columns <= 0 ? int.MaxValue
+                    : Math.Max(16, columns));
             })!;
         }
 

@@ -1,8 +1,11 @@
 // Why this exists: gathers what a person wants to know first.
+using System.Globalization;
 using System.Security.Claims;
 using CoCLR.Core.Events;
+using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
 using CoCLR.Dashboard.Components.Dialogs;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Components;
 using MudBlazor;
@@ -43,12 +46,16 @@ public sealed partial class OverviewTab
     [Parameter]
     public bool Silent { get; set; }
 
+    private string Standing => $"{Info.Stages.Count(s => s.Phase == StagePhase.Succeeded)} of {Info.Stages.Length} done"
+        + (!Silent && Info.EtaSeconds is { } eta ? $", about {Text.Duration(eta)} left" : "");
+
     /// <inheritdoc/>
     protected override void OnParametersSet()
     {
         _training = [.. Info.Stages.Where(s => s.Latest.ContainsKey(MetricNames.Loss)).Select(s => s.Name)];
         _loss = [.. _training.Select((s, i) => new ChartSeries(Info.Run, s, MetricNames.Loss, s, Text.Colour(i)))];
-        _top1 = [.. Info.Stages.Where(s => s.Latest.ContainsKey(MetricNames.Top1)).Select(s => new ChartSeries(Info.Run, s.Name, MetricNames.Top1, s.Name, Text.Colour(Array.IndexOf(_training, s.Name))))];
+        _top1 = [.. Info.Stages.Where(s => s.Latest.ContainsKey(MetricNames.Top1))
+            .Select(s => new ChartSeries(Info.Run, s.Name, MetricNames.Top1, s.Name, Text.Colour(Array.IndexOf(_training, s.Name))))];
         _history = [.. Store.History(Info.Run).Reverse().Take(24)];
         _report = Results.Report(Info);
     }
@@ -61,4 +68,8 @@ public sealed partial class OverviewTab
             Settings.Annotate(Info.Run, a => a with { Note = note });
         }
     }
+
+    private static string EpochOf(StageInfo stage) =>
+        (stage.Epoch is { } epoch ? epoch.ToString("0.0", CultureInfo.InvariantCulture) : "–")
+        + (stage.Epochs is { } epochs ? $" of {epochs}" : "");
 }

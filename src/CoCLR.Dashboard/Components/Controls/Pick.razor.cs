@@ -32,7 +32,8 @@ public sealed partial class Pick
     /// <summary>Options whose words are their keys, after one that stands for none of them.</summary>
     /// <param name="none">Words of the empty key.</param>
     /// <param name="keys">The others.</param>
-    public static IEnumerable<(string Key, string Name)> OrNone(string none, IEnumerable<string> keys) => [("", none), .. keys.Select(k => (k, k))];
+    public static IEnumerable<(string Key, string Name)> OrNone(string none, IEnumerable<string> keys) =>
+        [("", none), .. keys.Select(k => (k, k))];
 
     private string? Name(string? key) => Options.FirstOrDefault(o => o.Key == (key ?? "")).Name ?? key;
 }

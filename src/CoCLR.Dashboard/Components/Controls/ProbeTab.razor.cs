@@ -4,6 +4,7 @@ using System.Security.Claims;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
 using CoCLR.Dashboard.Authentication;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Components;
 
@@ -12,6 +13,8 @@ namespace CoCLR.Dashboard.Components.Controls;
 /// <summary>How well classes can be read off the representation.</summary>
 public sealed partial class ProbeTab
 {
+    private static readonly (string Key, string Name)[] Orders = [("name", "By name"), ("best", "Best first"), ("worst", "Worst first")];
+
     private List<Row> _rows = [];
     private string _stage = "";
     private Accuracy? _accuracy;
@@ -54,7 +57,12 @@ public sealed partial class ProbeTab
     [SupplyParameterFromQuery]
     private string? Cell { get; set; }
 
-    private sealed record Row(string Stage, string Name, string View, Accuracy Accuracy, string Chosen, KnnAccuracy[] Knn, Prediction[] Predictions);
+    private sealed record Row(string Stage, string Name, string View, Accuracy Accuracy, string Chosen, KnnAccuracy[] Knn,
+        Prediction[] Predictions);
+
+    private string WhyEmpty => Info.Stages.Any(s => s.Name.StartsWith("probe", StringComparison.Ordinal))
+        ? "Accuracies appear when the stages probe-rgb and probe-flow are done."
+        : "This experiment has no linear probe: set evaluation.linearProbe.enabled to true in its manifest.";
 
     /// <inheritdoc/>
     protected override void OnParametersSet()
@@ -65,19 +73,31 @@ public sealed partial class ProbeTab
             return;
         }
 
-        _untrained = [.. (Results.Report(Info)?.Rows ?? []).Where(r => r.Method.StartsWith("Random", StringComparison.OrdinalIgnoreCase)).Select(r => (r.View, r.LinearProbe, r.Knn))];
+        _untrained = [.. (Results.Report(Info)?.Rows ?? []).Where(r => r.Method.StartsWith("Random", StringComparison.OrdinalIgnoreCase))
+            .Select(r => (r.View, r.LinearProbe, r.Knn))];
         Row row = _rows.FirstOrDefault(r => r.Stage == Stage) ?? _rows[0];
         _stage = row.Stage;
         _accuracy = row.Accuracy;
-        _others = [.. Store.Runs.Where(r => r.Run != Info.Run && User.MaySee(r) && r.BestProbe != null).OrderByDescending(r => r.Created).Take(50)];
-        _theirs = _others.FirstOrDefault(o => o.Run == Against) is { } other ? RowsOf(other).FirstOrDefault(r => r.Stage == _stage)?.Accuracy : null;
-        IEnumerable<(string Name, double? Mine, double? Theirs)> classes = _accuracy.ClassNames.Select((name, i) => (name, _accuracy.PerClass.ElementAtOrDefault(i), _theirs is null ? null : Array.IndexOf(_theirs.ClassNames, name) is >= 0 and var j ? _theirs.PerClass.ElementAtOrDefault(j) : null));
-        _classes = [.. Order switch { "best" => classes.OrderByDescending(c => c.Mine ?? -1), "worst" => classes.OrderBy(c => c.Mine ?? 2), _ => classes }];
-        _cell = [];
-        if (Cell?.Split('-') is [{ } ts, { } ps] && int.TryParse(ts, out int t) && int.TryParse(ps, out int p) && t >= 0 && p >= 0 && t < _accuracy.ClassNames.Length && p < _accuracy.ClassNames.Length)
+        _others = [.. Store.Runs.Where(r => r.Run != Info.Run && User.MaySee(r) && r.BestProbe != null).OrderByDescending(r => r.Created)
+            .Take(50)];
+        _theirs = _others.FirstOrDefault(o => o.Run == Against) is { } other
+            ? RowsOf(other).FirstOrDefault(r => r.Stage == _stage)?.Accuracy : null;
+        var classes = _accuracy.ClassNames.Select(
+            (name, i) => (Name: name, Mine: _accuracy.PerClass.ElementAtOrDefault(i), Theirs: TheirsOf(name)));
+        _classes = Order switch
         {
-            _cell = Results.Confusion(Info, _stage)?.Cells.FirstOrDefault(c => c.Label == t && c.Predicted == p)?.Ids ?? [.. row.Predictions.Where(x => x.Label == t && x.Predicted == p).Select(x => x.Id)];
-            _cellName = t == p ? $"{_accuracy.ClassNames[t]}, recognised" : $"{_accuracy.ClassNames[t]}, taken for {_accuracy.ClassNames[p]}";
+            "best" => [.. classes.OrderByDescending(c => c.Mine ?? -1)],
+            "worst" => [.. classes.OrderBy(c => c.Mine ?? 2)],
+            _ => [.. classes],
+        };
+        _cell = [];
+        if (Cell?.Split('-') is [{ } ts, { } ps] && int.TryParse(ts, out int t) && int.TryParse(ps, out int p) && t >= 0 && p >= 0
+            && t < _accuracy.ClassNames.Length && p < _accuracy.ClassNames.Length)
+        {
+            _cell = Results.Confusion(Info, _stage)?.Cells.FirstOrDefault(c => c.Label == t && c.Predicted == p)?.Ids
+                ?? [.. row.Predictions.Where(x => x.Label == t && x.Predicted == p).Select(x => x.Id)];
+            _cellName = t == p ? $"{_accuracy.ClassNames[t]}, recognised"
+                : $"{_accuracy.ClassNames[t]}, taken for {_accuracy.ClassNames[p]}";
         }
     }
 
@@ -89,10 +109,12 @@ public sealed partial class ProbeTab
             switch (result.Outcome)
             {
                 case ProbeResult probe:
-                    rows.Add(new Row(result.Stage, "Linear probe", result.View, probe.Accuracy, Chosen(probe.Selection, probe.Epoch, probe.Epochs), probe.Knn, probe.Predictions));
+                    rows.Add(new Row(result.Stage, "Linear probe", result.View, probe.Accuracy,
+                        Chosen(probe.Selection, probe.Epoch, probe.Epochs), probe.Knn, probe.Predictions));
                     break;
                 case FineTuneResult tuned:
-                    rows.Add(new Row(result.Stage, "Fine-tuning", result.View, tuned.Accuracy, Chosen(tuned.Selection, tuned.Epoch, tuned.Epochs), [], tuned.Predictions));
+                    rows.Add(new Row(result.Stage, "Fine-tuning", result.View, tuned.Accuracy,
+                        Chosen(tuned.Selection, tuned.Epoch, tuned.Epochs), [], tuned.Predictions));
                     break;
                 case FusionResult { Probe: { } fused } fusion:
                     rows.Add(new Row(result.Stage, "Two-stream probe", "two-stream", fused, "", [], fusion.Predictions));
@@ -110,7 +132,9 @@ public sealed partial class ProbeTab
         _ => $"{epoch} of {epochs}, on the test set (optimistic)",
     };
 
-    private static KnnAccuracy[] Usual(KnnAccuracy[] all) => [.. all.OrderBy(k => Math.Abs(k.K - 20)).ThenByDescending(k => k.Vote.ToString().StartsWith("w", StringComparison.OrdinalIgnoreCase)).Take(1)];
+    private static KnnAccuracy[] Usual(KnnAccuracy[] all) =>
+        [.. all.OrderBy(k => Math.Abs(k.K - 20))
+        .ThenByDescending(k => k.Vote.ToString().StartsWith("w", StringComparison.OrdinalIgnoreCase)).Take(1)];
 
     private static string W(double? fraction) => (Math.Clamp(fraction ?? 0, 0, 1) * 100).ToString("0.#", CultureInfo.InvariantCulture);
 
@@ -119,9 +143,17 @@ public sealed partial class ProbeTab
         int total = Math.Max(1, _accuracy!.Confusion[t].Sum());
         int share = 100 * _accuracy.Confusion[t][p] / total;
         string colour = t == p ? "var(--hit)" : "var(--miss)";
-        return _accuracy.Confusion[t][p] == 0 ? "background:var(--sunken)" : $"background:color-mix(in srgb, {colour} {Math.Min(34, 10 + (share * 24 / 100))}%, var(--surface));color:var(--ink)";
+        return _accuracy.Confusion[t][p] == 0 ? "background:var(--sunken)"
+            : $"background:color-mix(in srgb, {colour} {Math.Min(34, 10 + (share * 24 / 100))}%, var(--surface));color:var(--ink)";
     }
 
     private void Set(params (string Name, object? Value)[] values) =>
-        Navigation.NavigateTo(Navigation.GetUriWithQueryParameters(values.ToDictionary(v => v.Name, v => v.Value is "" ? null : v.Value)), replace: true);
+        Navigation.NavigateTo(Navigation.GetUriWithQueryParameters(values.ToDictionary(v => v.Name, v => v.Value is "" ? null : v.Value)),
+            replace: true);
+
+    private string LinkOf(Row row) =>
+        $"{Links.Run(Info.Run, "probe")}?stage={row.Stage}{(Against is null ? "" : $"&against={Uri.EscapeDataString(Against)}")}";
+
+    private double? TheirsOf(string name) =>
+        _theirs != null && Array.IndexOf(_theirs.ClassNames, name) is >= 0 and var at ? _theirs.PerClass.ElementAtOrDefault(at) : null;
 }

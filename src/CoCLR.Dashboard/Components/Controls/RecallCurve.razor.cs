@@ -20,7 +20,8 @@ public sealed partial class RecallCurve
 
     private static double Y(double value) => 166 - (Math.Clamp(value, 0, 1) * 156);
 
-    private string Path(IEnumerable<(int K, double Value)> points) => "M" + string.Join('L', points.OrderBy(p => p.K).Select(p => $"{F(X(p.K))} {F(Y(p.Value))}"));
+    private string Path(IEnumerable<(int K, double Value)> points) =>
+        "M" + string.Join('L', points.OrderBy(p => p.K).Select(p => $"{F(X(p.K))} {F(Y(p.Value))}"));
 
     private static string F(double value) => value.ToString("0.#", CultureInfo.InvariantCulture);
 }

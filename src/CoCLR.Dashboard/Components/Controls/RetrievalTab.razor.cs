@@ -2,6 +2,7 @@
 using System.Security.Claims;
 using CoCLR.Core.Results;
 using CoCLR.Dashboard.Authentication;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Components;
 
@@ -15,7 +16,8 @@ public sealed partial class RetrievalTab
     private static readonly (string Key, string Name)[] Shows =
         [("all", "All queries"), ("hits", "First neighbour right"), ("misses", "First neighbour wrong"), ("hardest", "Hardest first")];
 
-    private static readonly (string Key, string Name)[] Films = [("rgb", "RGB"), ("flow", "Flow")];
+    /// <summary>As what clips are shown.</summary>
+    internal static readonly (string Key, string Name)[] Films = [("rgb", "RGB"), ("flow", "Flow")];
 
     private IReadOnlyList<string> _views = [];
     private string _view = "rgb";
@@ -107,7 +109,8 @@ public sealed partial class RetrievalTab
             }
         }
 
-        _others = [.. Store.Runs.Where(r => r.Run != Info.Run && User.MaySee(r) && Results.NeighbourViews(r).Count > 0).OrderByDescending(r => r.Created)];
+        _others = [.. Store.Runs.Where(r => r.Run != Info.Run && User.MaySee(r) && Results.NeighbourViews(r).Count > 0)
+            .OrderByDescending(r => r.Created)];
         RunInfo? other = _others.FirstOrDefault(o => o.Run == Against);
         _theirs = other is null ? [] : Index(Results.Neighbours(other, _view));
         _theirName = other is null ? "" : $"{other.Experiment} · {other.Method}";
@@ -152,7 +155,8 @@ public sealed partial class RetrievalTab
 
     private string QueryLink(string query) => $"{Links.Run(Info.Run, "retrieval")}?q={Uri.EscapeDataString(query)}&side=true";
 
-    private static Dictionary<string, QueryNeighbours> Index(NeighbourTable? table) => (table?.Queries ?? []).DistinctBy(q => q.Id).ToDictionary(q => q.Id);
+    private static Dictionary<string, QueryNeighbours> Index(NeighbourTable? table) =>
+        (table?.Queries ?? []).DistinctBy(q => q.Id).ToDictionary(q => q.Id);
 
     private IEnumerable<Lane> Lanes(QueryNeighbours query)
     {
@@ -178,7 +182,8 @@ public sealed partial class RetrievalTab
     }
 
     private void Set(params (string Name, object? Value)[] values) =>
-        Navigation.NavigateTo(Navigation.GetUriWithQueryParameters(values.ToDictionary(v => v.Name, v => v.Value is "" ? null : v.Value)), replace: true);
+        Navigation.NavigateTo(Navigation.GetUriWithQueryParameters(values.ToDictionary(v => v.Name, v => v.Value is "" ? null : v.Value)),
+            replace: true);
 
     /// <summary>Neighbours of one view or run.</summary>
     private sealed record Lane(string Name, string Run, QueryNeighbours Found);

@@ -2,6 +2,7 @@
 using System.Security.Claims;
 using CoCLR.Core;
 using CoCLR.Dashboard.Cluster;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Hosting;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Components;
@@ -70,15 +71,21 @@ public sealed partial class RunActions
     private async Task DeleteAsync()
     {
         string what = InCluster is { } resource
-            ? $"The resource {resource.Name} in {resource.Namespace} ({Text.State(Info)}) will be deleted with its Jobs and, unless its manifest keeps it, its volume with checkpoints and results. What the dashboard knows of the run stays here."
-            : $"{Info.Run} is {Text.State(Info).ToLowerInvariant()}. Its folder with checkpoints and results, {Text.Bytes(LocalHost.SizeOf(Info))}, will be deleted.";
+            ? $"The resource {resource.Name} in {resource.Namespace} ({Text.State(Info)}) will be deleted "
+                + "with its Jobs and, unless its manifest keeps it, its volume with checkpoints and results. "
+                + "What the dashboard knows of the run stays here."
+            : $"{Info.Run} is {Text.State(Info).ToLowerInvariant()}. "
+                + $"Its folder with checkpoints and results, {Text.Bytes(LocalHost.SizeOf(Info))}, will be deleted.";
         if (Host.IsAtWork(Info) && InCluster is null)
         {
-            await Dialogs.ShowMessageBoxAsync("This run is at work", $"{Info.Run} is {Text.State(Info).ToLowerInvariant()}, and a process works in its folder ({Text.Bytes(LocalHost.SizeOf(Info))}). Suspend it first.", yesText: "Keep");
+            await Dialogs.ShowMessageBoxAsync("This run is at work",
+                $"{Info.Run} is {Text.State(Info).ToLowerInvariant()}"
+                + $", and a process works in its folder ({Text.Bytes(LocalHost.SizeOf(Info))}). Suspend it first.", yesText: "Keep");
             return;
         }
 
-        if (await Dialogs.ShowMessageBoxAsync("Delete this run", $"{what} This cannot be undone.", yesText: "Delete", cancelText: "Keep") == true
+        if (await Dialogs.ShowMessageBoxAsync("Delete this run", $"{what} This cannot be undone.", yesText: "Delete",
+            cancelText: "Keep") == true
             && await DoAsync(() => Control.DeleteAsync(User, Info, default), $"{Info.Run} is deleted.") && InCluster is null)
         {
             Navigation.NavigateTo("");

@@ -1,4 +1,5 @@
 // Why this exists: searches the runs that may be chosen, newest first.
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Components;
 

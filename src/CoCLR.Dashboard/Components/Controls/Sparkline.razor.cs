@@ -1,5 +1,6 @@
 // Why this exists: makes one path of up to 64 values.
 using System.Globalization;
+using CoCLR.Dashboard.Formatting;
 using Microsoft.AspNetCore.Components;
 
 namespace CoCLR.Dashboard.Components.Controls;

@@ -1,7 +1,7 @@
 // Why this exists: lays the stages of a plan out.
 using System.Globalization;
 using CoCLR.Core.Planning;
-using CoCLR.Dashboard.Api;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Components;
 
@@ -54,11 +54,13 @@ public sealed partial class StageGraph
     /// <summary>Columns by longest way from the start; rows: RGB above, what concerns both in the middle, flow below.</summary>
     private void LayOut()
     {
-        IReadOnlyList<Stage> stages = _plan?.Stages ?? [.. (Info?.Stages ?? []).Select(s => new Stage { Name = s.Name, Kind = StageKind.Decode })];
+        IReadOnlyList<Stage> stages = _plan?.Stages
+            ?? [.. (Info?.Stages ?? []).Select(s => new Stage { Name = s.Name, Kind = StageKind.Decode })];
         var column = new Dictionary<string, int>();
         foreach (Stage stage in stages)
         {
-            column[stage.Name] = stage.DependsOn.Select(d => column.GetValueOrDefault(d) + 1).DefaultIfEmpty(_plan is null ? column.Count : 0).Max();
+            column[stage.Name] = stage.DependsOn.Select(d => column.GetValueOrDefault(d) + 1)
+                .DefaultIfEmpty(_plan is null ? column.Count : 0).Max();
         }
 
         var taken = new Dictionary<(int Column, int Lane), int>();
@@ -71,7 +73,8 @@ public sealed partial class StageGraph
             place[stage.Name] = (column[stage.Name], lane, row);
         }
 
-        int[] rows = [.. Enumerable.Range(0, 3).Select(l => taken.Where(t => t.Key.Lane == l).Select(t => t.Value).DefaultIfEmpty(0).Max())];
+        int[] rows = [.. Enumerable.Range(0, 3)
+            .Select(l => taken.Where(t => t.Key.Lane == l).Select(t => t.Value).DefaultIfEmpty(0).Max())];
         bool onlyMiddle = rows[0] == 0 && rows[2] == 0;
         // The middle lane shares rows with the others where they leave it room, so that the picture stays low.
         int laneHeight = NodeHeight + GapY;
@@ -109,7 +112,8 @@ public sealed partial class StageGraph
         return string.Create(CultureInfo.InvariantCulture, $"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2 - 1} {y2}");
     }
 
-    private static string Sign(string state) => state switch { "Done" => "✓", "Failed" => "✕", "Running" => "●", "Stopped" => "❚❚", _ => "" };
+    private static string Sign(string state) =>
+        state switch { "Done" => "✓", "Failed" => "✕", "Running" => "●", "Stopped" => "❚❚", _ => "" };
 
     private static string Short(Node node, string state) => node.Stage switch
     {

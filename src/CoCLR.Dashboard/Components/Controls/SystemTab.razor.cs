@@ -13,5 +13,11 @@ public sealed partial class SystemTab
     public RunInfo Info { get; set; } = null!;
 
     /// <inheritdoc/>
-    protected override void OnParametersSet() => _groups = [.. Info.Stages.SelectMany(s => s.Latest.Keys).Where(n => n.StartsWith("system/", StringComparison.Ordinal) || n.StartsWith("speed/", StringComparison.Ordinal)).Distinct().OrderBy(n => n, StringComparer.Ordinal)];
+    protected override void OnParametersSet() =>
+        _groups = [.. Info.Stages.SelectMany(s => s.Latest.Keys)
+        .Where(n => n.StartsWith("system/", StringComparison.Ordinal) || n.StartsWith("speed/", StringComparison.Ordinal)).Distinct()
+        .OrderBy(n => n, StringComparer.Ordinal)];
+
+    private ChartSeries[] SeriesOf(string name) =>
+        [.. Info.Stages.Where(s => s.Latest.ContainsKey(name)).Select(s => new ChartSeries(Info.Run, s.Name, name, s.Name))];
 }

@@ -65,7 +65,8 @@ public sealed partial class VideoSearch : IAsyncDisposable
     /// <inheritdoc/>
     protected override void OnParametersSet()
     {
-        _stages = [.. Info.Stages.Where(s => s.Name.StartsWith("retrieve-", StringComparison.Ordinal) && s.Phase == StagePhase.Succeeded).Select(s => s.Name)];
+        _stages = [.. Info.Stages.Where(s => s.Name.StartsWith("retrieve-", StringComparison.Ordinal) && s.Phase == StagePhase.Succeeded)
+            .Select(s => s.Name)];
         if (!_stages.Contains(_stage))
         {
             _stage = _stages.FirstOrDefault() ?? "";
@@ -99,7 +100,8 @@ public sealed partial class VideoSearch : IAsyncDisposable
         _link = link;
         if (ClipOf().Match(link) is { Success: true } match)
         {
-            Navigation.NavigateTo(Navigation.GetUriWithQueryParameter("clip", Uri.UnescapeDataString(match.Groups[1].Value.Replace('+', ' '))), replace: true);
+            Navigation.NavigateTo(Navigation.GetUriWithQueryParameter("clip",
+                Uri.UnescapeDataString(match.Groups[1].Value.Replace('+', ' '))), replace: true);
         }
     }
 
@@ -149,7 +151,8 @@ public sealed partial class VideoSearch : IAsyncDisposable
     private void Tell(string doing)
     {
         _doing = doing;
-        _percent = Percent().Match(doing) is { Success: true } match ? double.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture) : null;
+        _percent = Percent().Match(doing) is { Success: true } match
+            ? double.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture) : null;
         StateHasChanged();
     }
 

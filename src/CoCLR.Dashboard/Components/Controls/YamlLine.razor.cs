@@ -25,6 +25,7 @@ public sealed partial class YamlLine
         bool key = colon > 0 && (colon + 1 == rest.Length || rest[colon + 1] == ' ');
         _key = key ? rest[..colon] : "";
         _value = key ? rest[(colon + 1)..].Trim() : rest;
-        _class = rest.StartsWith('#') ? "c" : double.TryParse(_value.Trim('\'', '"'), CultureInfo.InvariantCulture, out _) || _value is "true" or "false" ? "n" : "s";
+        _class = rest.StartsWith('#') ? "c" : double.TryParse(_value.Trim('\'', '"'), CultureInfo.InvariantCulture, out _)
+            || _value is "true" or "false" ? "n" : "s";
     }
 }

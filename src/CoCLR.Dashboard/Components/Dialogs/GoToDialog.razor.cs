@@ -1,6 +1,7 @@
 // Why this exists: finds pages and runs by a part of their names.
 using System.Security.Claims;
 using CoCLR.Dashboard.Authentication;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Components;
 using Microsoft.AspNetCore.Components.Authorization;
@@ -27,7 +28,8 @@ public sealed partial class GoToDialog
 
     private static readonly Target[] Pages =
     [
-        new("Experiments", "page", ""), new("Compare", "page", "compare"), new("Benchmarks", "page", "benchmarks"), new("Data", "page", "data"), new("New experiment", "page", "new"), new("Access", "page", "settings"), new("API", "page", "api"),
+        new("Experiments", "page", ""), new("Compare", "page", "compare"), new("Benchmarks", "page", "benchmarks"),
+            new("Data", "page", "data"), new("New experiment", "page", "new"), new("Access", "page", "settings"), new("API", "page", "api"),
     ];
 
     private async Task<IEnumerable<Target>> FindAsync(string? text, CancellationToken cancel)
@@ -35,7 +37,9 @@ public sealed partial class GoToDialog
         ClaimsPrincipal user = User is null ? new ClaimsPrincipal() : (await User).User;
         string words = text?.Trim() ?? "";
         return Pages.Where(p => (p.Link != "new" || user.MayEdit()) && p.Name.Contains(words, StringComparison.OrdinalIgnoreCase))
-            .Concat(Store.Runs.Where(r => user.MaySee(r) && (r.Run.Contains(words, StringComparison.OrdinalIgnoreCase) || r.Experiment.Contains(words, StringComparison.OrdinalIgnoreCase)))
+            .Concat(Store.Runs.Where(r => user.MaySee(r)
+                && (r.Run.Contains(words, StringComparison.OrdinalIgnoreCase)
+                || r.Experiment.Contains(words, StringComparison.OrdinalIgnoreCase)))
                 .OrderByDescending(r => r.Updated).Take(12).Select(r => new Target(r.Run, $"{r.Method} · {r.State}", Links.Run(r.Run))));
     }
 

@@ -27,7 +27,9 @@ public sealed partial class TextDialog
     public static async Task<string?> AskAsync(IDialogService dialogs, string title, string label, string initial, bool multiLine = false)
     {
         ArgumentNullException.ThrowIfNull(dialogs);
-        IDialogReference dialog = await dialogs.ShowAsync<TextDialog>(title, new DialogParameters<TextDialog> { { d => d.Label, label }, { d => d.Initial, initial }, { d => d.Long, multiLine } }, new DialogOptions { FullWidth = true, MaxWidth = MaxWidth.Small, CloseOnEscapeKey = true });
+        IDialogReference dialog = await dialogs.ShowAsync<TextDialog>(title,
+            new DialogParameters<TextDialog> { { d => d.Label, label }, { d => d.Initial, initial }, { d => d.Long, multiLine } },
+            new DialogOptions { FullWidth = true, MaxWidth = MaxWidth.Small, CloseOnEscapeKey = true });
         return await dialog.Result is { Canceled: false, Data: string text } ? text.Trim() : null;
     }
 

@@ -53,7 +53,9 @@ public sealed partial class MainLayout : IAsyncDisposable
 
     private bool OnExperiments => Navigation.ToBaseRelativePath(Navigation.Uri).StartsWith("experiments", StringComparison.Ordinal);
 
-    private string ThemeIcon => _theme switch { "light" => Icons.Material.Outlined.LightMode, "dark" => Icons.Material.Outlined.DarkMode, _ => Icons.Material.Outlined.SettingsBrightness };
+    private string ThemeIcon =>
+        _theme switch { "light" => Icons.Material.Outlined.LightMode, "dark" => Icons.Material.Outlined.DarkMode,
+        _ => Icons.Material.Outlined.SettingsBrightness };
 
     /// <summary>The browser's own preference changed, or is told for the first time.</summary>
     [JSInvokable]
@@ -171,5 +173,8 @@ public sealed partial class MainLayout : IAsyncDisposable
         _helpOpen = false;
     }
 
-    private Task<IDialogReference> OpenSearch() => Dialogs.ShowAsync<GoToDialog>("Go to", new DialogOptions { NoHeader = true, Position = DialogPosition.TopCenter, FullWidth = true, MaxWidth = MaxWidth.Small, CloseOnEscapeKey = true });
+    private Task<IDialogReference> OpenSearch() =>
+        Dialogs.ShowAsync<GoToDialog>("Go to",
+        new DialogOptions { NoHeader = true, Position = DialogPosition.TopCenter, FullWidth = true, MaxWidth = MaxWidth.Small,
+        CloseOnEscapeKey = true });
 }

@@ -82,10 +82,14 @@ public sealed partial class ApiPage
     /// <inheritdoc/>
     protected override void OnInitialized() => _entries =
     [
-        .. Explorer.ApiDescriptionGroups.Items.SelectMany(g => g.Items).Where(d => d.RelativePath?.StartsWith("api/", StringComparison.Ordinal) == true).Select(d => new Entry(
-            d.ActionDescriptor.EndpointMetadata.OfType<Microsoft.AspNetCore.Http.Metadata.ITagsMetadata>().LastOrDefault()?.Tags[0] ?? "Other",
+        .. Explorer.ApiDescriptionGroups.Items.SelectMany(g => g.Items)
+            .Where(d => d.RelativePath?.StartsWith("api/", StringComparison.Ordinal) == true).Select(d => new Entry(
+            d.ActionDescriptor.EndpointMetadata.OfType<Microsoft.AspNetCore.Http.Metadata.ITagsMetadata>().LastOrDefault()?.Tags[0]
+                ?? "Other",
             d.HttpMethod ?? "", "/" + d.RelativePath,
-            d.ActionDescriptor.EndpointMetadata.OfType<Microsoft.AspNetCore.Http.Metadata.IEndpointSummaryMetadata>().LastOrDefault()?.Summary,
-            d.ActionDescriptor.EndpointMetadata.OfType<Microsoft.AspNetCore.Http.Metadata.IEndpointDescriptionMetadata>().LastOrDefault()?.Description)),
+            d.ActionDescriptor.EndpointMetadata.OfType<Microsoft.AspNetCore.Http.Metadata.IEndpointSummaryMetadata>()
+                .LastOrDefault()?.Summary,
+            d.ActionDescriptor.EndpointMetadata.OfType<Microsoft.AspNetCore.Http.Metadata.IEndpointDescriptionMetadata>()
+                .LastOrDefault()?.Description)),
     ];
 }

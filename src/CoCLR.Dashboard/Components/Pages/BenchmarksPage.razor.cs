@@ -1,7 +1,9 @@
-// Why this exists: chooses runs, fields and measures, and makes one matrix of each data set: what was measured on other videos never stands in one table.
+// Why this exists: chooses runs, fields and measures, and makes one matrix of each data set: what was measured on other videos never
+// stands in one table.
 using System.Globalization;
 using CoCLR.Core.Manifests;
 using CoCLR.Dashboard.Authentication;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Hosting;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Components;
@@ -62,7 +64,8 @@ public sealed partial class BenchmarksPage
         : _view == "best" ? "In percent, the best view of each run that is done;"
         : $"In percent, {Suites.Views.First(v => v.Key == _view).Name};";
 
-    private IEnumerable<(string Key, string Name)> MeasuresOffered => [.. _columns.Length == 0 ? [("all", "All")] : Array.Empty<(string, string)>(), .. Suites.Measures];
+    private IEnumerable<(string Key, string Name)> MeasuresOffered =>
+        [.. _columns.Length == 0 ? [("all", "All")] : Array.Empty<(string, string)>(), .. Suites.Measures];
 
     /// <inheritdoc/>
     protected override void Refresh()
@@ -90,14 +93,16 @@ public sealed partial class BenchmarksPage
                 [.. measures.Select(m => (m, Suites.Matrix(g.Runs, _rows, _columns, Suites.Reader(m, _view, Results.All))))])),
         ];
         _rowNames = [.. _tables.SelectMany(t => t.Shown[0].Matrix.Rows).Distinct()];
-        string? suiteBase = _suite?.Spec.Baseline.FirstOrDefault(b => _suite.Spec.Matrix.Any(a => a.Name == b.Axis && a.Field == _rows))?.Value;
+        string? suiteBase = _suite?.Spec.Baseline.FirstOrDefault(b =>
+            _suite.Spec.Matrix.Any(a => a.Name == b.Axis && a.Field == _rows))?.Value;
         _base = BaseAsked ?? suiteBase ?? (_rowNames.Length > 1 && _rowNames.Contains("InfoNCE") ? "InfoNCE" : "none");
     }
 
     private static string MeasureName(string measure) => Suites.Measures.First(m => m.Key == measure).Name;
 
     private static string Of(Table table) =>
-        $"{table.Group.Runs.Count} {(table.Group.Runs.Count == 1 ? "run" : "runs")}{(table.Group.Chance is { } chance ? $", chance {Text.Percent(chance)}" : "")}";
+        $"{table.Group.Runs.Count} {(table.Group.Runs.Count == 1 ? "run" : "runs")}"
+        + (table.Group.Chance is { } chance ? $", chance {Text.Percent(chance)}" : "");
 
     private static string LinkOf(MatrixCell cell) => cell.Runs.Count == 1 ? Links.Run(cell.Runs[0].Run)
         : $"compare?runs={string.Join(',', cell.Runs.Take(8).Select(x => Uri.EscapeDataString(x.Run)))}";
@@ -108,7 +113,8 @@ public sealed partial class BenchmarksPage
     private static string NoteOf(MatrixCell cell)
     {
         int open = cell.Runs.Count(r => r.State != RunState.Succeeded);
-        return string.Join(", ", new[] { cell.Count > 1 ? $"{cell.Count} runs" : "", open > 0 ? $"{open} unfinished" : "" }.Where(n => n.Length > 0));
+        return string.Join(", ",
+            new[] { cell.Count > 1 ? $"{cell.Count} runs" : "", open > 0 ? $"{open} unfinished" : "" }.Where(n => n.Length > 0));
     }
 
     private IEnumerable<Shown> Cells(Table table, int row)
@@ -133,7 +139,8 @@ public sealed partial class BenchmarksPage
     }
 
     private ValueTask CopyAsync(Func<SuiteMatrix, string, string> write) =>
-        Script.InvokeVoidAsync("coclr.copy", string.Join('\n', _tables.SelectMany(t => t.Shown.Select(s => $"{t.Group.Name}\n\n{write(s.Matrix, s.Measure)}"))));
+        Script.InvokeVoidAsync("coclr.copy",
+            string.Join('\n', _tables.SelectMany(t => t.Shown.Select(s => $"{t.Group.Name}\n\n{write(s.Matrix, s.Measure)}"))));
 
     private sealed record Table(DataSetGroup Group, (string Measure, SuiteMatrix Matrix)[] Shown);
 

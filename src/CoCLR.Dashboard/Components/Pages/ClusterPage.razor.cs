@@ -1,7 +1,7 @@
 // Why this exists: gathers nodes, pods and what waits.
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Cluster;
-using CoCLR.Dashboard.Live;
+using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Components;
 
 namespace CoCLR.Dashboard.Components.Pages;
@@ -36,7 +36,8 @@ public sealed partial class ClusterPage
             return;
         }
 
-        _open = [.. _watch.Experiments.Where(e => User.MaySee(e.Namespace) && !e.Over).OrderBy(e => e.State is "Training" or "Starting" ? 0 : 1).ThenBy(e => e.Created)];
+        _open = [.. _watch.Experiments.Where(e => User.MaySee(e.Namespace) && !e.Over)
+            .OrderBy(e => e.State is "Training" or "Starting" ? 0 : 1).ThenBy(e => e.Created)];
         _all = [.. _watch.Pods];
         _pods = [.. _all.Where(p => User.MaySee(p.Namespace))];
         _nodes = [.. _watch.Nodes.OrderByDescending(n => n.Gpus).ThenBy(n => n.Name, StringComparer.Ordinal)];
@@ -45,4 +46,7 @@ public sealed partial class ClusterPage
         int done = _watch.Experiments.Count(e => User.MaySee(e.Namespace) && e.Over);
         _summary = $"{_nodes.Length} {(_nodes.Length == 1 ? "node" : "nodes")}, {_open.Length} experiments not done, {done} done";
     }
+
+    private string WhyOf(ClusterExperiment e) =>
+        e.Why ?? _pods.FirstOrDefault(p => p.Namespace == e.Namespace && p.Experiment == e.Name && p.Phase == "Pending")?.Why ?? "";
 }

@@ -15,7 +15,8 @@ public sealed partial class ComparePage
     /// <summary>Runs that are compared at once.</summary>
     internal const int MaxRuns = 20;
 
-    private static readonly string[] Metrics = [MetricNames.Loss, MetricNames.Top1, MetricNames.Top5, MetricNames.MiningPrecision, MetricNames.ClipsPerSecond];
+    private static readonly string[] Metrics = [MetricNames.Loss, MetricNames.Top1, MetricNames.Top5, MetricNames.MiningPrecision,
+        MetricNames.ClipsPerSecond];
 
     private RunInfo[] _runs = [];
     private RunInfo[] _others = [];
@@ -83,7 +84,8 @@ public sealed partial class ComparePage
         (_axes, _lines) = ParallelCoordinates.Of(_runs);
     }
 
-    private static IEnumerable<string> StagesOf(RunInfo[] runs) => runs.SelectMany(r => r.Stages.Where(s => s.Latest.ContainsKey(MetricNames.Loss)).Select(s => s.Name))
+    private static IEnumerable<string> StagesOf(RunInfo[] runs) =>
+        runs.SelectMany(r => r.Stages.Where(s => s.Latest.ContainsKey(MetricNames.Loss)).Select(s => s.Name))
         .Distinct().Order(StringComparer.Ordinal).OrderByDescending(n => n.StartsWith("pretrain", StringComparison.Ordinal));
 
     /// <summary>Names that tell the runs apart: the experiment's, with the end of the id where several have the same.</summary>
@@ -116,15 +118,19 @@ public sealed partial class ComparePage
         }
     }
 
-    private string ColourOf(RunInfo run) => Text.Colour(_group == "none" ? Array.IndexOf(_runs, run) : _groupOf.Values.Distinct().ToList().IndexOf(_groupOf[run.Run]));
+    private string ColourOf(RunInfo run) =>
+        Text.Colour(_group == "none" ? Array.IndexOf(_runs, run) : _groupOf.Values.Distinct().ToList().IndexOf(_groupOf[run.Run]));
 
     private bool Has(RunInfo run, string metric) => run.Stage(_stage)?.Latest.ContainsKey(metric) == true;
 
     private ChartSeries[] SeriesOf(string metric) =>
-        [.. _runs.Where(r => Has(r, metric)).Select(r => new ChartSeries(r.Run, _stage, metric, _names[r.Run], ColourOf(r), Group: _group == "none" ? null : _groupOf[r.Run]))];
+        [.. _runs.Where(r => Has(r, metric))
+            .Select(r =>
+            new ChartSeries(r.Run, _stage, metric, _names[r.Run], ColourOf(r), Group: _group == "none" ? null : _groupOf[r.Run]))];
 
     private Task<IEnumerable<string>> FindQueryAsync(string? text, CancellationToken cancel) =>
-        Task.FromResult(_queries.Where(q => string.IsNullOrEmpty(text) || text == _query || q.Contains(text, StringComparison.OrdinalIgnoreCase)));
+        Task.FromResult(_queries.Where(q => string.IsNullOrEmpty(text) || text == _query
+            || q.Contains(text, StringComparison.OrdinalIgnoreCase)));
 
     private void Choose(IEnumerable<string> runs) => SetQuery(("runs", string.Join(',', runs.Where(r => r.Length > 0).Distinct())));
 }

@@ -19,11 +19,13 @@ public sealed partial class ExperimentsPage
     private const int PageSize = 100;
     private static readonly (string Key, string Name, string Css)[] Columns =
     [
-        ("name", "Experiment", ""), ("state", "State", ""), ("method", "Method", "hide-s"), ("", "Stage", "hide-m"), ("progress", "Progress", ""), ("", "Loss", "hide-m"), ("loss", "Now", "num hide-s"),
+        ("name", "Experiment", ""), ("state", "State", ""), ("method", "Method", "hide-s"), ("", "Stage", "hide-m"),
+            ("progress", "Progress", ""), ("", "Loss", "hide-m"), ("loss", "Now", "num hide-s"),
         ("probe", "Probe %", "num"), ("recall", "R@1 %", "num"), ("", "Device", "hide-l"), ("created", "Age", "num"),
     ];
 
-    private static readonly (string Name, string? Filter)[] StateFilters = [("All", null), ("Running", "state:running"), ("Done", "state:succeeded"), ("Failed", "state:failed")];
+    private static readonly (string Name, string? Filter)[] StateFilters = [("All", null), ("Running", "state:running"),
+        ("Done", "state:succeeded"), ("Failed", "state:failed")];
     private readonly HashSet<string> _marked = new(StringComparer.Ordinal);
     private RunInfo[] _rows = [];
     private int _total;
@@ -62,7 +64,9 @@ public sealed partial class ExperimentsPage
 
     private int PageNumber => Math.Max(0, PageAsked ?? 0);
 
-    private string WorkDir => Options.Value.ResolvedWorkDir;
+    private string NothingYet =>
+        $"The dashboard watches {Options.Value.ResolvedWorkDir}. Start the demo to see three methods learn side by side, "
+        + "or run a manifest of your own.";
 
     private string SortKey => Sort?.TrimStart('-') ?? "created";
 
@@ -73,7 +77,8 @@ public sealed partial class ExperimentsPage
         get
         {
             int running = Store.Runs.Count(r => r.State == RunState.Running && !Silent(r) && User.MaySee(r));
-            return $"{_total} {(_total == 1 ? "run" : "runs")}{(running > 0 ? $", {running} at work" : "")}{(_matching != _total ? $", {_matching} shown" : "")}";
+            return $"{_total} {(_total == 1 ? "run" : "runs")}{(running > 0 ? $", {running} at work" : "")}"
+                + (_matching != _total ? $", {_matching} shown" : "");
         }
     }
 
@@ -95,11 +100,14 @@ public sealed partial class ExperimentsPage
 
     private void SortBy(string key) => SetQuery(("sort", SortKey == key && Down ? key : "-" + key), ("page", null));
 
-    private bool HasState(string? filter) => filter == null ? Q?.Contains("state:", StringComparison.OrdinalIgnoreCase) != true : Q?.Contains(filter, StringComparison.OrdinalIgnoreCase) == true;
+    private bool HasState(string? filter) =>
+        filter == null ? Q?.Contains("state:", StringComparison.OrdinalIgnoreCase) != true
+        : Q?.Contains(filter, StringComparison.OrdinalIgnoreCase) == true;
 
     private void SetState(string? filter)
     {
-        string rest = string.Join(' ', (Q ?? "").Split(' ', StringSplitOptions.RemoveEmptyEntries).Where(w => !w.StartsWith("state:", StringComparison.OrdinalIgnoreCase)));
+        string rest = string.Join(' ', (Q ?? "").Split(' ', StringSplitOptions.RemoveEmptyEntries)
+            .Where(w => !w.StartsWith("state:", StringComparison.OrdinalIgnoreCase)));
         SetQuery(("q", string.Join(' ', new[] { rest, filter }.Where(s => !string.IsNullOrEmpty(s)))), ("page", null));
     }
 
@@ -154,7 +162,8 @@ public sealed partial class ExperimentsPage
     {
         RunInfo[] runs = [.. _marked.Select(Store.Find).OfType<RunInfo>().Where(User.MaySee)];
         string states = string.Join(", ", runs.GroupBy(Text.State).Select(g => $"{g.Count()} {g.Key.ToLowerInvariant()}"));
-        string words = $"{runs.Length} run folders ({states}; {Text.Bytes(runs.Sum(LocalHost.SizeOf))}) with their checkpoints and results will be deleted. Those at work stay. This cannot be undone.";
+        string words = $"{runs.Length} run folders ({states}; {Text.Bytes(runs.Sum(LocalHost.SizeOf))}) with their checkpoints and results "
+            + "will be deleted. Those at work stay. This cannot be undone.";
         if (await Dialogs.ShowMessageBoxAsync("Delete runs", words, yesText: "Delete", cancelText: "Keep") != true)
         {
             return;

@@ -1,4 +1,5 @@
-// Why this exists: what every live page does alike: know the user, keep the state in the address, render again when something changed, and let go at the end.
+// Why this exists: what every live page does alike: know the user, keep the state in the address, render again when something changed,
+// and let go at the end.
 using System.Security.Claims;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Components;
@@ -88,5 +89,6 @@ public abstract class LivePage : ComponentBase, IDisposable
     /// <summary>Puts state into the address without a new entry in the history.</summary>
     /// <param name="values">Names and values; null takes a name away.</param>
     protected void SetQuery(params (string Name, object? Value)[] values) =>
-        Navigation.NavigateTo(Navigation.GetUriWithQueryParameters(values.ToDictionary(v => v.Name, v => v.Value is "" ? null : v.Value)), replace: true);
+        Navigation.NavigateTo(Navigation.GetUriWithQueryParameters(values.ToDictionary(v => v.Name, v => v.Value is "" ? null : v.Value)),
+            replace: true);
 }

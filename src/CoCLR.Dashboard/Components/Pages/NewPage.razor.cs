@@ -1,9 +1,11 @@
-// Why this exists: keeps form and YAML in step: each edit of the form is set into the manifest, each edit of the YAML is read with the checks of the command line.
+// Why this exists: keeps form and YAML in step: each edit of the form is set into the manifest, each edit of the YAML is read with the
+// checks of the command line.
 using System.Text.Json.Nodes;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Schema;
 using CoCLR.Core.Planning;
+using CoCLR.Dashboard.Api;
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Cluster;
 using CoCLR.Dashboard.Formatting;
@@ -38,6 +40,9 @@ public sealed partial class NewPage
     private IReadOnlyList<string> _spaces = [];
     private string _space = "default";
 
+    private string Verdict => (_problems.Count == 0 ? "Valid." : $"{_problems.Count} {(_problems.Count == 1 ? "problem" : "problems")}.")
+        + (_unshown > 0 ? $" {_unshown} fields that the form does not show stay as the YAML says." : "");
+
     private ClusterHost? InCluster => Services.GetService<ClusterHost>();
 
     [CascadingParameter]
@@ -68,7 +73,8 @@ public sealed partial class NewPage
         if (!string.IsNullOrEmpty(From) && UserTask != null && Store.Find(From) is { } run && (await UserTask).User.MaySee(run))
         {
             _template = "";
-            _yaml = ManifestText.Of(run).Replace($"name: {run.Experiment}", $"name: {Shorten(run.Experiment)}-copy", StringComparison.Ordinal);
+            _yaml = ManifestText.Of(run)
+                .Replace($"name: {run.Experiment}", $"name: {Shorten(run.Experiment)}-copy", StringComparison.Ordinal);
         }
         else
         {
@@ -92,7 +98,8 @@ public sealed partial class NewPage
             {
                 var fields = new List<FormField>();
                 Collect(field.Node, field.Name, "", fields, 0);
-                sections.Add(new FormSection(field.Name, Sentence(field.Node.Description.Length > 0 ? field.Node.Description : field.Name), fields));
+                sections.Add(new FormSection(field.Name, Sentence(field.Node.Description.Length > 0 ? field.Node.Description : field.Name),
+                    fields));
             }
             else if (Make(field, field.Name, field.Name) is { } simple)
             {
@@ -136,7 +143,9 @@ public sealed partial class NewPage
 
     private static string Sentence(string text) => text.Split(". ")[0].TrimEnd('.');
 
-    private static string? Show(JsonNode? node) => node switch { null => null, JsonArray list => string.Join(", ", list.Select(i => i?.ToString())), JsonObject => null, JsonValue value when value.TryGetValue(out bool flag) => flag ? "true" : "false", _ => node.ToString() };
+    private static string? Show(JsonNode? node) =>
+        node switch { null => null, JsonArray list => string.Join(", ", list.Select(i => i?.ToString())), JsonObject => null,
+        JsonValue value when value.TryGetValue(out bool flag) => flag ? "true" : "false", _ => node.ToString() };
 
     private string? Value(string path)
     {
@@ -146,7 +155,9 @@ public sealed partial class NewPage
             at = (at as JsonObject)?[name];
         }
 
-        return Show(at) ?? AllSections.SelectMany(s => s.Fields).FirstOrDefault(f => f.Path == path && f.Kind is "bool" || f.Path == path && f.Options.Length > 0)?.Default;
+        return Show(at)
+            ?? AllSections.SelectMany(s => s.Fields)
+            .FirstOrDefault(f => f.Path == path && f.Kind is "bool" || f.Path == path && f.Options.Length > 0)?.Default;
     }
 
     private string? Wrong(string path) => _problems.FirstOrDefault(p => p.Path == path)?.Message;
@@ -216,7 +227,8 @@ public sealed partial class NewPage
         Check();
     }
 
-    private static IEnumerable<string> Leaves(JsonObject map, string path) => map.SelectMany(p => p.Value is JsonObject inner && inner.Count > 0 ? Leaves(inner, path + p.Key + ".") : [path + p.Key]);
+    private static IEnumerable<string> Leaves(JsonObject map, string path) =>
+        map.SelectMany(p => p.Value is JsonObject inner && inner.Count > 0 ? Leaves(inner, path + p.Key + ".") : [path + p.Key]);
 
     private void Check()
     {
@@ -231,10 +243,13 @@ public sealed partial class NewPage
     {
         double seconds = 0;
         int unknown = 0;
-        StagePlan[] alike = [.. Store.Runs.OrderByDescending(r => r.Updated).Take(100).Select(ManifestText.Plan).OfType<StagePlan>().Where(p => p.Spec.Model == plan.Spec.Model && p.Spec.Clip == plan.Spec.Clip)];
+        StagePlan[] alike = [.. Store.Runs.OrderByDescending(r => r.Updated).Take(100).Select(ManifestText.Plan).OfType<StagePlan>()
+            .Where(p => p.Spec.Model == plan.Spec.Model && p.Spec.Clip == plan.Spec.Clip)];
         foreach (Stage stage in plan.Stages)
         {
-            double? pace = alike.SelectMany(p => p.Stages.Where(s => s.Kind == stage.Kind).Select(s => Store.Find(p.Run)?.Stage(s.Name) is { Phase: StagePhase.Succeeded, WallSeconds: > 0 } info ? info.WallSeconds / Math.Max(1, s.Epochs ?? 1) : null)).OfType<double>().Select(v => (double?)v).FirstOrDefault();
+            double? pace = alike.SelectMany(p => p.Stages.Where(s => s.Kind == stage.Kind)
+                .Select(s => Store.Find(p.Run)?.Stage(s.Name) is { Phase: StagePhase.Succeeded, WallSeconds: > 0 } info
+                ? info.WallSeconds / Math.Max(1, s.Epochs ?? 1) : null)).OfType<double>().Select(v => (double?)v).FirstOrDefault();
             if (pace is { } p)
             {
                 seconds += p * Math.Max(1, stage.Epochs ?? 1);
@@ -245,7 +260,9 @@ public sealed partial class NewPage
             }
         }
 
-        return alike.Length == 0 ? "no run with this network and clip is known here yet, so its time cannot be estimated" : $"about {Text.Duration(seconds)}, from runs with the same network and clip{(unknown > 0 ? $" ({unknown} stages unknown)" : "")}";
+        return alike.Length == 0 ? "no run with this network and clip is known here yet, so its time cannot be estimated"
+            : $"about {Text.Duration(seconds)}, from runs with the same network and clip"
+                + (unknown > 0 ? $" ({unknown} stages unknown)" : "");
     }
 
     private async Task ApplyAsync()
@@ -257,7 +274,8 @@ public sealed partial class NewPage
 
         try
         {
-            StartedRun started = await Services.GetRequiredService<RunControl>().StartAsync((await UserTask).User, manifest, _yaml, _space, CancellationToken.None);
+            StartedRun started = await Services.GetRequiredService<RunControl>()
+                .StartAsync((await UserTask).User, manifest, _yaml, _space, CancellationToken.None);
             Snackbar.Add($"{started.Name} is applied in {_space}.", Severity.Info);
             Navigation.NavigateTo("cluster");
         }
@@ -278,7 +296,8 @@ public sealed partial class NewPage
         {
             if (ManifestReader.ReadExperiment(_yaml).Manifest is { } manifest)
             {
-                await Services.GetRequiredService<RunControl>().StartAsync((await UserTask).User, manifest, _yaml, null, CancellationToken.None);
+                await Services.GetRequiredService<RunControl>()
+                    .StartAsync((await UserTask).User, manifest, _yaml, null, CancellationToken.None);
             }
 
             Snackbar.Add($"{_plan.Run} starts.", Severity.Info);

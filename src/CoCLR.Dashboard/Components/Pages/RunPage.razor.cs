@@ -1,6 +1,7 @@
 // Why this exists: finds the run, keeps listening, and answers for a run that is about to begin, or that goes away while it is looked at.
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Configuration;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Hosting;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Components;
@@ -14,7 +15,8 @@ public sealed partial class RunPage
 {
     private static readonly (string Key, string Name)[] Tabs =
     [
-        ("overview", "Overview"), ("curves", "Curves"), ("retrieval", "Retrieval"), ("mining", "Mining"), ("probe", "Linear probe"), ("embedding", "Embedding"),
+        ("overview", "Overview"), ("curves", "Curves"), ("retrieval", "Retrieval"), ("mining", "Mining"), ("probe", "Linear probe"),
+            ("embedding", "Embedding"),
         ("results", "Results"), ("system", "System"), ("log", "Log"), ("artifacts", "Artifacts"), ("manifest", "Manifest"),
     ];
 
@@ -59,7 +61,7 @@ public sealed partial class RunPage
         _seen |= _info != null;
         bool mine = User.MayEdit();
         _failure = mine ? Host.Failures.GetValueOrDefault(Run) : null;
-        _starting = mine && _info == null && !_seen && (Host.IsOwn(Run) || _failure != null);
+        _starting = mine && _info == null && !_seen && (Host.IsStarting(Run) || _failure != null);
         _output = _starting ? Host.Output(Run) : "";
     }
 
