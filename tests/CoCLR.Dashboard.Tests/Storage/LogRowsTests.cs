@@ -1,5 +1,5 @@
 // Why this exists: which line stands at which row of a long log, after restarts, filters, late stages and dropped lines.
-using CoCLR.Dashboard.Api;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Storage;
 using CoCLR.Dashboard.Tests.Fixtures;
 
