@@ -1,4 +1,4 @@
-// Why this exists: progress is pushed for people; when nobody takes it, training goes on, and the newest state is what arrives later (row F-55).
+// Why this exists: progress is pushed for people; when nobody takes it, training goes on, and the newest state is what arrives later.
 using System.Collections.Concurrent;
 using System.Text.Json;
 using CoCLR.Core;

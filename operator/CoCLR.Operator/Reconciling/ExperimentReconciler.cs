@@ -463,7 +463,7 @@ public static class ExperimentReconciler
             return null;
         }
 
-        // F-56: a process that hangs ends no pod by itself.
+        // A process that hangs ends no pod by itself.
         private void ReplaceStalled(List<SeenStage> stages)
         {
             if (_spec.StallDeadlineSeconds is not { } allowed)

@@ -6,7 +6,7 @@ using Microsoft.Extensions.Options;
 
 namespace CoCLR.Dashboard.Api;
 
-/// <summary>Counts open pages (rows A-40).</summary>
+/// <summary>Counts open pages.</summary>
 internal sealed class CircuitLimit(IOptions<DashboardOptions> options) : CircuitHandler
 {
     private int _open;

@@ -1,4 +1,4 @@
-// Why this exists: a flood of pages is refused with words while those that are open, and machines, go on (row A-40).
+// Why this exists: a flood of pages is refused with words while those that are open, and machines, go on.
 using System.Net;
 using CoCLR.Dashboard.Api;
 using CoCLR.Dashboard.Tests.Fixtures;
@@ -9,7 +9,7 @@ namespace CoCLR.Dashboard.Tests.Api;
 public sealed class CircuitLimitTests
 {
     [Fact]
-    public async Task A40_PagesBeyondTheLimit_AreRefusedUntilOneCloses()
+    public async Task PagesBeyondTheLimit_AreRefusedUntilOneCloses()
     {
         await using DashboardServer server = await DashboardServer.StartAsync(null, "--Dashboard:Limits:Circuits", "2");
         var limit = server.App.Services.GetRequiredService<CircuitLimit>();

@@ -1,4 +1,4 @@
-// Why this exists: the server as a whole over its life: restarts, a path below another server, large files, slow listeners, secrets (rows, D-10, D-12, D-13, D-22).
+// Why this exists: the server as a whole over its life: restarts, a path below another server, large files, slow listeners, secrets.
 using System.Net;
 using System.Net.Http.Headers;
 using System.Net.WebSockets;
@@ -19,7 +19,7 @@ namespace CoCLR.Dashboard.Tests.Api;
 public sealed class ServingTests
 {
     [Fact]
-    public async Task D10_Restart_PeopleStaySignedIn()
+    public async Task Restart_PeopleStaySignedIn()
     {
         using var folder = new TemporaryFolder();
         var cookies = new CookieContainer();
@@ -38,7 +38,7 @@ public sealed class ServingTests
     }
 
     [Fact]
-    public async Task D13_PathBelowAnotherServer_PagesApiHubAndSignInLiveThere()
+    public async Task PathBelowAnotherServer_PagesApiHubAndSignInLiveThere()
     {
         await using DashboardServer server = await DashboardServer.StartAsync(null, "--path-base", "/team/coclr");
         using HttpClient browser = server.Anonymous();
@@ -51,9 +51,9 @@ public sealed class ServingTests
         Assert.StartsWith("/team/coclr/login", strange.Headers.Location!.IsAbsoluteUri ? strange.Headers.Location.AbsolutePath : strange.Headers.Location.OriginalString, StringComparison.Ordinal);
     }
 
-    // of several ranges, the whole file or one of them, never a body put together; many at once cost no memory either.
+    // Of several ranges, the whole file or one of them, never a body put together; many at once cost no memory either.
     [Fact]
-    public async Task D22_LargeArtifact_AnyRangeInConstantMemory()
+    public async Task LargeArtifact_AnyRangeInConstantMemory()
     {
         const long Size = 2L << 30;
         await using DashboardServer server = await DashboardServer.StartAsync();
@@ -106,7 +106,7 @@ public sealed class ServingTests
 
     // Listeners that do not read: what they miss waits in the store, not in a buffer each.
     [Fact]
-    public async Task D12_ListenersThatDoNotRead_CostNoMemory()
+    public async Task ListenersThatDoNotRead_CostNoMemory()
     {
         await using DashboardServer server = await DashboardServer.StartAsync();
         server.Store.Apply("r1", "pretrain-rgb", [Make.Started()]);
@@ -141,9 +141,9 @@ public sealed class ServingTests
         Assert.Equal(HttpStatusCode.OK, (await admin.GetAsync("/api/v1/runs/r1/metrics?names=loss")).StatusCode);
     }
 
-    // the user of an open page is asked for again; what no longer holds ends the circuit.
+    // The user of an open page is asked for again; what no longer holds ends the circuit.
     [Fact]
-    public async Task A27_TokenIsRevoked_OpenPageLosesItsUser()
+    public async Task TokenIsRevoked_OpenPageLosesItsUser()
     {
         await using DashboardServer server = await DashboardServer.StartAsync();
         var tokens = server.App.Services.GetRequiredService<Tokens>();
@@ -162,9 +162,9 @@ public sealed class ServingTests
         Assert.NotEqual(true, (await state.GetAuthenticationStateAsync()).User.Identity?.IsAuthenticated);
     }
 
-    // secrets given to the server are in none of its answers and files.
+    // Secrets given to the server are in none of its answers and files.
     [Fact]
-    public async Task A38_Secrets_AreInNoAnswerAndNoFile()
+    public async Task Secrets_AreInNoAnswerAndNoFile()
     {
         const string Canary = "canary-5f0c1d-canary-5f0c1d";
         using var folder = new TemporaryFolder();
@@ -191,9 +191,9 @@ public sealed class ServingTests
         void HoldsNone(string text) => Assert.All(new[] { Canary, DashboardServer.Token, api }, secret => Assert.DoesNotContain(secret, text, StringComparison.Ordinal));
     }
 
-    // a checkpoint is opened by child processes only. A-15: nothing that a person writes is fetched: the one outgoing client is that of the cluster and of sign-in.
+    // A checkpoint is opened by child processes only. Nothing that a person writes is fetched: the one outgoing client is that of the cluster and of sign-in.
     [Fact]
-    public void A13_Dashboard_CannotEvenLoadATensor()
+    public void Dashboard_CannotEvenLoadATensor()
     {
         string[] loaded = [.. typeof(DashboardApp).Assembly.GetReferencedAssemblies().Select(a => a.Name!)];
         Assert.DoesNotContain(loaded, n => n.StartsWith("TorchSharp", StringComparison.Ordinal) || n == "CoCLR.Engine");

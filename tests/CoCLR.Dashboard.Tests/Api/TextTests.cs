@@ -1,4 +1,4 @@
-// Why this exists: words that come from outside (filters, log lines, names) stay words: parsed, encoded, never run (rows, D-19).
+// Why this exists: words that come from outside (filters, log lines, names) stay words: parsed, encoded, never run.
 using System.Globalization;
 using System.Net;
 using System.Text.Json;
@@ -25,7 +25,7 @@ public sealed class TextTests
     [InlineData("\u009b31mx", "x")]
     [InlineData("end\u001b", "end")]
     [InlineData("end\u001b[", "end")]
-    public void A39_Ansi_OnlyColoursGetThrough(string line, string text) => Assert.Equal(text, Ansi.Strip(line));
+    public void Ansi_OnlyColoursGetThrough(string line, string text) => Assert.Equal(text, Ansi.Strip(line));
 
     [Fact]
     public void Ansi_Colours_BecomeClasses() => Assert.Equal([new AnsiPiece("a", ""), new AnsiPiece("b", "ansi-32 ansi-bold"), new AnsiPiece("c", "ansi-bold"), new AnsiPiece("d", "")], Ansi.Parse("a\u001b[1;32mb\u001b[39mc\u001b[md"));
@@ -34,7 +34,7 @@ public sealed class TextTests
     [InlineData("de-DE")]
     [InlineData("tr-TR")]
     [InlineData("ar-SA")]
-    public void D19_Text_IsTheSameInEveryCulture(string culture)
+    public void Text_IsTheSameInEveryCulture(string culture)
     {
         CultureInfo before = CultureInfo.CurrentCulture;
         try
@@ -55,7 +55,7 @@ public sealed class TextTests
     }
 
     [Fact]
-    public async Task A23_CsvExport_NamesLikeFormulas_AreTextAndJsonIsParsed()
+    public async Task CsvExport_NamesLikeFormulas_AreTextAndJsonIsParsed()
     {
         await using DashboardServer server = await DashboardServer.StartAsync();
         server.Store.Apply("r1", "pretrain-rgb", [Make.Metric(0, 0, 1), new LogEvent { Run = "r1", Stage = "pretrain-rgb", Attempt = 1, Seq = 1, Time = Make.Start, Level = "info", Message = "<script>alert(1)</script>\r\nHTTP/1.1 200" }]);

@@ -1,4 +1,4 @@
-// Why this exists: nothing is open that does not say so; browsers of other sites, foreign names and wrong tokens get nothing (rows ).
+// Why this exists: nothing is open that does not say so; browsers of other sites, foreign names and wrong tokens get nothing.
 using System.Net;
 using System.Net.Http.Json;
 using System.Net.WebSockets;
@@ -24,7 +24,7 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
     private readonly DashboardServer _server = fixture.Server;
 
     [Fact]
-    public void A19_EveryEndpoint_HasAPolicyOrIsOpenOnPurpose()
+    public void EveryEndpoint_HasAPolicyOrIsOpenOnPurpose()
     {
         RouteEndpoint[] endpoints = [.. _server.App.Services.GetRequiredService<EndpointDataSource>().Endpoints.OfType<RouteEndpoint>()];
         Assert.True(endpoints.Length > 40);
@@ -54,7 +54,7 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
     [InlineData("/hubs/runs", HttpStatusCode.Unauthorized)]
     [InlineData("/_blazor", HttpStatusCode.Unauthorized)]
     [InlineData("/healthz", HttpStatusCode.OK)]
-    public async Task A19_Get_WithoutSignIn_IsRefused(string path, HttpStatusCode status)
+    public async Task Get_WithoutSignIn_IsRefused(string path, HttpStatusCode status)
     {
         using HttpClient client = _server.Anonymous();
         using HttpResponseMessage answer = await client.GetAsync(path);
@@ -72,7 +72,7 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
     [InlineData("POST", "/api/v1/tokens")]
     [InlineData("PATCH", "/api/v1/runs/x")]
     [InlineData("POST", "/api/v1/ingest")]
-    public async Task A47_Write_WithoutSignIn_IsRefused(string method, string path)
+    public async Task Write_WithoutSignIn_IsRefused(string method, string path)
     {
         using HttpClient client = _server.Anonymous();
         using HttpResponseMessage answer = await client.SendAsync(new HttpRequestMessage(new HttpMethod(method), path) { Content = JsonContent.Create(new { name = "x" }) });
@@ -80,7 +80,7 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
     }
 
     [Fact]
-    public async Task A37_Viewer_MayLookButNotAct()
+    public async Task Viewer_MayLookButNotAct()
     {
         using HttpClient viewer = _server.Role(Roles.Viewer);
         using HttpClient editor = _server.Role(Roles.Editor);
@@ -92,7 +92,7 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
     }
 
     [Fact]
-    public async Task A20_Namespaces_OfOthersAreAsIfTheyWereNot()
+    public async Task Namespaces_OfOthersAreAsIfTheyWereNot()
     {
         using HttpClient sender = _server.Sender("team-b-run", "team-b");
         Assert.Equal(HttpStatusCode.NoContent, await PutPlanAsync(sender, "team-b-run"));
@@ -164,7 +164,7 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
     [InlineData("null")]
     [InlineData("https://127.0.0.1.evil.example")]
     [InlineData("")]
-    public async Task A22_BlazorSocket_OfAnotherOrigin_IsRefused(string origin)
+    public async Task BlazorSocket_OfAnotherOrigin_IsRefused(string origin)
     {
         var cookies = new CookieContainer();
         using HttpClient browser = _server.Anonymous(cookies: cookies);
@@ -184,7 +184,7 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
     }
 
     [Fact]
-    public async Task A22_HubSocket_OfTheSameOrigin_Works()
+    public async Task HubSocket_OfTheSameOrigin_Works()
     {
         var cookies = new CookieContainer();
         using HttpClient browser = _server.Anonymous(cookies: cookies);
@@ -199,7 +199,7 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
     [Theory]
     [InlineData("evil.example")]
     [InlineData("127.0.0.1.evil.example")]
-    public async Task A24_ForeignHost_IsRefusedWithTheSettingThatMendsIt(string host)
+    public async Task ForeignHost_IsRefusedWithTheSettingThatMendsIt(string host)
     {
         using HttpClient client = _server.Admin();
         foreach (string path in new[] { "/api/v1/runs", "/healthz", "/hubs/runs", "/_blazor" })
@@ -218,7 +218,7 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
     [InlineData("/nothing/here")]
     [InlineData("/css/app.css")]
     [InlineData("/healthz")]
-    public async Task A25_EveryAnswer_HasTheHeaders(string path)
+    public async Task EveryAnswer_HasTheHeaders(string path)
     {
         using HttpClient client = _server.Admin();
         using HttpResponseMessage answer = await client.GetAsync(path);
@@ -232,7 +232,7 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
     }
 
     [Fact]
-    public async Task A44_Data_IsNeverCachedByOthers()
+    public async Task Data_IsNeverCachedByOthers()
     {
         using HttpClient client = _server.Admin();
         using HttpResponseMessage answer = await client.GetAsync("/api/v1/runs");
@@ -240,7 +240,7 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
     }
 
     [Fact]
-    public async Task A21_Session_WritesOnlyWithTheAntiforgeryToken()
+    public async Task Session_WritesOnlyWithTheAntiforgeryToken()
     {
         using HttpClient browser = await _server.BrowserAsync();
         Assert.Equal(HttpStatusCode.OK, await Status(browser, "GET", "/api/v1/runs"));
@@ -257,7 +257,7 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
     [InlineData("/\\evil.example")]
     [InlineData("javascript:alert(1)")]
     [InlineData("/a\\b")]
-    public async Task A26_Link_LeadsNowhereElse(string returnUrl)
+    public async Task Link_LeadsNowhereElse(string returnUrl)
     {
         using HttpClient client = _server.Anonymous();
         using HttpResponseMessage answer = await client.GetAsync($"/login/link?t={DashboardServer.Token}&returnUrl={Uri.EscapeDataString(returnUrl)}");
@@ -265,7 +265,7 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
     }
 
     [Fact]
-    public async Task A28_Link_WithAWrongToken_SignsNobodyIn()
+    public async Task Link_WithAWrongToken_SignsNobodyIn()
     {
         using HttpClient client = _server.Anonymous();
         foreach (string token in new[] { "", "x", DashboardServer.Token + "x", DashboardServer.Token[..^1] })
@@ -313,7 +313,7 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
     [InlineData("http://localhost:5180", AuthenticationMode.Unsecured, "", "", true)]
     [InlineData("http://[::1]:5180", null, "", "", true)]
     [InlineData("http://127.0.0.1:5180;http://10.0.0.1:80", null, "", "", false)]
-    public void A47_Start_OpenToTheNetworkWithoutSignIn_IsRefused(string urls, AuthenticationMode? mode, string token, string authority, bool starts)
+    public void Start_OpenToTheNetworkWithoutSignIn_IsRefused(string urls, AuthenticationMode? mode, string token, string authority, bool starts)
     {
         using var folder = new TemporaryFolder();
         var options = new DashboardOptions { WorkDir = folder.Path, Authentication = new AuthenticationSettings { Mode = mode, Token = token, Oidc = new OidcSettings { Authority = authority, ClientId = authority.Length > 0 ? "coclr" : "" } } };
@@ -342,7 +342,7 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
     }
 
     [Fact]
-    public async Task A10_Artifact_WithMarkup_IsSavedNotShown()
+    public async Task Artifact_WithMarkup_IsSavedNotShown()
     {
         (string run, string folder, _) = new SampleRuns(Path.Combine(_server.Folder, "runs")).Write("sample", Method.InfoNCE, SampleRuns.Until.Planned);
         var writer = new StageWriter(folder, run, "report", Make.Start);

@@ -1,4 +1,4 @@
-// Why this exists: the sign-in over OpenID Connect against a real issuer in this process: code flow, PKCE, state, nonce, audience and roles (row A-26).
+// Why this exists: the sign-in over OpenID Connect against a real issuer in this process: code flow, PKCE, state, nonce, audience and roles.
 using System.Buffers.Text;
 using System.Net;
 using System.Security.Claims;
@@ -101,7 +101,7 @@ public sealed class OidcTests
     [InlineData("nonce", false)]
     [InlineData("audience", false)]
     [InlineData("role", false)]
-    public async Task A26_SignIn_SucceedsOnlyWithEverythingRight(string what, bool succeeds)
+    public async Task SignIn_SucceedsOnlyWithEverythingRight(string what, bool succeeds)
     {
         await using Issuer issuer = await Issuer.StartAsync();
         switch (what)
@@ -123,7 +123,7 @@ public sealed class OidcTests
     [InlineData("//evil.example/x")]
     [InlineData("https://evil.example/x")]
     [InlineData("/\\evil.example")]
-    public async Task A26_SignIn_NeverLeadsElsewhere(string returnUrl)
+    public async Task SignIn_NeverLeadsElsewhere(string returnUrl)
     {
         await using Issuer issuer = await Issuer.StartAsync();
         await using DashboardServer dashboard = await StartAsync(issuer);

@@ -52,7 +52,7 @@ public sealed class PageTests : IAsyncLifetime
     }
 
     [Fact]
-    public void D16_Experiments_NothingYet_SaysTheNextStep()
+    public void Experiments_NothingYet_SaysTheNextStep()
     {
         IRenderedComponent<ExperimentsPage> page = _context.Render<ExperimentsPage>();
         Assert.Contains("No experiments yet", page.Markup, StringComparison.Ordinal);
@@ -85,7 +85,7 @@ public sealed class PageTests : IAsyncLifetime
 
     [Theory]
     [MemberData(nameof(Hostile))]
-    public void A11_A12_A16_NamesTagsNotesAndLogs_AreShownAsText(string words)
+    public void NamesTagsNotesAndLogs_AreShownAsText(string words)
     {
         Store.Apply("r1", "pretrain-rgb", [Make.Started(), Make.Log(1, words, "error"), Make.Finished(2, StageOutcome.Failed, 1, words)]);
         _context.Services.GetRequiredService<SettingsFile>().Annotate("r1", a => a with { Tags = [words], Note = words });
@@ -98,7 +98,7 @@ public sealed class PageTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task D15_RunPage_RunIsDeletedWhileOpen_SaysSo()
+    public async Task RunPage_RunIsDeletedWhileOpen_SaysSo()
     {
         Store.Apply("r1", "pretrain-rgb", [Make.Started()]);
         IRenderedComponent<RunPage> page = _context.Render<RunPage>(p => p.Add(x => x.Run, "r1"));
@@ -119,7 +119,7 @@ public sealed class PageTests : IAsyncLifetime
     [InlineData("log")]
     [InlineData("artifacts")]
     [InlineData("manifest")]
-    public void D16_RunPage_EveryTab_OfARunWithNothing_SaysWhatIsMissing(string tab)
+    public void RunPage_EveryTab_OfARunWithNothing_SaysWhatIsMissing(string tab)
     {
         (string run, _, _) = new SampleRuns(_folder["runs"]).Write("empty", Method.CoCLR, SampleRuns.Until.Planned);
         _context.Services.GetRequiredService<RunFolders>().Scan();
@@ -190,7 +190,7 @@ public sealed class PageTests : IAsyncLifetime
     public void Templates_AllRecipes_AreValid() => Assert.All(Templates.All, t => Assert.Empty(ManifestReader.ReadExperiment(t.Yaml).Problems));
 
     [Fact]
-    public void D21_Boundary_PageThrows_SaysSoWithAnId()
+    public void Boundary_PageThrows_SaysSoWithAnId()
     {
         IRenderedComponent<Oops> oops = _context.Render<Oops>(p => p.Add(x => x.Error, new InvalidOperationException("secret detail")));
         Assert.Contains("could not be shown", oops.Markup, StringComparison.Ordinal);
@@ -229,7 +229,7 @@ public sealed class PageTests : IAsyncLifetime
     }
 
     [Fact]
-    public void D17_Sparkline_OddValues_DrawOrSaySo()
+    public void Sparkline_OddValues_DrawOrSaySo()
     {
         Assert.Contains("–", _context.Render<Sparkline>(p => p.Add(x => x.Values, [1f])).Markup, StringComparison.Ordinal);
         Assert.DoesNotContain("NaN", _context.Render<Sparkline>(p => p.Add(x => x.Values, [1f, float.NaN, 1f, float.PositiveInfinity, 1f])).Markup, StringComparison.Ordinal);

@@ -1,4 +1,4 @@
-// Why this exists: a disk that is really full: events are refused so that the sender keeps them, pages say so, and nothing is damaged (row D-04).
+// Why this exists: a disk that is really full: events are refused so that the sender keeps them, pages say so, and nothing is damaged.
 using System.Diagnostics;
 using System.Net;
 using CoCLR.Core.Events;
@@ -9,7 +9,7 @@ namespace CoCLR.Dashboard.Tests.Ingest;
 public sealed class FullDiskTests
 {
     [Fact]
-    public async Task D04_Ingest_DiskIsFull_Answers507AndGoesOnWhenThereIsRoom()
+    public async Task Ingest_DiskIsFull_Answers507AndGoesOnWhenThereIsRoom()
     {
         using var folder = new TemporaryFolder();
         string disk = folder["disk"];

@@ -1,4 +1,4 @@
-// Why this exists: the door for training processes: idempotent, bounded, one run a token, resumable uploads (rows, D-23).
+// Why this exists: the door for training processes: idempotent, bounded, one run a token, resumable uploads.
 using System.Net;
 using System.Net.Http.Json;
 using System.Security.Cryptography;
@@ -21,7 +21,7 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
     private readonly string _run = "r" + Guid.NewGuid().ToString("N");
 
     [Fact]
-    public async Task D23_Post_SameBatchTwice_CountsOnce()
+    public async Task Post_SameBatchTwice_CountsOnce()
     {
         using HttpClient sender = _server.Sender(_run);
         RunEvent[] events = [Make.Started(run: _run), .. Enumerable.Range(1, 200).Select(i => Make.Metric(i, i, i, run: _run))];
@@ -66,7 +66,7 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
     }
 
     [Fact]
-    public async Task A30_Post_TooLargeOrBomb_IsRefused()
+    public async Task Post_TooLargeOrBomb_IsRefused()
     {
         using HttpClient sender = _server.Sender(_run);
         using HttpResponseMessage large = await sender.PostAsync("/api/v1/ingest", Lines(new byte[70_000]));
@@ -83,7 +83,7 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
     }
 
     [Fact]
-    public async Task A30_Post_Flood_IsSlowedWithRetryAfter()
+    public async Task Post_Flood_IsSlowedWithRetryAfter()
     {
         await using DashboardServer slow = await DashboardServer.StartAsync(null, "--Dashboard:Ingest:BatchesPerSecond", "5");
         using HttpClient sender = slow.Sender("r1");
@@ -122,7 +122,7 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
 
     [Theory]
     [MemberData(nameof(BadTokens))]
-    public async Task A29_Post_WithoutAValidToken_IsRefused(string kind, string header)
+    public async Task Post_WithoutAValidToken_IsRefused(string kind, string header)
     {
         Assert.NotEmpty(kind);
         using HttpClient client = _server.Anonymous();
@@ -137,7 +137,7 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
     }
 
     [Fact]
-    public async Task A29_Post_EventsOfAnotherRun_AreRefused()
+    public async Task Post_EventsOfAnotherRun_AreRefused()
     {
         using HttpClient sender = _server.Sender(_run);
         JsonElement answer = await PostAsync(sender, DashboardServer.Batch(Make.Metric(0, 0, 0, run: "r2")));
@@ -180,7 +180,7 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
     [InlineData(".hidden", 5, "right", HttpStatusCode.BadRequest)]
     [InlineData("huge.bin", long.MaxValue, "right", HttpStatusCode.RequestEntityTooLarge)]
     [InlineData("short.bin", 3, "right", HttpStatusCode.BadRequest)]
-    public async Task A01_Put_BadArtifact_IsRefused(string name, long length, string checksum, HttpStatusCode status)
+    public async Task Put_BadArtifact_IsRefused(string name, long length, string checksum, HttpStatusCode status)
     {
         using HttpClient sender = _server.Sender(_run);
         byte[] bytes = "12345"u8.ToArray();
@@ -190,7 +190,7 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
     }
 
     [Fact]
-    public async Task A06_Artifact_ThatBecomesALink_IsGone()
+    public async Task Artifact_ThatBecomesALink_IsGone()
     {
         (string run, string folder, _) = new SampleRuns(Path.Combine(_server.Folder, "runs")).Write("sample", Method.InfoNCE, epochs: 2, previews: false);
         await Until(() => _server.Store.Find(run)?.State == RunState.Succeeded);

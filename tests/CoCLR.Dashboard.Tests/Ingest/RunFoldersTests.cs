@@ -86,7 +86,7 @@ public sealed class RunFoldersTests : IDisposable
     }
 
     [Fact]
-    public void D15_Scan_FolderIsGone_RunIsGone()
+    public void Scan_FolderIsGone_RunIsGone()
     {
         (string run, string folder, _) = new SampleRuns(_folder["runs"]).Write("short-lived", Method.InfoNCE, epochs: 2, previews: false);
         _folders.Scan();

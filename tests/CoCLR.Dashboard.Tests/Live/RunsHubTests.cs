@@ -1,4 +1,4 @@
-// Why this exists: a listener that comes, goes and comes back sees every point once (row D-11), and only of runs that it may see.
+// Why this exists: a listener that comes, goes and comes back sees every point once, and only of runs that it may see.
 using System.Runtime.CompilerServices;
 using System.Text.Json;
 using CoCLR.Dashboard.Authentication;
@@ -16,7 +16,7 @@ public sealed class RunsHubTests(ServerFixture fixture) : IClassFixture<ServerFi
     private readonly string _run = "r" + Guid.NewGuid().ToString("N");
 
     [Fact]
-    public async Task D11_WatchRun_GapAndReturn_ShowsEveryPointOnce()
+    public async Task WatchRun_GapAndReturn_ShowsEveryPointOnce()
     {
         var seen = new List<long>();
         long cursor = 0;
@@ -89,7 +89,7 @@ public sealed class RunsHubTests(ServerFixture fixture) : IClassFixture<ServerFi
     }
 
     [Fact]
-    public async Task D15_WatchRun_RunIsDeleted_SaysSoAndEnds()
+    public async Task WatchRun_RunIsDeleted_SaysSoAndEnds()
     {
         _server.Store.Apply(_run, "pretrain-rgb", [Make.Started(run: _run)]);
         await using HubConnection hub = await ConnectAsync(DashboardServer.Token);
@@ -159,7 +159,7 @@ public sealed class RunsHubTests(ServerFixture fixture) : IClassFixture<ServerFi
     }
 
     [Fact]
-    public async Task A20_WatchRun_OfAnotherNamespaceOrNone_IsRefusedAlike()
+    public async Task WatchRun_OfAnotherNamespaceOrNone_IsRefusedAlike()
     {
         _server.Store.Apply(_run, "pretrain-rgb", [Make.Started(run: _run)]);
         string limited = _server.App.Services.GetRequiredService<Tokens>().CreateApi("limited", Roles.Viewer, ["elsewhere"], null).Secret;

@@ -1,4 +1,4 @@
-// Why this exists: training pods write run folders and are not trusted: no path, link or name leads out of a run folder (rows ).
+// Why this exists: training pods write run folders and are not trusted: no path, link or name leads out of a run folder.
 using CoCLR.Dashboard.Storage;
 using CoCLR.Dashboard.Tests.Fixtures;
 
@@ -22,7 +22,7 @@ public sealed class ArtifactFilesTests : IDisposable
     public void Dispose() => _folder.Dispose();
 
     [Fact]
-    public void A06_Open_HardLinkToAnotherFile_GivesNothing()
+    public void Open_HardLinkToAnotherFile_GivesNothing()
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "the number of names is asked of Linux only");
         Link(_folder["secret.txt"], Path.Combine(_run, "stages", "a", "hard.json"));
@@ -84,14 +84,14 @@ public sealed class ArtifactFilesTests : IDisposable
     [InlineData("../../../secret.txt", "link.json")]
     [InlineData("/etc/passwd", "link.json")]
     [InlineData("ok.json", "link.json")]
-    public void A06_Open_SymbolicLink_GivesNothing(string target, string name)
+    public void Open_SymbolicLink_GivesNothing(string target, string name)
     {
         File.CreateSymbolicLink(Path.Combine(_run, "stages", "a", name), target);
         Assert.Null(ArtifactFiles.Open(_run, "stages/a/" + name));
     }
 
     [Fact]
-    public void A06_Open_FolderThatIsALink_GivesNothing()
+    public void Open_FolderThatIsALink_GivesNothing()
     {
         Directory.CreateSymbolicLink(Path.Combine(_run, "stages", "b"), _folder["run10"]);
         Assert.Null(ArtifactFiles.Open(_run, "stages/b/other.txt"));
@@ -102,5 +102,5 @@ public sealed class ArtifactFilesTests : IDisposable
     [InlineData("/data/run1", "/data/run10/x", false)]
     [InlineData("/data/run1/", "/data/run1/x", true)]
     [InlineData("/data/run1", "/data/run1", false)]
-    public void A07_Inside_LooksAtWholeNames(string root, string path, bool inside) => Assert.Equal(inside, ArtifactFiles.Inside(root, path));
+    public void Inside_LooksAtWholeNames(string root, string path, bool inside) => Assert.Equal(inside, ArtifactFiles.Inside(root, path));
 }

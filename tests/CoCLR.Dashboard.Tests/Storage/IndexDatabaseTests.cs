@@ -1,4 +1,4 @@
-// Why this exists: the file behind the index: one process, sound or put aside, migrated with a copy, never touched when it is of a newer version (rows D-02, D-03, D-06, D-07).
+// Why this exists: the file behind the index: one process, sound or put aside, migrated with a copy, never touched when it is of a newer version.
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Dashboard.Configuration;
@@ -20,7 +20,7 @@ public sealed class IndexDatabaseTests : IDisposable
     public void Dispose() => _folder.Dispose();
 
     [Fact]
-    public void D03_Open_SecondOnTheSameFolder_IsRefused()
+    public void Open_SecondOnTheSameFolder_IsRefused()
     {
         using RunStore first = Make.Store(_folder.Path);
         var refused = Assert.Throws<UserErrorException>(() => Make.Store(_folder.Path));
@@ -29,7 +29,7 @@ public sealed class IndexDatabaseTests : IDisposable
     }
 
     [Fact]
-    public void D06_Open_NewerSchema_IsRefusedAndUntouched()
+    public void Open_NewerSchema_IsRefusedAndUntouched()
     {
         Make.Store(_folder.Path).Dispose();
         using (var database = new LiteDatabase(new ConnectionString { Filename = IndexDatabase.PathIn(Data), Collation = Collation.Binary }))
@@ -44,7 +44,7 @@ public sealed class IndexDatabaseTests : IDisposable
     }
 
     [Fact]
-    public void D06_Open_OlderSchema_MigratesAndKeepsACopy()
+    public void Open_OlderSchema_MigratesAndKeepsACopy()
     {
         using (RunStore store = Make.Store(_folder.Path))
         {
@@ -72,7 +72,7 @@ public sealed class IndexDatabaseTests : IDisposable
 
     [Theory]
     [MemberData(nameof(Damages))]
-    public void D02_Open_DamagedFile_IsPutAsideAndBuiltAnewFromRunFolders(string kind, Action<string> damage)
+    public void Open_DamagedFile_IsPutAsideAndBuiltAnewFromRunFolders(string kind, Action<string> damage)
     {
         Assert.NotEmpty(kind);
         (string run, _, _) = new SampleRuns(_folder["runs"]).Write("sample", Method.InfoNCE, epochs: 4, previews: false);
@@ -96,7 +96,7 @@ public sealed class IndexDatabaseTests : IDisposable
     }
 
     [Fact]
-    public void D05_Open_DatabaseDeletedOrRebuildAsked_IsBuiltFromRunFoldersWithPeoplesWordsKept()
+    public void Open_DatabaseDeletedOrRebuildAsked_IsBuiltFromRunFoldersWithPeoplesWordsKept()
     {
         (string run, _, _) = new SampleRuns(_folder["runs"]).Write("sample", Method.CoCLR, epochs: 4, previews: false);
         RunInfo before;
@@ -121,7 +121,7 @@ public sealed class IndexDatabaseTests : IDisposable
     }
 
     [Fact]
-    public void D07_BackUp_WhileWriting_CanBeOpened()
+    public void BackUp_WhileWriting_CanBeOpened()
     {
         using RunStore store = Make.Store(_folder.Path);
         store.Apply("r1", "pretrain-rgb", [.. Enumerable.Range(0, 2000).Select(i => Make.Metric(i, i, i))]);
@@ -135,7 +135,7 @@ public sealed class IndexDatabaseTests : IDisposable
     }
 
     [Fact]
-    public void D04_Flush_FolderCannotBeWritten_SaysSoAndLosesNothing()
+    public void Flush_FolderCannotBeWritten_SaysSoAndLosesNothing()
     {
         using RunStore store = Make.Store(_folder.Path);
         store.Apply("r1", "pretrain-rgb", [Make.Metric(0, 0, 1)]);

@@ -1,4 +1,4 @@
-// Why this exists: a process that is killed while it writes leaves an index that opens, and no event that it has acknowledged is lost (row D-01).
+// Why this exists: a process that is killed while it writes leaves an index that opens, and no event that it has acknowledged is lost.
 using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
@@ -13,7 +13,7 @@ public sealed class KillTests
     private const string Key = "an-ingest-key-of-22-characters";
 
     [Fact]
-    public async Task D01_KillDuringWrites_ManyTimes_LosesNothingAcknowledged()
+    public async Task KillDuringWrites_ManyTimes_LosesNothingAcknowledged()
     {
         using var folder = new TemporaryFolder();
         long acknowledged = 0;

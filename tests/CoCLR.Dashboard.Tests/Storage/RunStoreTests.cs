@@ -1,4 +1,4 @@
-// Why this exists: what the index promises: nothing twice, nothing lost over a restart, bounded, and calm over bad input (rows D-17, D-23, D-24).
+// Why this exists: what the index promises: nothing twice, nothing lost over a restart, bounded, and calm over bad input.
 using CoCLR.Core.Events;
 using CoCLR.Core.Planning;
 using CoCLR.Dashboard.Storage;
@@ -14,7 +14,7 @@ public sealed class RunStoreTests : IDisposable
     public void Dispose() => _folder.Dispose();
 
     [Fact]
-    public void D23_Apply_SameEventsTwiceAndOutOfOrder_ChangeNothing()
+    public void Apply_SameEventsTwiceAndOutOfOrder_ChangeNothing()
     {
         using RunStore store = Make.Store(_folder.Path);
         RunEvent[] events = [Make.Started(), .. Enumerable.Range(1, 50).Select(i => Make.Metric(i, i, 1.0 / i))];
@@ -55,7 +55,7 @@ public sealed class RunStoreTests : IDisposable
     }
 
     [Fact]
-    public void D24_Curves_RestartedRunWritesOverlappingSteps_LastWriteOfAStepWins()
+    public void Curves_RestartedRunWritesOverlappingSteps_LastWriteOfAStepWins()
     {
         using RunStore store = Make.Store(_folder.Path);
         store.Apply("r1", "pretrain-rgb", [Make.Started(), Make.Metric(1, 10, 5), Make.Metric(2, 11, 4), Make.Metric(3, 11, 3)]);
@@ -73,7 +73,7 @@ public sealed class RunStoreTests : IDisposable
     [InlineData(double.NegativeInfinity)]
     [InlineData(-1e300)]
     [InlineData(double.Epsilon)]
-    public void D17_Apply_OddValues_AreKeptWithoutHarm(double odd)
+    public void Apply_OddValues_AreKeptWithoutHarm(double odd)
     {
         using RunStore store = Make.Store(_folder.Path);
         store.Apply("r1", "pretrain-rgb", [Make.Metric(0, 0, odd), Make.Metric(1, 1, odd), Make.Metric(2, -5, 1), Make.Metric(3, long.MaxValue, 2)]);
@@ -150,7 +150,7 @@ public sealed class RunStoreTests : IDisposable
     }
 
     [Fact]
-    public void D15_State_FollowsTheStages_ToTheEnd()
+    public void State_FollowsTheStages_ToTheEnd()
     {
         using RunStore store = Make.Store(_folder.Path);
         store.Apply("r1", "pretrain-rgb", [Make.Started()]);
@@ -208,7 +208,7 @@ public sealed class RunStoreTests : IDisposable
     }
 
     [Fact]
-    public void D08_Lttb_KeepsEndsAndPeaksWithinTheBudget()
+    public void Lttb_KeepsEndsAndPeaksWithinTheBudget()
     {
         List<Point> points = [.. Enumerable.Range(0, 100_000).Select(i => new Point(i, i, i, float.NaN, i == 54_321 ? 50 : i == 77_777 ? double.NaN : Math.Sin(i / 4000.0)))];
         List<Point> thin = Downsample.Lttb(points, 1000, p => p.Step);

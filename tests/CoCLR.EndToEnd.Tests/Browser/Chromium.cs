@@ -21,7 +21,7 @@ internal static class Chromium
         return playwright.Chromium.LaunchAsync(new BrowserTypeLaunchOptions { ExecutablePath = Program, Args = ["--no-sandbox"] });
     }
 
-    /// <summary>No serious or critical finding of WCAG 2.1 A and AA (D-20), and no error of a script.</summary>
+    /// <summary>No serious or critical finding of WCAG 2.1 A and AA, and no error of a script.</summary>
     public static async Task CheckAsync(IPage page, ColorScheme theme)
     {
         var errors = new List<string>();

@@ -12,7 +12,7 @@ public sealed class DashboardBrowserTests(BrowserFixture fixture)
 
     [Theory]
     [MemberData(nameof(Pages))]
-    public async Task D20_Page_InBothThemes_HasNoSeriousAccessibilityFinding(string path)
+    public async Task Page_InBothThemes_HasNoSeriousAccessibilityFinding(string path)
     {
         string address = path.Replace("DONE", fixture.Done, StringComparison.Ordinal).Replace("OTHER", fixture.Other, StringComparison.Ordinal);
         foreach (ColorScheme theme in new[] { ColorScheme.Light, ColorScheme.Dark })
@@ -79,7 +79,7 @@ public sealed class DashboardBrowserTests(BrowserFixture fixture)
     }
 
     [Fact]
-    public async Task D18_CodecThatTheBrowserLacks_ShowsThePosterAndTheDownload()
+    public async Task CodecThatTheBrowserLacks_ShowsThePosterAndTheDownload()
     {
         IPage page = await fixture.OpenAsync("/");
         await page.RouteAsync(_ => true, route => route.Request.ResourceType == "media"
@@ -95,7 +95,7 @@ public sealed class DashboardBrowserTests(BrowserFixture fixture)
     }
 
     [Fact]
-    public async Task D09_ServerRestart_PageComesBackToItsPlace()
+    public async Task ServerRestart_PageComesBackToItsPlace()
     {
         IPage page = await fixture.OpenAsync($"/experiments/{fixture.Done}/retrieval?view=flow&show=misses");
         await page.WaitForSelectorAsync("article.query-row");

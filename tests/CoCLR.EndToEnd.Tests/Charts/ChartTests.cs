@@ -69,7 +69,7 @@ public sealed class ChartTests
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public async Task A36_Roles_HaveNoWildcardsAndOnlyTheirOwnSecrets(bool namespaced)
+    public async Task Roles_HaveNoWildcardsAndOnlyTheirOwnSecrets(bool namespaced)
     {
         var objects = await Chart.RenderAsync(namespaced ? ["--set", "namespaces={team-a,team-b}"] : []);
         var roles = objects.Where(o => o.Text("kind") is "Role" or "ClusterRole").ToList();

@@ -62,7 +62,6 @@ public class TrainingClusterTests
         Assert.Equal(0, broken["restarts"]!["counted"]!.GetValue<int>());
     }
 
-    // F-56
     [Fact]
     public async Task Trainer_ThatHangs_IsReplacedAfterTheStallDeadlineAndGoesOnFromItsCheckpoint()
     {

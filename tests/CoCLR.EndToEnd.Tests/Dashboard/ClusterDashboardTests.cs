@@ -72,7 +72,7 @@ public sealed class ClusterDashboardTests
         using HttpClient other = dashboard.With(arena.Cluster.Tokens.Issue(arena.Namespace, "default", ["coclr-operator"], TimeSpan.FromHours(1), "first-pod", uid).Token);
         Assert.Equal(HttpStatusCode.Unauthorized, (await other.PostAsync("/api/v1/ingest", DashboardServer.Batch(started))).StatusCode);
 
-        // D-14: the API server is away: what is known stays readable, and says so; nothing can be changed.
+        // The API server is away: what is known stays readable, and says so; nothing can be changed.
         arena.Cluster.Faults.Cut();
         await Arena.UntilAsync("the loss is noticed", () => Task.FromResult(watch.Problem != null));
         Assert.Contains("cannot be asked", await browser.GetStringAsync("/cluster"), StringComparison.Ordinal);

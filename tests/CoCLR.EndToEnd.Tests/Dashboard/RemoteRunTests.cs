@@ -106,7 +106,7 @@ public sealed class RemoteRunTests
         Assert.NotEmpty(found);
         Assert.All(found, n => Assert.EndsWith(".mp4", n.Id, StringComparison.Ordinal));
 
-        // what only calls itself a video ends its child process with a sentence; nothing of it stays.
+        // What only calls itself a video ends its child process with a sentence; nothing of it stays.
         byte[] torn = await File.ReadAllBytesAsync(video);
         new Random(16).NextBytes(torn.AsSpan(16));
         await File.WriteAllBytesAsync(here["torn.mp4"], torn);

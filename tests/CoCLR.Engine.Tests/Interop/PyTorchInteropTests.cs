@@ -156,7 +156,7 @@ public sealed class PyTorchInteropTests
         Assert.Contains("refused", error.Message, StringComparison.Ordinal);
     }
 
-    // the only archives that are read are PyTorch's, and nothing of them is unpacked to the disk.
+    // The only archives that are read are PyTorch's, and nothing of them is unpacked to the disk.
     [Fact]
     public void Read_CompressedArchive_IsRefused()
     {

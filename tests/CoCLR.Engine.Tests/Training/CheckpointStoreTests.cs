@@ -134,7 +134,6 @@ public sealed class CheckpointStoreTests
         Assert.All(mini.state_dict().Zip(again.state_dict()), pair => Assert.True(Close.Same(pair.First.Value, pair.Second.Value)));
     }
 
-    // F-26
     [Fact]
     public async Task Save_KilledAtAnyMoment_LeavesAWholeCheckpoint()
     {

@@ -209,7 +209,6 @@ public sealed class ClipDecoderTests : IDisposable
         Assert.Equal(7, capped.Videos[0].Frames);
     }
 
-    //
     [Fact]
     public void Prepare_PictureOrTimeOverTheLimit_IsLeftOut()
     {

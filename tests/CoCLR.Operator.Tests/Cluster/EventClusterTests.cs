@@ -1,4 +1,4 @@
-// Why this exists: events are few and short (row F-43), versions of objects survive each other (F-47, F-48), and nothing holds a namespace hostage (F-35, F-37).
+// Why this exists: events are few and short, versions of objects survive each other, and nothing holds a namespace hostage.
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -12,7 +12,6 @@ namespace CoCLR.Operator.Tests.Cluster;
 
 public class EventClusterTests
 {
-    // F-43
     [Fact]
     public async Task Events_Flood_IsCutShort()
     {
@@ -34,7 +33,6 @@ public class EventClusterTests
         Assert.Equal(2, (await arena.EventsAsync("a", "Same")).Length);
     }
 
-    // F-43
     [Fact]
     public async Task Event_Long_IsAtMostAKilobyte()
     {
@@ -47,7 +45,7 @@ public class EventClusterTests
         Assert.DoesNotContain('\ufffd', message);
     }
 
-    // F-35, F-37: nothing that the operator makes waits for the operator when it is deleted.
+    // Nothing that the operator makes waits for the operator when it is deleted.
     [Fact]
     public async Task Objects_OfAnExperiment_HaveNoFinalizersOfTheOperator()
     {
@@ -63,7 +61,7 @@ public class EventClusterTests
         Assert.Null(await arena.GetAsync(ResourceKind.Experiment, "a"));
     }
 
-    // F-47: an object that an older, laxer CRD has stored can still be labelled and deleted.
+    // An object that an older, laxer CRD has stored can still be labelled and deleted.
     [Fact]
     public async Task Experiment_OfAnOlderSchema_CanStillBeLabelled()
     {
@@ -79,7 +77,7 @@ public class EventClusterTests
         Assert.Null(await arena.GetAsync(ResourceKind.Experiment, "old"));
     }
 
-    // F-48: after a downgrade there are fields that this version does not know.
+    // After a downgrade there are fields that this version does not know.
     [Fact]
     public async Task Experiment_OfANewerSchema_IsReconciledAndKeepsItsFields()
     {
@@ -99,7 +97,7 @@ public class EventClusterTests
         Assert.Equal("kept", stored["status"]!["alsoFromTheFuture"]!.ToString());
     }
 
-    // F-47: the operator was upgraded and the CRDs were not.
+    // The operator was upgraded and the CRDs were not.
     [Fact]
     public async Task Definition_OlderThanTheOperator_StatusIsWrittenWithoutTheFieldsItLacks()
     {
@@ -123,7 +121,7 @@ public class EventClusterTests
         await arena.UntilSchemaAsync("run", known: true);
     }
 
-    // F-45: children of finished experiments are not kept in memory.
+    // Children of finished experiments are not kept in memory.
     [Fact]
     public async Task Experiment_Finished_ItsChildrenLeaveTheCaches()
     {

@@ -1,4 +1,4 @@
-// Why this exists: the whole operator against a faulty API server (rows F-07, F-08, F-12 to F-18, F-36, F-38, F-41, F-44, F-47, F-48).
+// Why this exists: the whole operator against a faulty API server.
 using System.Net;
 using System.Text.Json.Nodes;
 using CoCLR.Cluster;
@@ -12,7 +12,6 @@ public class FaultClusterTests
 {
     private const string Experiments = "coclrexperiments.coclr.dev";
 
-    // F-07
     [Fact]
     public async Task Crds_InstalledLater_OperatorRecoversByItself()
     {
@@ -26,7 +25,6 @@ public class FaultClusterTests
         await arena.Play.JobAsync("late", "decode");
     }
 
-    // F-08
     [Fact]
     public async Task Experiment_Unreadable_AffectsOnlyItself()
     {
@@ -43,7 +41,6 @@ public class FaultClusterTests
         Assert.Single(await arena.ListAsync(ResourceKind.Job));
     }
 
-    // F-12
     [Fact]
     public async Task AtRest_NothingIsWritten()
     {
@@ -71,7 +68,6 @@ public class FaultClusterTests
         Assert.True(toFirstPod > 0);
     }
 
-    // F-13
     [Fact]
     public async Task Status_Conflict_IsWrittenAfterAll()
     {
@@ -83,7 +79,6 @@ public class FaultClusterTests
         Assert.Equal(3, conflict.Hits);
     }
 
-    // F-14
     [Fact]
     public async Task Server_AsksToComeBackLater_IsObeyedByAllWrites()
     {
@@ -107,7 +102,6 @@ public class FaultClusterTests
         Assert.DoesNotContain(writes, w => w.Time > refused.AddSeconds(0.3) && w.Time < refused.AddSeconds(1.8));
     }
 
-    // F-15
     [Fact]
     public async Task Server_Away_NothingBreaksAndEverythingCatchesUp()
     {
@@ -129,7 +123,7 @@ public class FaultClusterTests
         Assert.Equal(job["metadata"]!["uid"]!.ToString(), (await arena.Play.JobAsync("a", "decode"))["metadata"]!["uid"]!.ToString());
     }
 
-    // F-16: killed at every write, before and after it is stored.
+    // Killed at every write, before and after it is stored.
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
@@ -182,7 +176,7 @@ public class FaultClusterTests
         await Arena.UntilAsync("nothing is left to do", () => Task.FromResult(operatr.Runtime.IdleFor(TimeSpan.Zero)));
     }
 
-    // F-16: the answer to a stored write never arrives.
+    // The answer to a stored write never arrives.
     [Theory]
     [InlineData("configmaps")]
     [InlineData("persistentvolumeclaims")]
@@ -200,7 +194,6 @@ public class FaultClusterTests
         Assert.Single(await arena.ListAsync(ResourceKind.Claim));
     }
 
-    // F-17
     [Theory]
     [InlineData("jobs")]
     [InlineData("configmaps")]
@@ -234,7 +227,7 @@ public class FaultClusterTests
         await arena.StateAsync("a", "Starting");
     }
 
-    // F-17: somebody removes the labels of a child, so that no cache sees it.
+    // Somebody removes the labels of a child, so that no cache sees it.
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
@@ -255,7 +248,6 @@ public class FaultClusterTests
         Assert.Equal(job["metadata"]!["uid"]!.ToString(), (await arena.Play.JobAsync("a", "decode"))["metadata"]!["uid"]!.ToString());
     }
 
-    // F-18
     [Fact]
     public async Task Experiment_RecreatedUnderItsName_GetsItsOwnChildren()
     {
@@ -280,7 +272,6 @@ public class FaultClusterTests
         Assert.NotEqual(run, status["run"]!.ToString());
     }
 
-    // F-36
     [Fact]
     public async Task Namespace_GoingAway_IsNoStormOfRetries()
     {
@@ -295,7 +286,6 @@ public class FaultClusterTests
         Assert.True(operatr.Runtime.IdleFor(TimeSpan.FromMinutes(1)));
     }
 
-    // F-38
     [Theory]
     [InlineData("seed", "7", "seed cannot be changed: make a new experiment instead")]
     [InlineData("image", "\"other:1\"", "image cannot be added or removed")]
@@ -311,7 +301,6 @@ public class FaultClusterTests
         Assert.Contains(words, error.Message, StringComparison.Ordinal);
     }
 
-    // F-38
     [Theory]
     [InlineData("suspend", "true")]
     [InlineData("activeDeadlineSeconds", "60")]
@@ -326,7 +315,6 @@ public class FaultClusterTests
         Assert.Equal(2, changed["metadata"]!["generation"]!.GetValue<int>());
     }
 
-    // F-41
     [Theory]
     [InlineData("a234567890123456789012345678901234567890123456789012", true)]
     [InlineData("a2345678901234567890123456789012345678901234567890123", false)]
@@ -348,7 +336,7 @@ public class FaultClusterTests
     }
 
     // Section 7: refused at admission, with the field and the mend.
-    // only objects of its own namespace can be named, and no path leads out.
+    // Only objects of its own namespace can be named, and no path leads out.
     [Theory]
     [InlineData("training.optimizer.learningRate", "\"fast\"", "learningRate")]
     [InlineData("training.batchSize", "0", "batchSize")]
@@ -407,7 +395,6 @@ public class FaultClusterTests
         Assert.Equal(-1, made["status"]!["observedGeneration"]!.GetValue<int>());
     }
 
-    // F-44
     [Fact]
     public async Task Experiment_Deleted_ItsSeriesGoWithIt()
     {
@@ -421,7 +408,7 @@ public class FaultClusterTests
         await Arena.UntilAsync("it is forgotten", () => Task.FromResult(operatr.Runtime.Caches.Experiments.Count == 0 && operatr.Runtime.Progress.Of(uid).Count == 0));
     }
 
-    // F-31 with a real deletion, and the hand-edited child of section 7.
+    // A retry after a real deletion, and a child that was edited by hand.
     [Fact]
     public async Task Child_EditedOrDeletedByHand_IsPutRight()
     {

@@ -1,4 +1,4 @@
-// Why this exists: the web side of the operator: health, readiness, metrics, and progress of pods with their own tokens (rows F-53 to F-55, A-29, A-30, A-45).
+// Why this exists: the web side of the operator: health, readiness, metrics, and progress of pods with their own tokens.
 using System.Net;
 using System.Text.Json.Nodes;
 using CoCLR.Cluster;
@@ -59,7 +59,6 @@ public class HostClusterTests
         await Arena.UntilAsync("it is ready", async () => (await web.Client.GetAsync("/readyz", TestContext.Current.CancellationToken)).IsSuccessStatusCode);
     }
 
-    // F-53, F-54, A-29, A-30
     [Fact]
     public async Task Progress_Pushed_ShowsInTheStatusAndOnlyForThePodsOwnExperiment()
     {
@@ -98,7 +97,7 @@ public class HostClusterTests
         JsonObject status = await arena.StatusAsync("a");
         Assert.Equal("12", status["progress"]!["etaSeconds"]!.ToString());
 
-        // F-53: a flood is limited, and the status is not written for each of them.
+        // A flood is limited, and the status is not written for each of them.
         HttpStatusCode[] flood = await Task.WhenAll(Enumerable.Range(0, 60).Select(i => web.PushAsync("a", "Bearer " + mine, $$"""{"percent":{{40 + (i % 50)}}}""")));
         Assert.Contains(HttpStatusCode.TooManyRequests, flood);
         if (!arena.IsReal)

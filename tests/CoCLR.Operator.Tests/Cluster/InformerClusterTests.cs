@@ -1,4 +1,4 @@
-// Why this exists: the cache stays true through everything that happens to a watch (rows F-01 to F-09).
+// Why this exists: the cache stays true through everything that happens to a watch.
 using CoCLR.Cluster;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Status;
@@ -13,7 +13,7 @@ public class InformerClusterTests
 {
     private const string Experiments = "coclrexperiments.coclr.dev";
 
-    // F-01, F-05, F-09: each of these ends a watch in its own way; nothing may be lost, and nothing may spin.
+    // Each of these ends a watch in its own way; nothing may be lost, and nothing may spin.
     [Theory]
     [InlineData(FaultKind.WatchGone)]
     [InlineData(FaultKind.WatchHalfLine)]
@@ -42,7 +42,6 @@ public class InformerClusterTests
         Assert.All(cache.Told.GroupBy(t => t.Name).Select(g => g.Count(t => t.Gone)), gone => Assert.InRange(gone, 0, 1));
     }
 
-    // F-01, F-02
     [Theory]
     [InlineData("watch")]
     [InlineData("list")]
@@ -55,7 +54,7 @@ public class InformerClusterTests
         await cache.HasAsync("a");
     }
 
-    // F-02: the continue token of a later page expires.
+    // The continue token of a later page expires.
     [Fact]
     public async Task List_ContinueTokenExpires_ListsInOnePiece()
     {
@@ -77,7 +76,7 @@ public class InformerClusterTests
         Assert.Equal(3, arena.Cluster.Log.All.Count(r => r.Verb == "list" && r.Resource == Experiments));
     }
 
-    // F-45: the first list is paged.
+    // The first list is paged.
     [Fact]
     public async Task List_ManyObjects_IsPaged()
     {
@@ -93,7 +92,6 @@ public class InformerClusterTests
         Assert.Equal(3, arena.Cluster.Log.All.Count(r => r.Verb == "list" && r.Resource == Experiments));
     }
 
-    // F-03
     [Fact]
     public async Task Object_DeletedWhileTheServerWasAway_IsToldAsDeleted()
     {
@@ -115,7 +113,6 @@ public class InformerClusterTests
         Assert.Equal([(uid, true)], cache.Told.Where(t => t.Name == "again" && t.Gone).Select(t => (t.Uid, t.Gone)));
     }
 
-    // F-04
     [Fact]
     public async Task Watch_FallsSilent_IsOpenedAnewAndReadinessDrops()
     {
@@ -132,7 +129,6 @@ public class InformerClusterTests
         await Arena.UntilAsync("readiness is back", () => Task.FromResult(cache.Informer.Problem == null));
     }
 
-    // F-05
     [Fact]
     public async Task Watch_ClosesNormallyManyTimes_StillTells()
     {
@@ -145,7 +141,6 @@ public class InformerClusterTests
         Assert.Equal(1, arena.Cluster.Log.All.Count(r => r.Resource == Experiments && r.Verb == "list"));
     }
 
-    // F-06
     [Theory]
     [InlineData("list")]
     [InlineData("watch")]
@@ -159,7 +154,6 @@ public class InformerClusterTests
         await cache.HasAsync("a");
     }
 
-    // F-09
     [Fact]
     public async Task Event_Unreadable_IsCountedAndTheObjectIsStillSeen()
     {

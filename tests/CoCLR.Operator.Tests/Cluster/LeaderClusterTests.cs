@@ -1,4 +1,4 @@
-// Why this exists: two operators never write at once, whatever happens to one of them (rows F-19 to F-22).
+// Why this exists: two operators never write at once, whatever happens to one of them.
 using CoCLR.Cluster;
 using CoCLR.Operator.Runtime;
 using CoCLR.Operator.Tests.Harness;
@@ -26,7 +26,6 @@ public class LeaderClusterTests
         return file;
     }
 
-    // F-19
     [Fact]
     public async Task Leader_CutOff_StopsWritingBeforeAnotherLeads()
     {
@@ -60,7 +59,6 @@ public class LeaderClusterTests
         await arena.Play.JobAsync("three", "decode");
     }
 
-    // F-20
     [Fact]
     public async Task Leader_StopsGracefully_FollowerLeadsWithinSeconds()
     {
@@ -74,7 +72,6 @@ public class LeaderClusterTests
         Assert.True(TimeProvider.System.GetElapsedTime(stopped) < TimeSpan.FromSeconds(5), "a follower must not wait for the lease to expire");
     }
 
-    // F-21
     [Fact]
     public async Task Leader_PausedPastItsLease_KnowsWithoutAskingAnybody()
     {
@@ -105,7 +102,6 @@ public class LeaderClusterTests
         }
     }
 
-    // F-22
     [Fact]
     public async Task Lease_NotAllowed_IsLoudNotReadyAndHeals()
     {

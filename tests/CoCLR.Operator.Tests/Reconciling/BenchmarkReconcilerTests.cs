@@ -57,7 +57,6 @@ public class BenchmarkReconcilerTests
         Assert.Empty(suite.Reconcile().Create);
     }
 
-    // F-51
     [Fact]
     public void Suite_OneFails_ContinuesAndEndsAsFailed()
     {
@@ -75,7 +74,6 @@ public class BenchmarkReconcilerTests
         Assert.Equal(1, suite.Status.Results[0].Seeds);
     }
 
-    // F-51
     [Fact]
     public void Suite_OneFailsAndPolicyIsStop_StopsTheOthers()
     {

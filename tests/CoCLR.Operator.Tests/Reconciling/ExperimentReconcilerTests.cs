@@ -76,7 +76,6 @@ public class ExperimentReconcilerTests
         Assert.Equal(3, scene.JobNames.Count);
     }
 
-    // F-23
     [Fact]
     public void Pod_OutOfMemory_SaysSoAndCountsTheRetry()
     {
@@ -176,7 +175,6 @@ public class ExperimentReconcilerTests
         Assert.Empty(scene.Reconcile().Writes);
     }
 
-    // F-24
     [Theory]
     [InlineData(64), InlineData(65), InlineData(66), InlineData(78)]
     public void Pod_DocumentedExitCode_FailsAtOnce(int code)
@@ -192,7 +190,6 @@ public class ExperimentReconcilerTests
         Assert.Equal(ExperimentState.Failed, scene.Status.State);
     }
 
-    // F-24
     [Fact]
     public void Job_PodFailurePolicy_NamesTheDocumentedCodes()
     {
@@ -208,7 +205,6 @@ public class ExperimentReconcilerTests
         Assert.Equal("Never", spec["template"]!["spec"]!["restartPolicy"]!.ToString());
     }
 
-    // F-25
     [Fact]
     public void Pod_Preempted_IsNotCounted()
     {
@@ -227,7 +223,6 @@ public class ExperimentReconcilerTests
         Assert.Equal(ExperimentState.Training, scene.Status.State);
     }
 
-    // F-27
     [Fact]
     public void Job_WithQueue_NeverHoldsFieldsOfTheQueue()
     {
@@ -253,7 +248,6 @@ public class ExperimentReconcilerTests
         }
     }
 
-    // F-28
     [Fact]
     public void Queue_Evicts_ShowsQueuedWithItsReason()
     {
@@ -293,7 +287,6 @@ public class ExperimentReconcilerTests
         Assert.IsType<DesiredWrite.Create>(Assert.Single(scene.Reconcile().Writes));
     }
 
-    // F-29
     [Fact]
     public void Suspend_AndResume_StopsTheDeadlineClock()
     {
@@ -323,7 +316,6 @@ public class ExperimentReconcilerTests
         Assert.Equal("False/DeadlineExceeded", scene.Condition("Succeeded"));
     }
 
-    // F-29
     [Fact]
     public void Suspend_BackAndForth_LeavesOneJobAndNoPods()
     {
@@ -344,7 +336,6 @@ public class ExperimentReconcilerTests
         Assert.Equal("True/Suspended", scene.Condition("Ready"));
     }
 
-    // F-30
     [Fact]
     public void Experiment_CreatedSuspended_MakesNothing()
     {
@@ -354,7 +345,6 @@ public class ExperimentReconcilerTests
         Assert.Empty(scene.JobNames);
     }
 
-    // F-31
     [Fact]
     public void Job_FinishedAndRemoved_IsNotMadeAgain()
     {
@@ -388,7 +378,6 @@ public class ExperimentReconcilerTests
         Assert.IsType<DesiredWrite.Create>(Assert.Single(scene.Reconcile().Writes));
     }
 
-    // F-32, F-33
     [Theory]
     [InlineData(0, 100, false)]
     [InlineData(99, 100, false)]
@@ -422,7 +411,6 @@ public class ExperimentReconcilerTests
         Assert.Empty(scene.Once().Writes);
     }
 
-    // F-34
     [Fact]
     public void Experiment_BeingDeleted_MakesNothingMore()
     {
@@ -434,7 +422,7 @@ public class ExperimentReconcilerTests
         Assert.Equal("True/Terminating", scene.Condition("Reconciling"));
     }
 
-    // F-42: whatever a pod says, the status stays small; what happened on the way lives in the run folder.
+    // Whatever a pod says, the status stays small; what happened on the way lives in the run folder.
     [Fact]
     public void Report_WithTenThousandMetrics_LeavesTheStatusSmall()
     {
@@ -457,7 +445,7 @@ public class ExperimentReconcilerTests
         Assert.InRange(System.Text.Json.JsonSerializer.SerializeToUtf8Bytes(scene.Status, CoCLR.Core.CoclrJson.Compact).Length, 1_000, 32 * 1024);
     }
 
-    // F-24: a Job takes a moment to draw its conclusion from an exit code that ends it; nothing is being started again meanwhile.
+    // A Job takes a moment to draw its conclusion from an exit code that ends it; nothing is being started again meanwhile.
     [Fact]
     public void Pod_EndedForGood_IsNotCalledARestart()
     {
@@ -474,7 +462,7 @@ public class ExperimentReconcilerTests
         Assert.Equal("True/NonRetryableError", scene.Condition("Stalled"));
     }
 
-    // F-39: in the scheduler's own words.
+    // In the scheduler's own words.
     [Theory]
     [InlineData("0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found", "True/Valid", "False/Unschedulable")]
     [InlineData("0/2 nodes are available: persistentvolumeclaim \"videos\" not found. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.", "False/DependencyNotReady", "False/DependencyNotReady")]
@@ -489,7 +477,6 @@ public class ExperimentReconcilerTests
         Assert.Equal(ready, scene.Condition("Ready"));
     }
 
-    // F-39
     [Theory]
     [InlineData("""{"storage":{"claimName":"videos"}}""", "spec.storage.claimName")]
     [InlineData("""{"dataset":{"source":{"synthetic":null,"volumeClaim":{"name":"videos"}}}}""", "spec.dataset.source.volumeClaim.name")]
@@ -517,7 +504,6 @@ public class ExperimentReconcilerTests
         Assert.Contains(words, scene.Status.Condition("Accepted")!.Message, StringComparison.Ordinal);
     }
 
-    // F-40
     [Theory]
     [InlineData("ImagePullBackOff", "Back-off pulling image \"nope\"", "True/Valid")]
     [InlineData("InvalidImageName", "bad", "True/Valid")]
@@ -540,7 +526,6 @@ public class ExperimentReconcilerTests
         Assert.Equal("False/Training", scene.Condition("Ready"));
     }
 
-    // F-40
     [Fact]
     public void Pod_Unschedulable_FailsAfterPreRunningDeadline()
     {
@@ -558,7 +543,6 @@ public class ExperimentReconcilerTests
         Assert.Contains("Insufficient nvidia.com/gpu", scene.Status.Condition("Ready")!.Message, StringComparison.Ordinal);
     }
 
-    // F-56
     [Fact]
     public void Stage_WithoutProgress_PodIsReplacedAfterStallDeadline()
     {
@@ -583,7 +567,7 @@ public class ExperimentReconcilerTests
         Assert.Contains(scene.Events, e => e.Reason == "StageStalled" && e.Message.Contains("stallDeadlineSeconds", StringComparison.Ordinal));
     }
 
-    // F-56: a new leader has heard nothing yet; a report that moves on is a sign of life; without the field nothing is ever replaced.
+    // A new leader has heard nothing yet; a report that moves on is a sign of life; without the field nothing is ever replaced.
     [Theory]
     [InlineData("""{"stallDeadlineSeconds":300}""", 10, "")]
     [InlineData("""{"stallDeadlineSeconds":300}""", 1000, """{"stage":"decode","percent":41}""")]
@@ -626,7 +610,6 @@ public class ExperimentReconcilerTests
         Assert.Equal("True/Valid", scene.Condition("Accepted"));
     }
 
-    // F-18
     [Fact]
     public void Experiment_RecreatedUnderItsName_WaitsForOldPods()
     {
@@ -639,7 +622,6 @@ public class ExperimentReconcilerTests
         Assert.NotEqual(ChildNames.Run("exp", "11111111-aaaa"), scene.Status.Run);
     }
 
-    // F-17
     [Fact]
     public void Name_TakenBySomethingElse_StallsAndHeals()
     {
@@ -653,7 +635,6 @@ public class ExperimentReconcilerTests
         Assert.Null(scene.Condition("Stalled"));
     }
 
-    // F-08
     [Fact]
     public void Spec_Unreadable_StallsAndLeavesTheRestAlone()
     {
@@ -674,7 +655,6 @@ public class ExperimentReconcilerTests
         Assert.NotEmpty(scene.Reconcile().Writes);
     }
 
-    // F-46, F-49
     [Fact]
     public void Operator_Upgraded_ChangesNothingOfARunningExperiment()
     {
@@ -690,7 +670,6 @@ public class ExperimentReconcilerTests
         Assert.Equal("coclr-engine:0.1.0", scene.Job("pretrain-rgb")["spec"]!["template"]!["spec"]!["containers"]![0]!["image"]!.ToString());
     }
 
-    // F-49
     [Fact]
     public void Plan_OnceMade_CountsInsteadOfTheSpec()
     {
@@ -701,7 +680,6 @@ public class ExperimentReconcilerTests
         Assert.Contains(scene.Status.Stages, s => s.Name == "retrieve-rgb");
     }
 
-    // F-52
     [Fact]
     public void Experiment_ManagedByAnother_IsUntouched()
     {
@@ -713,7 +691,6 @@ public class ExperimentReconcilerTests
         Assert.NotEmpty(scene.Once().Writes);
     }
 
-    // F-53
     [Fact]
     public void Progress_PushedOften_ChangesTheStatusEveryTenSeconds()
     {
@@ -738,7 +715,6 @@ public class ExperimentReconcilerTests
         Assert.Equal(10, scene.Status.Progress!.Epochs);
     }
 
-    // F-54
     [Fact]
     public void Progress_GoesBackOrIsNoNumber_StaysValid()
     {
@@ -790,7 +766,6 @@ public class ExperimentReconcilerTests
         Assert.Equal(1, scene.Job("decode")["spec"]!["parallelism"]!.GetValue<int>());
     }
 
-    // F-41
     [Theory]
     [InlineData("a")]
     [InlineData("a-name-of-exactly-fifty-two-characters-with-hyphens-")]

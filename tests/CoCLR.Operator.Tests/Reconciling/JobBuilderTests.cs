@@ -1,4 +1,4 @@
-// Why this exists: every pod passes Pod Security "restricted", and nothing but the allow-list of the spec reaches it (rows ).
+// Why this exists: every pod passes Pod Security "restricted", and nothing but the allow-list of the spec reaches it.
 using System.Text.Json.Nodes;
 using CoCLR.Cluster;
 using CoCLR.Operator.Api;
@@ -65,7 +65,7 @@ public class JobBuilderTests
         Assert.Equal("hf", Env(container, "HF_TOKEN")!["valueFrom"]!["secretKeyRef"]!["name"]!.ToString());
     }
 
-    // no shell ever sees a string of the spec.
+    // No shell ever sees a string of the spec.
     [Fact]
     public void Pod_Command_IsAFixedListOfArguments()
     {

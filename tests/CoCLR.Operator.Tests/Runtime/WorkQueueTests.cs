@@ -25,7 +25,6 @@ public class WorkQueueTests
         Assert.Equal(0, queue.Depth);
     }
 
-    // F-11
     [Fact]
     public async Task Add_WhileItIsWorkedOn_ComesBackOnceAfterwards()
     {
@@ -42,7 +41,6 @@ public class WorkQueueTests
         Assert.Equal(0, queue.Depth);
     }
 
-    // F-11
     [Fact]
     public async Task Controller_ManyWorkersAndChanges_NeverWorksTwiceOnOneNameAndMissesNothing()
     {
@@ -94,7 +92,6 @@ public class WorkQueueTests
         Assert.All(keys, k => Assert.Equal(wanted[k], seen[k]));
     }
 
-    // F-10
     [Fact]
     public async Task Controller_ReconcileThrows_BacksOffForThatNameOnly()
     {
