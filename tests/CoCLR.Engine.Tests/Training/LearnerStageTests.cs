@@ -1,9 +1,9 @@
 // Why this exists: which checkpoint a stage's encoders come from, and which view mines, is wired by the plan; a wrong wire still trains.
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
+using CoCLR.Engine.Context;
 using CoCLR.Engine.Contrastive.Methods;
 using CoCLR.Engine.Models;
-using CoCLR.Engine.Stages;
 using CoCLR.Engine.Tests.Video;
 using CoCLR.Engine.Training;
 using CoCLR.Runs;
