@@ -64,11 +64,19 @@ internal static class DataCommand
         var folder = new Argument<string>("folder") { Description = "Folder of videos.", HelpName = "DIR" };
         (Option<DatasetLayout> layout, Option<int> split) = CatalogueChoice();
         Option<bool> json = Options.Json();
-        var command = new Command("scan", "Says what a folder of videos holds: classes, splits, broken files.\n\nExample:\n  coclr data scan /data/UCF101") { folder, layout, split, json };
+        var frames = new Option<int>("--frames") { Description = "Frames of the clips that are meant to be trained on.", DefaultValueFactory = _ => new ClipSpec().Frames };
+        var size = new Option<int>("--size") { Description = "Their side in pixels.", DefaultValueFactory = _ => new ClipSpec().Size };
+        var command = new Command(
+            "scan",
+            "Says what a folder of videos holds: classes, splits, broken files, how much moves, and whether clips of a size fit.\n\nExample:\n  coclr data scan /data/UCF101 --frames 16 --size 64")
+        {
+            folder, layout, split, frames, size, json,
+        };
         command.SetAction(parsed =>
         {
             using var signals = new StopSignals();
             ScanReport report = DataScanner.Scan(new CatalogueOptions { Root = parsed.GetValue(folder)!, Layout = parsed.GetValue(layout), Split = parsed.GetValue(split) }, progress: ImmediateProgress.To<(int Done, int Total)>(p => PhaseLines.Tell("scan", p.Done, p.Total)), cancellationToken: signals.Token);
+            report = report with { Motion = FlowSurvey.OfFiles(report.Readable, new FlowOptions(), signals.Token) };
             if (parsed.GetValue(json))
             {
                 Say.Json(report);
@@ -76,6 +84,7 @@ internal static class DataCommand
             else
             {
                 ShowScan(report);
+                ShowClips(report, new ClipSpec { Frames = parsed.GetValue(frames), Size = parsed.GetValue(size) });
             }
 
             return ExitCodes.Done;
@@ -135,6 +144,25 @@ internal static class DataCommand
     private static (Option<DatasetLayout> Layout, Option<int> Split) CatalogueChoice() => (
         new Option<DatasetLayout>("--layout") { Description = "Auto, ClassFolders, Ucf101, Hmdb51, Kinetics or Manifest.", DefaultValueFactory = _ => DatasetLayout.Auto },
         new Option<int>("--split") { Description = "Number of the split.", DefaultValueFactory = _ => 1 });
+
+    // What a training with such clips should know.
+    private static void ShowClips(ScanReport report, ClipSpec clip)
+    {
+        if (report.Motion is { } motion)
+        {
+            Console.WriteLine(motion);
+        }
+
+        if (report.Frames is { } frames && frames.Min < clip.Frames)
+        {
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"clips of {clip.Frames} frames: the shortest video has {frames.Min:0}; shorter videos are padded with their first frame, and those of {(clip.Frames / 2) + 1} or fewer left out of training"));
+        }
+
+        foreach (ManifestProblem warning in ClipShape.Warnings(new ExperimentSpec { Clip = clip }))
+        {
+            Console.WriteLine($"warning: {warning.Message}");
+        }
+    }
 
     private static void ShowScan(ScanReport report)
     {

@@ -21,7 +21,7 @@ internal static class RunCommand
         Option<string?> dashboard = Options.Dashboard();
         Option<bool> json = Options.Json();
         var dryRun = new Option<bool>("--dry-run") { Description = "Checks the manifest and prints the stage graph; runs nothing." };
-        var command = new Command("run", "Runs one manifest here, an experiment or a suite (CoCLRBenchmark); run again to resume.\n\nExample:\n  coclr run -f samples/ucf101-subset.yaml --set training.epochs=20") { file, workdir, set, dryRun, dashboard, json };
+        var command = new Command("run", "Runs one manifest here, an experiment or a suite (CoCLRBenchmark); run again to resume.\n\nExample:\n  coclr run -f samples/synthetic-coclr.yaml --set training.epochs=10") { file, workdir, set, dryRun, dashboard, json };
         command.SetAction(async (parsed, cancellation) =>
         {
             LoadedManifest loaded = ManifestReader.Load(parsed.GetValue(file)!, Options.Overrides(parsed.GetValue(set)));

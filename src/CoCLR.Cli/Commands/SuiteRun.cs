@@ -67,7 +67,7 @@ internal static class SuiteRun
 
         if (done.Count > 0)
         {
-            ReportTable table = SuiteTable.Of(done, suite.Baseline);
+            ReportTable table = SuiteTable.Of(done, suite.Baseline, suite.Matrix);
             string file = Path.ChangeExtension(kept, ".md");
             await File.WriteAllTextAsync(file, ReportWriter.MarkdownTable(table), CancellationToken.None).ConfigureAwait(false);
             if (json)

@@ -57,6 +57,9 @@ public sealed record MatrixAxis
     /// <summary>Values, written as strings; numbers and lists are read as the field's type asks.</summary>
     [RequiredField, Bounds(1, 32), ListKey]
     public IReadOnlyList<string> Values { get; init; } = [];
+
+    /// <summary>The table takes the mean over the values, as over the folds or official splits of a data set (field dataset.split).</summary>
+    public bool Mean { get; init; }
 }
 
 /// <summary>A combination that is left out: all of its values must match.</summary>

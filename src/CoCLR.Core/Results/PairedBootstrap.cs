@@ -63,16 +63,38 @@ public static class PairedBootstrap
     /// <param name="first">Hits of the first measure, one for each seed.</param>
     /// <param name="second">Hits of the second.</param>
     /// <returns>Null where the rows do not have the same videos, or an older version measured one.</returns>
-    public static Interval? OfDifference(IReadOnlyList<VideoHits?> first, IReadOnlyList<VideoHits?> second)
+    public static Interval? OfDifference(IReadOnlyList<VideoHits?> first, IReadOnlyList<VideoHits?> second) => OfDifference([(first, second)]);
+
+    /// <summary>The same over several folds, whose test videos are taken together.</summary>
+    /// <param name="folds">For each fold the hits of both measures, one for each seed.</param>
+    public static Interval? OfDifference(IEnumerable<(IReadOnlyList<VideoHits?> First, IReadOnlyList<VideoHits?> Second)> folds)
     {
-        ArgumentNullException.ThrowIfNull(first);
-        ArgumentNullException.ThrowIfNull(second);
+        ArgumentNullException.ThrowIfNull(folds);
+        var differences = new List<double>();
+        var groups = new List<int>();
+        foreach ((IReadOnlyList<VideoHits?> first, IReadOnlyList<VideoHits?> second) in folds)
+        {
+            if (Differences(first, second) is not { } fold)
+            {
+                return null;
+            }
+
+            int before = groups.Count == 0 ? 0 : groups.Max() + 1;
+            groups.AddRange((first[0]!.Groups ?? Enumerable.Range(0, fold.Length)).Select(g => before + g));
+            differences.AddRange(fold);
+        }
+
+        return OfDifference(differences, groups);
+    }
+
+    private static double[]? Differences(IReadOnlyList<VideoHits?> first, IReadOnlyList<VideoHits?> second)
+    {
         if (first.Count == 0 || second.Count == 0 || first[0] is not { } one || first.Concat(second).Any(h => h?.Videos != one.Videos || h.Right.Length != one.Right.Length))
         {
             return null;
         }
 
         double Mean(IReadOnlyList<VideoHits?> hits, int video) => hits.Count(h => h!.Right[video] == '1') / (double)hits.Count;
-        return OfDifference([.. Enumerable.Range(0, one.Right.Length).Select(v => Mean(first, v) - Mean(second, v))], one.Groups);
+        return [.. Enumerable.Range(0, one.Right.Length).Select(v => Mean(first, v) - Mean(second, v))];
     }
 }

@@ -13,9 +13,38 @@ public static class FlowSurvey
     public const double BoundShare = 0.995;
 
     private const int MostVideos = 64;
+    private const int MostFiles = 24;
+    private const int FramesOfAFile = 48;
     private const int PairsPerVideo = 3;
     private const int ValuesPerPair = 8192;
     private const double SmallestBound = 0.5;
+
+    /// <summary>Measures video files that are not decoded yet, from their first frames.</summary>
+    /// <param name="paths">The files; some of them are looked at, spread evenly.</param>
+    /// <param name="options">At what size, and the bound if one is given.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    /// <returns>Null where no file has two frames that can be decoded.</returns>
+    public static MotionResult? OfFiles(IReadOnlyList<string> paths, FlowOptions options, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(paths);
+        ArgumentNullException.ThrowIfNull(options);
+        int count = Math.Min(MostFiles, paths.Count);
+        var values = new List<float>[count];
+        Parallel.For(0, count, new ParallelOptions { CancellationToken = cancellationToken }, i =>
+        {
+            values[i] = [];
+            try
+            {
+                using IGrayVideo frames = GrayFrames.OpenFile(paths[(int)((long)i * paths.Count / count)], FramesOfAFile, options.Size);
+                Add(values[i], frames, FramesOfAFile - 1, frames.Width, frames.Height, options);
+            }
+            catch (UserErrorException)
+            {
+                // Shorter than that, or broken, which the scan says: what was seen of it counts.
+            }
+        });
+        return values.Any(v => v.Count > 0) ? Summary([.. values.SelectMany(v => v)], values.Count(v => v.Count > 0), options) : null;
+    }
 
     internal static MotionResult Measure(ClipStore source, FlowOptions options, GrayFrames input, CancellationToken cancellationToken)
     {
@@ -67,13 +96,19 @@ public static class FlowSurvey
     {
         // Pairs from the first two hundred frames, so that a film costs no more than a clip.
         int last = Math.Min(video.Frames, 200) - 1;
-        int[] wanted = [.. Enumerable.Range(1, PairsPerVideo).Select(i => Math.Max(1, i * last / PairsPerVideo)).Distinct()];
         using IGrayVideo frames = input.Open(index, last + 1);
-        int pixels = frames.Width * frames.Height;
-        var (gray, before, flow, stored) = (new byte[pixels], new byte[pixels], new float[2 * pixels], new float[video.Pixels]);
-        var field = new FlowField(options, frames.Width, frames.Height, video.Width, video.Height);
-        using IFlowEstimator estimator = options.CreateEstimator(frames.Width, frames.Height);
         var values = new List<float>();
+        Add(values, frames, last, video.Width, video.Height, options);
+        return [.. values];
+    }
+
+    private static void Add(List<float> values, IGrayVideo frames, int last, int storedWidth, int storedHeight, FlowOptions options)
+    {
+        int[] wanted = [.. Enumerable.Range(1, PairsPerVideo).Select(i => Math.Max(1, i * last / PairsPerVideo)).Distinct()];
+        int pixels = frames.Width * frames.Height;
+        var (gray, before, flow, stored) = (new byte[pixels], new byte[pixels], new float[2 * pixels], new float[storedWidth * storedHeight]);
+        var field = new FlowField(options, frames.Width, frames.Height, storedWidth, storedHeight);
+        using IFlowEstimator estimator = options.CreateEstimator(frames.Width, frames.Height);
         for (int frame = 0; frame <= last; frame++)
         {
             (gray, before) = (before, gray);
@@ -96,7 +131,5 @@ public static class FlowSurvey
                 }
             }
         }
-
-        return [.. values];
     }
 }

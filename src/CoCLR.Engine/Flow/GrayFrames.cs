@@ -26,11 +26,18 @@ internal sealed class GrayFrames(ClipStore store, int size, IReadOnlyDictionary<
         }
 
         return files.TryGetValue(video.Id, out string? path) && File.Exists(path)
-            ? new FileVideo(path, video, Settings(Math.Min(most, video.Frames)))
+            ? new FileVideo(path, Settings(Math.Min(most, video.Frames)))
             : throw new UserErrorException(
                 $"{video.Id} was decoded, but its file is gone, and flow is computed on frames of its own size: put it back, or remove the store of frames and run again.",
                 ExitCodes.MissingInput);
     }
+
+    /// <summary>Opens a file that is in no store.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="most">Frames that will be read at most.</param>
+    /// <param name="size">Short side at most.</param>
+    /// <exception cref="UserErrorException">It cannot be decoded (65).</exception>
+    public static IGrayVideo OpenFile(string path, int most, int size) => new FileVideo(path, new DecodeSettings { ShortSide = size, Enlarges = false, MaxFrames = most });
 
     // As the stored frames were decoded, but for their size.
     private DecodeSettings Settings(int most) => new()
@@ -66,9 +73,9 @@ internal sealed class GrayFrames(ClipStore store, int size, IReadOnlyDictionary<
         private int _read;
         private bool _ahead;
 
-        public FileVideo(string path, ClipStoreVideo video, DecodeSettings settings)
+        public FileVideo(string path, DecodeSettings settings)
         {
-            (_path, _frames) = (path, Math.Min(video.Frames, settings.MaxFrames));
+            (_path, _frames) = (path, settings.MaxFrames);
             _process = FfmpegTool.Start("ffmpeg", ClipDecoder.Arguments(path, settings), only: path);
             _log = FfmpegTool.FfmpegLog.ReadAsync(_process.StandardError);
             Fetch();

@@ -4,6 +4,7 @@ using CoCLR.Core.Manifests;
 using CoCLR.Engine.Flow;
 using CoCLR.Engine.Tests.Video;
 using CoCLR.Engine.Video.Catalogue;
+using CoCLR.Engine.Video.Decoding;
 using CoCLR.Engine.Video.Store;
 using static TorchSharp.torch;
 

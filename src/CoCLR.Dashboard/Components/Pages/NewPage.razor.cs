@@ -32,6 +32,7 @@ public sealed partial class NewPage
     private string _template = "";
     private JsonObject _spec = [];
     private IReadOnlyList<ManifestProblem> _problems = [];
+    private IReadOnlyList<ManifestProblem> _warnings = [];
     private StagePlan? _plan;
     private bool _dry;
     private int _unshown;
@@ -234,6 +235,7 @@ public sealed partial class NewPage
     {
         ManifestReading<ExperimentSpec> reading = ManifestReader.ReadExperiment(_yaml);
         _problems = reading.Problems;
+        _warnings = reading.Manifest is { } read ? [.. ClipShape.Warnings(read.Spec)] : [];
         _plan = reading.Manifest is { } manifest ? Planner.Plan(manifest.Metadata.Name, manifest.Spec) : null;
         _estimate = _plan is null ? "" : Estimate(_plan);
     }

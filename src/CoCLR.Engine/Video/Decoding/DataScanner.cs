@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
+using CoCLR.Core.Results;
 using CoCLR.Engine.Video.Catalogue;
 using CoCLR.Engine.Video.Store;
 
@@ -75,6 +76,13 @@ public sealed record ScanReport
 
     /// <summary>Codecs, the most frequent first.</summary>
     public required IReadOnlyList<ScannedCount> Codecs { get; init; }
+
+    /// <summary>Paths of the videos that can be used.</summary>
+    [System.Text.Json.Serialization.JsonIgnore]
+    public IReadOnlyList<string> Readable { get; init; } = [];
+
+    /// <summary>What moves in a sample of the videos; null when it was not measured.</summary>
+    public MotionResult? Motion { get; init; }
 
     /// <summary>What else a person should know.</summary>
     public required IReadOnlyList<string> Notes { get; init; }
@@ -149,6 +157,7 @@ public static class DataScanner
             FrameRates = Count(whole.Select(video => video.Fps.ToString("0.###", CultureInfo.InvariantCulture))),
             Codecs = Count(whole.Select(video => video.Codec)),
             Notes = catalogue.Notes,
+            Readable = [.. seen.Zip(videos).Where(pair => pair.First.Broken is null).Select(pair => pair.Second.Path)],
         };
     }
 
