@@ -111,6 +111,9 @@ public sealed class RunLock : IDisposable
         }
     }
 
+    /// <summary>Whether a process that took the folder has not said that it is done; cheap, and true after one was killed, too.</summary>
+    public static bool HasHolder(string folder) => File.Exists(Path.Combine(folder, HolderName));
+
     /// <summary>Whether a process has the folder.</summary>
     public static bool IsHeld(string folder)
     {

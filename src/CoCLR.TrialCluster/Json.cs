@@ -2,6 +2,7 @@
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using CoCLR.Core.Manifests;
 using YamlDotNet.Core;
 using YamlDotNet.RepresentationModel;
 
@@ -10,11 +11,13 @@ namespace CoCLR.TrialCluster;
 /// <summary>Helpers over <see cref="JsonNode"/> trees in Kubernetes form.</summary>
 public static class Json
 {
+    private const int MaxDepth = 256;
+
     /// <summary>How the server writes JSON: no escaping of characters that need none.</summary>
     public static readonly JsonSerializerOptions Options = new()
     {
         Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-        MaxDepth = 256,
+        MaxDepth = MaxDepth,
     };
 
     /// <summary>The node at a path of property names, or null.</summary>
@@ -147,11 +150,11 @@ public static class Json
             {
                 var stream = new YamlStream();
                 using var reader = new StringReader(System.Text.Encoding.UTF8.GetString(utf8));
-                stream.Load(new MergingParser(new Parser(reader)));
-                return stream.Documents.Count == 0 ? null : FromYaml(stream.Documents[0].RootNode);
+                stream.Load(new MergingParser(new BoundedParser(new Parser(reader), MaxDepth, YamlText.MaxNodes)));
+                return stream.Documents.Count == 0 ? null : FromYaml(stream.Documents[0].RootNode, 0);
             }
 
-            var json = new Utf8JsonReader(utf8, new JsonReaderOptions { MaxDepth = 256 });
+            var json = new Utf8JsonReader(utf8, new JsonReaderOptions { MaxDepth = MaxDepth });
             json.Read();
             return Read(ref json, "", duplicates);
         }
@@ -204,20 +207,25 @@ public static class Json
         }
     }
 
-    private static JsonNode? FromYaml(YamlNode node)
+    private static JsonNode? FromYaml(YamlNode node, int depth)
     {
+        if (depth > MaxDepth)
+        {
+            throw new YamlException(node.Start, node.End, "an alias leads back into itself");
+        }
+
         switch (node)
         {
             case YamlMappingNode map:
                 var o = new JsonObject();
                 foreach (var (key, value) in map.Children)
                 {
-                    o[((YamlScalarNode)key).Value ?? ""] = FromYaml(value);
+                    o[((YamlScalarNode)key).Value ?? ""] = FromYaml(value, depth + 1);
                 }
 
                 return o;
             case YamlSequenceNode list:
-                return new JsonArray([.. list.Children.Select(FromYaml)]);
+                return new JsonArray([.. list.Children.Select(c => FromYaml(c, depth + 1))]);
             case YamlScalarNode scalar:
                 return FromScalar(scalar);
             default:

@@ -30,8 +30,7 @@ public static class YamlText
         var stream = new YamlStream();
         try
         {
-            Check(text);
-            stream.Load(new StringReader(text));
+            stream.Load(new BoundedParser(new Parser(new StringReader(text)), MaxDepth, MaxNodes));
         }
         catch (Exception e) when (e is InvalidOperationException or ArgumentException)
         {
@@ -45,26 +44,43 @@ public static class YamlText
             [_, var second, ..] => throw new YamlException(second.RootNode.Start, second.RootNode.End, "holds several documents; give one manifest a file"),
         };
     }
+}
 
-    /// <summary>Walks over the parser's events, which costs no stack, and stops at the first level that is too deep.</summary>
-    private static void Check(string text)
+/// <summary>A parser that stops before a tree of its events could end the process: at the first level or value that is too many.</summary>
+/// <param name="inner">The parser.</param>
+/// <param name="maxDepth">Most levels of groups and lists, one in another.</param>
+/// <param name="maxNodes">Most values.</param>
+public sealed class BoundedParser(IParser inner, int maxDepth, int maxNodes) : IParser
+{
+    // The stream and the document are levels to the parser.
+    private const int Outside = 2;
+    private int _depth;
+    private int _nodes;
+
+    /// <inheritdoc/>
+    public ParsingEvent? Current => inner.Current;
+
+    /// <inheritdoc/>
+    /// <exception cref="YamlException">It is nested too deeply, or holds too much; with the line.</exception>
+    public bool MoveNext()
     {
-        int depth = 0, nodes = 0;
-        var parser = new Parser(new StringReader(text));
-        while (parser.MoveNext())
+        if (!inner.MoveNext())
         {
-            ParsingEvent now = parser.Current!;
-            depth += now.NestingIncrease;
-            if (depth > MaxDepth + 2)
-            {
-                // The stream and the document are levels to the parser.
-                throw new YamlException(now.Start, now.End, $"nested too deeply: more than {MaxDepth} groups or lists, one in another");
-            }
-
-            if (now is NodeEvent && ++nodes > MaxNodes)
-            {
-                throw new YamlException(now.Start, now.End, $"holds more than {MaxNodes} values");
-            }
+            return false;
         }
+
+        ParsingEvent now = inner.Current!;
+        _depth += now.NestingIncrease;
+        if (_depth > maxDepth + Outside)
+        {
+            throw new YamlException(now.Start, now.End, $"nested too deeply: more than {maxDepth} groups or lists, one in another");
+        }
+
+        if (now is NodeEvent && ++_nodes > maxNodes)
+        {
+            throw new YamlException(now.Start, now.End, $"holds more than {maxNodes} values");
+        }
+
+        return true;
     }
 }

@@ -1,5 +1,4 @@
 // Why this exists: the description from which clients are made: every operation has a name, every answer a schema, every error one format, every way to sign in its scheme.
-using System.Text.RegularExpressions;
 using CoCLR.Dashboard.Authentication;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
@@ -9,7 +8,7 @@ using Microsoft.OpenApi;
 namespace CoCLR.Dashboard.Api;
 
 /// <summary>The OpenAPI description.</summary>
-internal static partial class OpenApiText
+internal static class OpenApiText
 {
     private const string Bearer = "token";
     private const string Session = "session";
@@ -88,7 +87,10 @@ internal static partial class OpenApiText
             {
                 Required = true,
                 Description = body.Description,
-                Content = body.Types.ToDictionary(t => t, _ => new OpenApiMediaType { Schema = new OpenApiSchema { Type = JsonSchemaType.String } }),
+                Content = body.Types.ToDictionary(t => t, t => new OpenApiMediaType
+                {
+                    Schema = new OpenApiSchema { Type = t == "application/json" ? JsonSchemaType.Object : JsonSchemaType.String },
+                }),
             };
         }
 

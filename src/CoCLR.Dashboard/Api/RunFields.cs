@@ -90,7 +90,7 @@ internal static class RunFields
 
         string path = name.StartsWith("spec.", StringComparison.Ordinal) ? name[5..] : name;
         return IsPath(path) ? new RunField(name, false, (r, _) => Manifest(r, path))
-            : Metrics(runs).Contains(name) ? new RunField(name, false, (r, _) => Metric(r, name))
+            : runs.Any(r => r.Stages.Any(s => s.Latest.ContainsKey(name))) ? new RunField(name, false, (r, _) => Metric(r, name))
             : null;
     }
 

@@ -51,43 +51,50 @@ internal static class OidcSetup
             o.ClaimActions.MapJsonKey(claim, claim);
         }
 
-        o.Events.OnTicketReceived = context =>
-        {
-            ClaimsPrincipal user = context.Principal!;
-            if (RoleOf(user, settings) is not { } role)
-            {
-                // A failure alone would still sign the account in; only an answer of our own does not.
-                context.HandleResponse();
-                context.Response.Redirect(context.Request.PathBase + "/login?refused=true");
-                return Task.CompletedTask;
-            }
-
-            var identity = new ClaimsIdentity(Policies.CookieScheme, "name", ClaimTypes.Role);
-            identity.AddClaim(new Claim("name", user.FindFirstValue("name") ?? user.FindFirstValue("preferred_username") ?? user.FindFirstValue("sub") ?? "someone"));
-            identity.AddClaim(new Claim("sub", user.FindFirstValue("sub") ?? ""));
-            identity.AddClaim(new Claim(ClaimTypes.Role, role));
-            if (user.FindFirstValue(settings.UserClaim) is { Length: > 0 } cluster)
-            {
-                identity.AddClaim(new Claim(Policies.ClusterUserClaim, settings.UserPrefix + cluster));
-                identity.AddClaims(user.FindAll(settings.GroupsClaim).Select(c => new Claim(Policies.ClusterGroupClaim, settings.GroupsPrefix + c.Value)));
-            }
-
-            if (settings.NamespaceClaim.Length > 0)
-            {
-                // A person without the claim sees no namespace, not all of them.
-                string[] spaces = [.. user.FindAll(settings.NamespaceClaim).Select(c => c.Value)];
-                identity.AddClaims((spaces.Length > 0 ? spaces : [""]).Select(s => new Claim(Policies.NamespaceClaim, s)));
-            }
-
-            context.Principal = new ClaimsPrincipal(identity);
-            return Task.CompletedTask;
-        };
+        o.Events.OnTicketReceived = context => TakeInAsync(context, settings);
         o.Events.OnRemoteFailure = context =>
         {
             context.HandleResponse();
-            context.Response.Redirect(context.Request.PathBase + "/login?refused=true");
-            return Task.CompletedTask;
+            return RefuseAsync(context.HttpContext);
         };
+    }
+
+    /// <summary>Gives a person a session with what the provider said of them, and nothing more.</summary>
+    private static Task TakeInAsync(TicketReceivedContext context, OidcSettings settings)
+    {
+        ClaimsPrincipal user = context.Principal!;
+        if (RoleOf(user, settings) is not { } role)
+        {
+            // A failure alone would still sign the account in; only an answer of our own does not.
+            context.HandleResponse();
+            return RefuseAsync(context.HttpContext);
+        }
+
+        string name = user.FindFirstValue("name") ?? user.FindFirstValue("preferred_username") ?? user.FindFirstValue("sub") ?? "someone";
+        var identity = new ClaimsIdentity(
+            [new Claim("name", name), new Claim("sub", user.FindFirstValue("sub") ?? ""), new Claim(ClaimTypes.Role, role)],
+            Policies.CookieScheme, "name", ClaimTypes.Role);
+        if (user.FindFirstValue(settings.UserClaim) is { Length: > 0 } cluster)
+        {
+            identity.AddClaim(new Claim(Policies.ClusterUserClaim, settings.UserPrefix + cluster));
+            identity.AddClaims(user.FindAll(settings.GroupsClaim).Select(c => new Claim(Policies.ClusterGroupClaim, settings.GroupsPrefix + c.Value)));
+        }
+
+        if (settings.NamespaceClaim.Length > 0)
+        {
+            // A person without the claim sees no namespace, not all of them.
+            string[] spaces = [.. user.FindAll(settings.NamespaceClaim).Select(c => c.Value)];
+            identity.AddClaims((spaces.Length > 0 ? spaces : [""]).Select(s => new Claim(Policies.NamespaceClaim, s)));
+        }
+
+        context.Principal = new ClaimsPrincipal(identity);
+        return Task.CompletedTask;
+    }
+
+    private static Task RefuseAsync(HttpContext context)
+    {
+        context.Response.Redirect(context.Request.PathBase + "/login?refused=true");
+        return Task.CompletedTask;
     }
 
     /// <summary>The highest role that the claims give, or null.</summary>

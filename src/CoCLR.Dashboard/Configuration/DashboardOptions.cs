@@ -145,13 +145,13 @@ public sealed class IngestSettings
 public sealed class LimitSettings
 {
     /// <summary>Runs in the index; the oldest finished ones are dropped from it (their folders stay).</summary>
-    public int Runs { get; set; } = 5000;
+    public int Runs { get; set; } = 20_000;
 
     /// <summary>Points of one metric of one attempt.</summary>
     public int PointsPerSeries { get; set; } = 2_000_000;
 
     /// <summary>Metric names of one stage.</summary>
-    public int MetricNames { get; set; } = 256;
+    public int MetricNames { get; set; } = 4096;
 
     /// <summary>Lines of log of one stage; the oldest are dropped.</summary>
     public int LogLines { get; set; } = 1_000_000;

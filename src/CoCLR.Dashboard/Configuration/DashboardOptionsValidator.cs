@@ -55,21 +55,32 @@ public static class DashboardOptionsValidator
             throw Wrong("OpenID Connect needs Dashboard:Authentication:Oidc:Authority and Dashboard:Authentication:Oidc:ClientId");
         }
 
+        CheckNetwork(options);
+        CheckLimits(options);
+        return mode;
+    }
+
+    private static void CheckNetwork(DashboardOptions options)
+    {
         if (options.TrustedProxies.FirstOrDefault(n => !System.Net.IPNetwork.TryParse(n, out _)) is { } network)
         {
             throw Wrong($"Dashboard:TrustedProxies has '{network}': use networks such as 10.0.0.0/8");
         }
 
-        if (!Roles.All.Contains(authentication.TokenRole))
+        string role = options.Authentication.TokenRole;
+        if (!Roles.All.Contains(role))
         {
-            throw Wrong($"Dashboard:Authentication:TokenRole is '{authentication.TokenRole}': use one of {string.Join(", ", Roles.All)}");
+            throw Wrong($"Dashboard:Authentication:TokenRole is '{role}': use one of {string.Join(", ", Roles.All)}");
         }
 
         if (options.PathBase.Length > 0 && (options.PathBase[0] != '/' || options.PathBase[^1] == '/'))
         {
             throw Wrong($"Dashboard:PathBase is '{options.PathBase}': it starts with a slash and does not end with one, for example /coclr");
         }
+    }
 
+    private static void CheckLimits(DashboardOptions options)
+    {
         foreach ((string name, long value) in new (string, long)[]
         {
             ("Limits:Runs", options.Limits.Runs), ("Limits:PointsPerSeries", options.Limits.PointsPerSeries), ("Limits:MetricNames", options.Limits.MetricNames),
@@ -83,7 +94,6 @@ public static class DashboardOptionsValidator
             }
         }
 
-        return mode;
     }
 
     /// <summary>Whether only this machine can reach an address.</summary>

@@ -2,7 +2,6 @@
 using System.Buffers;
 using System.Globalization;
 using System.IO.Compression;
-using CoCLR.Core.Planning;
 using CoCLR.Dashboard.Api;
 using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Storage;
@@ -33,8 +32,9 @@ internal static class IngestEndpoints
                 """);
         api.MapGet("/next", (RunStore store, HttpContext context, string stage, int attempt) => TypedResults.Ok(new NextEvent(store.NextSeq(Sender.Of(context).Run, stage, attempt))))
             .Named("nextEvent", "Says the first event number of an attempt that is missing");
-        api.MapPut("/plan", TakePlanAsync).AddEndpointFilter(Plan).WithMetadata(Plan).Accepts<StagePlan>("application/json")
-            .ProducesProblem(StatusCodes.Status413PayloadTooLarge).ProducesProblem(StatusCodes.Status415UnsupportedMediaType)
+        api.MapPut("/plan", TakePlanAsync).AddEndpointFilter(Plan).WithMetadata(Plan).Produces(StatusCodes.Status204NoContent)
+            .ProducesProblem(StatusCodes.Status409Conflict).ProducesProblem(StatusCodes.Status413PayloadTooLarge)
+            .ProducesProblem(StatusCodes.Status415UnsupportedMediaType)
             .Named("sendPlan", $"Takes the plan of the run ({RunFolder.PlanName})", "The run belongs to the namespace that the token names.");
         api.MapGet("/artifacts/{stage}/{name}", StandAsync)
             .Named("readUpload", "Says how much of an upload has arrived", "With X-Sha256, an artifact of that name and other content counts as not arrived.");

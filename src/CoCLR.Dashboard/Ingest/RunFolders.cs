@@ -17,6 +17,9 @@ internal sealed partial class RunFolders : BackgroundService
     private const int MaxWatches = 32;
     private static readonly TimeSpan SlowLook = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan Gather = TimeSpan.FromMilliseconds(50);
+
+    // Of thousands of runs nearly all have ended: their folders are looked at less often.
+    private const int ScansPerLookAtEnded = 5;
     private static readonly TimeSpan FindEvery = TimeSpan.FromSeconds(2);
     private readonly RunStore _store;
     private readonly DashboardOptions _options;
@@ -26,6 +29,7 @@ internal sealed partial class RunFolders : BackgroundService
     private readonly HashSet<string> _removed = new(StringComparer.Ordinal);
     private readonly Lock _removing = new();
     private volatile bool _startOver;
+    private int _scans;
 
     public RunFolders(RunStore store, IOptions<DashboardOptions> options, TimeProvider clock, ILogger<RunFolders> logger)
     {
@@ -62,7 +66,9 @@ internal sealed partial class RunFolders : BackgroundService
     }
 
     /// <summary>Looks once at everything: new folders and new bytes.</summary>
-    public void Scan()
+    public void Scan() => Scan(ended: true);
+
+    private void Scan(bool ended)
     {
         if (_startOver)
         {
@@ -73,10 +79,17 @@ internal sealed partial class RunFolders : BackgroundService
         Find();
         foreach (Followed run in _followed.Values.ToArray())
         {
-            Tail(run, everything: true);
-            Look(run);
+            if (ended || !run.Known || IsOpen(run.Run) || RunLock.HasHolder(run.Folder))
+            {
+                Tail(run, everything: true);
+                Look(run);
+                run.Known = true;
+            }
         }
     }
+
+    /// <summary>Whether something may still happen in a run's folder at any moment.</summary>
+    private bool IsOpen(string run) => _store.Find(run) is null or { State: RunState.Running or RunState.Pending or RunState.Lost };
 
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -90,7 +103,7 @@ internal sealed partial class RunFolders : BackgroundService
             {
                 if (DateTime.UtcNow >= nextFind || _startOver)
                 {
-                    await Task.Run(Scan, stoppingToken).ConfigureAwait(false);
+                    await Task.Run(() => Scan(ended: _scans++ % ScansPerLookAtEnded == 0), stoppingToken).ConfigureAwait(false);
                     _store.Retain();
                     watch.Keep([.. Growing().Take(MaxWatches).Select(f => f.Layout.Stages).Where(Directory.Exists)]);
                     nextFind = DateTime.UtcNow + FindEvery;
@@ -121,7 +134,7 @@ internal sealed partial class RunFolders : BackgroundService
         }
     }
 
-    private Followed[] Growing() => [.. _followed.Values.Where(f => _store.Find(f.Run) is { State: RunState.Running or RunState.Pending or RunState.Lost } or null)];
+    private Followed[] Growing() => [.. _followed.Values.Where(f => IsOpen(f.Run))];
 
     private void Find()
     {
@@ -135,35 +148,7 @@ internal sealed partial class RunFolders : BackgroundService
                 }
             }
 
-            string plan = new RunFolder(folder).PlanFile;
-            string id = Path.GetFileName(folder);
-            bool remote = ArtifactFiles.Inside(RemoteRoot, folder);
-            string? json = ReadSmall(plan);
-            if (json != null)
-            {
-                id = RunOf(json) ?? id;
-            }
-
-            if (!RunFolder.IsName(id))
-            {
-                continue;
-            }
-
-            if (_store.Find(id) is { Folder.Length: > 0 } other && other.Folder != folder && Directory.Exists(other.Folder))
-            {
-                continue;
-            }
-
-            var followed = new Followed(folder, id, remote);
-            _followed[folder] = followed;
-            if (json != null)
-            {
-                TakePlan(followed, json);
-            }
-            else
-            {
-                _store.Change(id, entry => entry.SetFolder(folder, remote, Directory.GetLastWriteTimeUtc(folder)));
-            }
+            Follow(folder);
         }
 
         foreach (Followed run in _followed.Values.ToArray())
@@ -186,6 +171,28 @@ internal sealed partial class RunFolders : BackgroundService
         foreach (RunInfo info in _store.Runs.Where(r => r.Folder.Length > 0 && !_followed.ContainsKey(r.Folder) && !Directory.Exists(r.Folder)))
         {
             _store.Remove(info.Run);
+        }
+    }
+
+    private void Follow(string folder)
+    {
+        string? json = ReadSmall(new RunFolder(folder).PlanFile);
+        string id = (json == null ? null : RunOf(json)) ?? Path.GetFileName(folder);
+        if (!RunFolder.IsName(id) || (_store.Find(id) is { Folder.Length: > 0 } other && other.Folder != folder && Directory.Exists(other.Folder)))
+        {
+            return;
+        }
+
+        bool remote = ArtifactFiles.Inside(RemoteRoot, folder);
+        var followed = new Followed(folder, id, remote);
+        _followed[folder] = followed;
+        if (json != null)
+        {
+            TakePlan(followed, json);
+        }
+        else
+        {
+            _store.Change(id, entry => entry.SetFolder(folder, remote, Directory.GetLastWriteTimeUtc(folder)));
         }
     }
 
@@ -356,5 +363,8 @@ internal sealed partial class RunFolders : BackgroundService
         public DateTime PlanWritten { get; set; }
 
         public string[] Stages { get; set; } = [];
+
+        /// <summary>Whether it was looked at since it was found.</summary>
+        public bool Known { get; set; }
     }
 }

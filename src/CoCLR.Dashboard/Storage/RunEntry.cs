@@ -4,10 +4,8 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using CoCLR.Core;
-using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
-using CoCLR.Core.Results;
 using CoCLR.Dashboard.Configuration;
 using CoCLR.Runs;
 
@@ -75,7 +73,7 @@ internal sealed partial class RunEntry
     private readonly Dictionary<(string Stage, int Attempt, string Name), Series> _series = [];
     private readonly Dictionary<string, (int Number, ChunkedList<LogLine> Lines)> _logs = [];
     private readonly Dictionary<(string Stage, int Attempt), SeqRanges> _seen = [];
-    private readonly Dictionary<string, int> _metricNames = [];
+    private readonly Dictionary<string, (HashSet<string> Names, int Series)> _metrics = [];
     private readonly Dictionary<string, long> _offsets;
     private readonly List<HistoryEntry> _history;
     private readonly ChunkedList<MiningRecord> _mining;
@@ -101,7 +99,7 @@ internal sealed partial class RunEntry
         foreach (SeriesDocument series in document.Series)
         {
             _series[(series.Stage, series.Attempt, series.Name)] = new Series(series.Number, series.Stage, series.Attempt, series.Name, series.Count) { LastCursor = series.LastCursor };
-            _metricNames[series.Stage] = _metricNames.GetValueOrDefault(series.Stage) + 1;
+            Count(series.Stage, series.Name);
         }
 
         foreach (LogDocument log in document.Logs)
@@ -307,6 +305,38 @@ internal sealed partial class RunEntry
         }
 
         _dirty = false;
+        RunDocument document = Document();
+        foreach (Series series in _series.Values)
+        {
+            document.Series.Add(new SeriesDocument(series.Number, series.Stage, series.Attempt, series.Name, series.Points.Count, series.LastCursor));
+            foreach ((int chunk, Point[] items) in series.Points.TakeDirty())
+            {
+                batch.Chunks.Add((IndexDatabase.Points, Keys.Of(Number, series.Number, chunk), PointCodec.Pack(items)));
+            }
+        }
+
+        foreach ((string stage, (int number, ChunkedList<LogLine> lines)) in _logs)
+        {
+            foreach ((int chunk, LogLine[] items) in lines.TakeDirty())
+            {
+                batch.Chunks.Add((IndexDatabase.Logs, Keys.Of(Number, number, chunk), JsonSerializer.SerializeToUtf8Bytes(items, CoclrJson.Compact)));
+            }
+
+            batch.Dropped.AddRange(lines.Drop(_limits.LogLines).Select(chunk => (IndexDatabase.Logs, Keys.Of(Number, number, chunk))));
+            document.Logs.Add(new LogDocument(number, stage, lines.Count, lines.FirstChunk));
+        }
+
+        foreach ((int chunk, MiningRecord[] items) in _mining.TakeDirty())
+        {
+            batch.Chunks.Add((IndexDatabase.Mining, Keys.Of(Number, 0, chunk), JsonSerializer.SerializeToUtf8Bytes(items, CoclrJson.Compact)));
+        }
+
+        batch.Runs.Add((Info.Run, JsonSerializer.Serialize(document, CoclrJson.Compact)));
+    }
+
+    /// <summary>What is saved of the run beside its chunks, and without the lists of them.</summary>
+    private RunDocument Document()
+    {
         var document = new RunDocument
         {
             Number = Number,
@@ -335,32 +365,7 @@ internal sealed partial class RunEntry
             document.Seen[$"{stage}/{attempt}"] = ranges.ToString();
         }
 
-        foreach (Series series in _series.Values)
-        {
-            document.Series.Add(new SeriesDocument(series.Number, series.Stage, series.Attempt, series.Name, series.Points.Count, series.LastCursor));
-            foreach ((int chunk, Point[] items) in series.Points.TakeDirty())
-            {
-                batch.Chunks.Add((IndexDatabase.Points, Keys.Of(Number, series.Number, chunk), PointCodec.Pack(items)));
-            }
-        }
-
-        foreach ((string stage, (int number, ChunkedList<LogLine> lines)) in _logs)
-        {
-            foreach ((int chunk, LogLine[] items) in lines.TakeDirty())
-            {
-                batch.Chunks.Add((IndexDatabase.Logs, Keys.Of(Number, number, chunk), JsonSerializer.SerializeToUtf8Bytes(items, CoclrJson.Compact)));
-            }
-
-            batch.Dropped.AddRange(lines.Drop(_limits.LogLines).Select(chunk => (IndexDatabase.Logs, Keys.Of(Number, number, chunk))));
-            document.Logs.Add(new LogDocument(number, stage, lines.Count, lines.FirstChunk));
-        }
-
-        foreach ((int chunk, MiningRecord[] items) in _mining.TakeDirty())
-        {
-            batch.Chunks.Add((IndexDatabase.Mining, Keys.Of(Number, 0, chunk), JsonSerializer.SerializeToUtf8Bytes(items, CoclrJson.Compact)));
-        }
-
-        batch.Runs.Add((Info.Run, JsonSerializer.Serialize(document, CoclrJson.Compact)));
+        return document;
     }
 
     /// <summary>Says that the batch of the last <see cref="TakeDirty"/> is written: only now may saved chunks leave memory, for a reader looks for them in the index.</summary>
@@ -431,15 +436,23 @@ internal sealed partial class RunEntry
             return series;
         }
 
-        int known = _metricNames.GetValueOrDefault(stage);
-        if (known >= _limits.MetricNames * 4 || name.Length is 0 or > 128 || !MetricName().IsMatch(name)
-            || (!_series.Keys.Any(k => k.Stage == stage && k.Name == name) && _series.Keys.Where(k => k.Stage == stage).Select(k => k.Name).Distinct().Count() >= _limits.MetricNames))
+        (HashSet<string>? names, int known) = _metrics.GetValueOrDefault(stage);
+        bool full = known >= _limits.MetricNames * 4 || (names?.Count >= _limits.MetricNames && !names.Contains(name));
+        if (full || name.Length is 0 or > 128 || !MetricName().IsMatch(name))
         {
             return null;
         }
 
-        _metricNames[stage] = known + 1;
+        Count(stage, name);
         return _series[(stage, attempt, name)] = new Series(_series.Count, stage, attempt, name);
+    }
+
+    private void Count(string stage, string name)
+    {
+        (HashSet<string>? names, int known) = _metrics.GetValueOrDefault(stage);
+        names ??= new HashSet<string>(StringComparer.Ordinal);
+        names.Add(name);
+        _metrics[stage] = (names, known + 1);
     }
 
     private ChunkedList<LogLine> Lines(string stage)

@@ -50,6 +50,17 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
     }
 
     [Fact]
+    public async Task Post_NumberTwiceInOneBatch_TheFirstCounts()
+    {
+        using HttpClient sender = _server.Sender(_run);
+        JsonElement answer = await PostAsync(sender, DashboardServer.Batch(Make.Metric(1, 1, 0.25, run: _run), Make.Metric(1, 1, 0.75, run: _run)));
+        Assert.Equal((1, 1), (answer.GetProperty("accepted").GetInt32(), answer.GetProperty("known").GetInt32()));
+        string file = Path.Combine(_server.Folder, ".coclr", "dashboard", "runs", _run, "stages", "pretrain-rgb", "events.jsonl");
+        Assert.Single(await File.ReadAllLinesAsync(file));
+        Assert.Equal(0.25, _server.Store.Curves(_run).Curves[0].Values[0]);
+    }
+
+    [Fact]
     public async Task Post_MalformedLines_AreRefusedOneByOne()
     {
         using HttpClient sender = _server.Sender(_run);
@@ -103,6 +114,8 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
     {
         const string Key = "an-ingest-key-of-22-characters";
         string good = IngestToken.Create(Key, "r1", DateTimeOffset.UtcNow.AddHours(1));
+        string spaced = IngestToken.Create(Key, "r1", DateTimeOffset.UtcNow.AddHours(1), "team-a");
+        string[] parts = spaced.Split('.');
         return new TheoryData<string, string>
         {
             { "none", "" },
@@ -110,6 +123,8 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
             { "other key", "Bearer " + IngestToken.Create("another-key-of-22-characters!", "r1", DateTimeOffset.UtcNow.AddHours(1)) },
             { "tampered run", "Bearer " + good.Replace(".cjE.", ".cjI.", StringComparison.Ordinal) },
             { "tampered expiry", "Bearer " + string.Join('.', good.Split('.').Select((p, i) => i == 2 ? "9999999999" : p)) },
+            { "tampered namespace", "Bearer " + string.Join('.', parts.Select((p, i) => i == 2 ? System.Buffers.Text.Base64Url.EncodeToString("team-b"u8) : p)) },
+            { "namespace taken out", "Bearer " + string.Join('.', (string[])["ci1", parts[1], parts[3], parts[4]]) },
             { "cut", "Bearer " + good[..^1] },
             { "lower-case scheme", "bearer " + good },
             { "no space", "Bearer" + good },

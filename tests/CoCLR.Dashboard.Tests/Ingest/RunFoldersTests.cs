@@ -1,4 +1,7 @@
 // Why this exists: run folders as they come: half-written lines, plans that arrive late, folders that go, files that are replaced.
+using System.Text;
+using System.Text.Json;
+using CoCLR.Core;
 using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
 using CoCLR.Dashboard.Configuration;
@@ -124,4 +127,43 @@ public sealed class RunFoldersTests : IDisposable
         _folders.Scan();
         Assert.NotEmpty(_store.Find("odd")!.Warnings);
     }
+
+    // Lines that are in the file and not in the index, as after a crash between the two: what comes next must not hide them from the tailer.
+    [Theory]
+    [InlineData("\n")]
+    [InlineData("\n{\"kind\":\"metric\",\"run\":\"torn")]
+    public void Append_WhileTheFileIsAheadOfTheIndex_LosesNothing(string end)
+    {
+        var ingest = new IngestFolders(_store, _folders, TimeProvider.System);
+        Assert.Equal(2, ingest.Append("r1", Body(Make.Started(), Make.Metric(1, 1, 1))).Accepted);
+        _folders.Scan();
+        string file = Path.Combine(_folders.RemoteRoot, "r1", "stages", "pretrain-rgb", "events.jsonl");
+        File.AppendAllText(file, Encoding.UTF8.GetString(Body(Make.Metric(2, 2, 2), Make.Metric(3, 3, 3))).TrimEnd('\n') + end);
+
+        Assert.Equal(1, ingest.Append("r1", Body(Make.Metric(4, 4, 4))).Accepted);
+        _folders.Scan();
+        Assert.Equal([1, 2, 3, 4], _store.Curves("r1").Curves[0].Steps);
+        Assert.Equal(end.Length == 1 ? 0 : 1, _store.Find("r1")!.Warnings.Length);
+        Assert.Equal(new FileInfo(file).Length, _store.Offset("r1", "pretrain-rgb"));
+
+        // The file holds all of it, too, each event on a line of its own.
+        _store.Remove("r1");
+        _folders.Scan();
+        _folders.Scan();
+        Assert.Equal([1, 2, 3, 4], _store.Curves("r1").Curves[0].Steps);
+    }
+
+    [Fact]
+    public void Append_ThenTheIndexIsLost_IsReadFromTheFile()
+    {
+        var ingest = new IngestFolders(_store, _folders, TimeProvider.System);
+        ingest.Append("r1", Body(Make.Started(), Make.Metric(1, 1, 1)));
+        ingest.Append("r1", Body(Make.Metric(2, 2, 2)));
+        _store.Remove("r1");
+        _folders.Scan();
+        _folders.Scan();
+        Assert.Equal([1, 2], _store.Curves("r1").Curves[0].Steps);
+    }
+
+    private static byte[] Body(params IEnumerable<RunEvent> events) => Encoding.UTF8.GetBytes(string.Concat(events.Select(e => JsonSerializer.Serialize(e, CoclrJson.Compact) + "\n")));
 }
