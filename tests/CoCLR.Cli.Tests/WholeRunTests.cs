@@ -32,7 +32,15 @@ public sealed class WholeRunTests(TinyExperiment tiny) : IClassFixture<TinyExper
 
         // Every metric that the dashboard draws was told, for the pretext task and, in a turn, for mining; each epoch shows what was mined.
         string[] told = [MetricNames.Loss, MetricNames.Top1, MetricNames.Top5, MetricNames.LearningRate, MetricNames.GradientNorm, MetricNames.ClipsPerSecond, MetricNames.WaitShare, MetricNames.Memory];
-        Assert.Empty(told.Except(Metrics(folder, "pretrain-rgb")));
+        string[] monitored =
+        [
+            MetricNames.MonitorKnn, MetricNames.MonitorRecallAt1, MetricNames.MonitorEffectiveRank, MetricNames.MonitorAlignment, MetricNames.MonitorUniformity,
+            MetricNames.MonitorCollapsed,
+        ];
+        Assert.Empty(told.Concat(monitored).Except(Metrics(folder, "pretrain-rgb")));
+        Assert.Empty(monitored.Except(Metrics(folder, "cycle-1-flow")));
+        var turn = (PretrainResult)ResultJson.Read<StageResult>(await File.ReadAllTextAsync(Path.Combine(folder, "stages", "cycle-1-rgb", "result.json")), "the turn").Outcome;
+        Assert.Equal([1, 2, 3], turn.Monitor.Select(p => p.Epoch));
         Assert.Empty(told.Concat([MetricNames.MiningPrecision, MetricNames.MiningAgreement, MetricNames.MiningAge]).Except(Metrics(folder, "cycle-1-rgb")));
         Assert.Equal(3, Events(folder, "cycle-1-rgb").OfType<MiningEvent>().Select(e => e.Epoch).Distinct().Count());
 

@@ -218,6 +218,12 @@ public sealed class FlowStoreBuilderTests : IDisposable
         Assert.InRange(u.Order().ElementAt(u.Length / 2), 9, 11);
         Assert.InRange(v.Order().ElementAt(v.Length / 2), -5.7, -4.3);
 
+        // A scan sees the same before anything is decoded, whatever else lies there.
+        File.WriteAllText(_folder.File("videos", "a", "broken.mp4"), "no video");
+        var scanned = FlowSurvey.OfFiles([file, _folder.File("videos", "a", "broken.mp4")], new FlowOptions(), TestContext.Current.CancellationToken)!;
+        Assert.Equal((1, true), (scanned.Videos, scanned.BoundIsMeasured));
+        Assert.InRange(scanned.Percentile90, 9, 12);
+
         using var centred = FlowStoreBuilder.Prepare(
             source, new FlowOptions { Center = true }, Cache, cancellationToken: TestContext.Current.CancellationToken, files: catalogue.Videos.ToDictionary(x => x.Id, x => x.Path));
         new FlowQuantizer(FlowStoreBuilder.Survey(centred)!.Bound).Decode(centred.Frame(0, 2), u, v);
