@@ -14,7 +14,8 @@ public static class FlowSurvey
 
     private const int MostVideos = 64;
     private const int MostFiles = 24;
-    private const int FramesOfAFile = 48;
+    // Early ones too: how long a file is shows only at its end.
+    private static readonly int[] s_framesOfAFile = [2, 15, 31, 47];
     private const int PairsPerVideo = 3;
     private const int ValuesPerPair = 8192;
     private const double SmallestBound = 0.5;
@@ -35,8 +36,8 @@ public static class FlowSurvey
             values[i] = [];
             try
             {
-                using IGrayVideo frames = GrayFrames.OpenFile(paths[(int)((long)i * paths.Count / count)], FramesOfAFile, options.Size);
-                Add(values[i], frames, FramesOfAFile - 1, frames.Width, frames.Height, options);
+                using IGrayVideo frames = GrayFrames.OpenFile(paths[(int)((long)i * paths.Count / count)], s_framesOfAFile[^1] + 1, options.Size);
+                Add(values[i], frames, s_framesOfAFile, frames.Width, frames.Height, options);
             }
             catch (UserErrorException)
             {
@@ -98,18 +99,17 @@ public static class FlowSurvey
         int last = Math.Min(video.Frames, 200) - 1;
         using IGrayVideo frames = input.Open(index, last + 1);
         var values = new List<float>();
-        Add(values, frames, last, video.Width, video.Height, options);
+        Add(values, frames, [.. Enumerable.Range(1, PairsPerVideo).Select(i => Math.Max(1, i * last / PairsPerVideo)).Distinct()], video.Width, video.Height, options);
         return [.. values];
     }
 
-    private static void Add(List<float> values, IGrayVideo frames, int last, int storedWidth, int storedHeight, FlowOptions options)
+    private static void Add(List<float> values, IGrayVideo frames, int[] wanted, int storedWidth, int storedHeight, FlowOptions options)
     {
-        int[] wanted = [.. Enumerable.Range(1, PairsPerVideo).Select(i => Math.Max(1, i * last / PairsPerVideo)).Distinct()];
         int pixels = frames.Width * frames.Height;
         var (gray, before, flow, stored) = (new byte[pixels], new byte[pixels], new float[2 * pixels], new float[storedWidth * storedHeight]);
         var field = new FlowField(options, frames.Width, frames.Height, storedWidth, storedHeight);
         using IFlowEstimator estimator = options.CreateEstimator(frames.Width, frames.Height);
-        for (int frame = 0; frame <= last; frame++)
+        for (int frame = 0; frame <= wanted[^1]; frame++)
         {
             (gray, before) = (before, gray);
             frames.Read(gray);
