@@ -91,9 +91,14 @@ public static class Text
         run.State == RunState.Running && run.Updated != default && now - run.Updated > TimeSpan.FromSeconds(seconds);
 
     /// <summary>Seconds that stages were at work, the running attempts included as far as they were heard of.</summary>
-    public static double AtWork(RunInfo run) => run.Stages.Sum(s => (s.WallSeconds ?? 0)
-        + (s.Phase == StagePhase.Running && s.Updated is { } heard && (s.Attempts.LastOrDefault()?.Started ?? s.Started) is { } begun
-            ? Math.Max(0, (heard - begun).TotalSeconds) : 0));
+    public static double AtWork(RunInfo run) => run.Stages.Sum(AtWork);
+
+    /// <summary>Seconds that a stage was at work, its running attempt included as far as it was heard of.</summary>
+    public static double AtWork(StageInfo stage)
+    {
+        DateTimeOffset? begun = stage.Attempts.LastOrDefault()?.Started ?? stage.Started;
+        return (stage.WallSeconds ?? 0) + (stage.Phase == StagePhase.Running && stage.Updated - begun is { TotalSeconds: > 0 and var running } ? running : 0);
+    }
 
     /// <summary>A stage's state in words.</summary>
     public static string State(StagePhase phase) =>

@@ -159,11 +159,19 @@ public sealed class SampleRuns(string folder, int seed = 7)
                 [MetricNames.Top1] = Math.Clamp((quality * 1.2 * (1 - Math.Exp(-3 * done))) + (0.05 * (_random.NextDouble() - 0.5)), 0, 1),
                 [MetricNames.Top5] = Math.Clamp(0.2 + (0.75 * (1 - Math.Exp(-4 * done))) + (0.04 * (_random.NextDouble() - 0.5)), 0, 1),
                 [MetricNames.LearningRate] = done < 0.83 ? 1e-3 : 1e-4,
+                [MetricNames.StepSeconds] = 0.25,
                 [MetricNames.ClipsPerSecond] = 41 + (3 * _random.NextDouble()),
                 [MetricNames.WaitShare] = 0.02 + (0.02 * _random.NextDouble()),
                 [MetricNames.Memory] = (1.4e9 + (4e7 * Math.Sin(step / 9.0))),
                 [MetricNames.CpuCores] = 1.8 + (0.2 * _random.NextDouble()),
             };
+            if (step % stepsPerEpoch == stepsPerEpoch - 1)
+            {
+                values[MetricNames.MonitorKnn] = Math.Min(1, 0.125 + (quality * done));
+                values[MetricNames.MonitorRecallAt1] = Math.Min(1, 0.125 + (quality * 0.8 * done));
+                values[MetricNames.MonitorSeconds] = 0.1;
+            }
+
             if (stage.Kind == StageKind.Cotrain)
             {
                 precision += (0.72 - precision) * 0.012;

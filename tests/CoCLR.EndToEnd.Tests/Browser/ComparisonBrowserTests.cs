@@ -38,6 +38,18 @@ public sealed class ComparisonBrowserTests(BrowserFixture fixture)
     }
 
     [Fact]
+    public async Task Compare_Seeds_AreOneCurveWithTheirMean_UnlessEachIsAskedFor()
+    {
+        string[] runs = [.. Enumerable.Range(0, 2).Select(seed => new SampleRuns(fixture.Runs, seed: 20 + seed).Write("seeds", Method.InfoNCE, seed: seed, epochs: 4, previews: false).Run)];
+        IPage page = await fixture.OpenAsync($"/compare?runs={string.Join(',', runs)}");
+        ILocator legend = page.Locator("figure.chart").First.Locator(".legend-name");
+        await Assertions.Expect(legend).ToHaveCountAsync(1);
+        await Assertions.Expect(legend).ToContainTextAsync("mean of 2");
+        await page.GotoAsync($"/compare?runs={string.Join(',', runs)}&group=none");
+        await Assertions.Expect(legend).ToHaveCountAsync(2);
+    }
+
+    [Fact]
     public async Task Against_AnotherRun_ShowsThatRunsFilms()
     {
         string other = new SampleRuns(fixture.Runs, seed: 11).Write("with-films", Method.InfoNCE, epochs: 4, quality: 0.3).Run;

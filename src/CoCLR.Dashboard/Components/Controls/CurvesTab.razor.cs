@@ -77,6 +77,13 @@ public sealed partial class CurvesTab
         MetricNames.CpuCores => "CPU cores",
         MetricNames.GpuMemory => "GPU memory",
         MetricNames.GpuUse => "GPU use",
+        MetricNames.MonitorKnn => "kNN on held-out training videos",
+        MetricNames.MonitorRecallAt1 => "R@1 on held-out training videos",
+        MetricNames.MonitorEffectiveRank => "Effective rank of the features",
+        MetricNames.MonitorAlignment => "Alignment (smaller is better)",
+        MetricNames.MonitorUniformity => "Uniformity (smaller is better)",
+        MetricNames.MonitorCollapsed => "Collapsed",
+        MetricNames.MonitorSeconds => "Seconds of a look at the representation",
         _ => name,
     };
 
@@ -88,7 +95,8 @@ public sealed partial class CurvesTab
     /// <summary>Whether a metric is a fraction, shown in percent.</summary>
     /// <param name="name">The metric.</param>
     internal static bool IsFraction(string name) =>
-        name.StartsWith("pretext/", StringComparison.Ordinal) || name is MetricNames.MiningPrecision or MetricNames.MiningAgreement;
+        name.StartsWith("pretext/", StringComparison.Ordinal) || name is MetricNames.MiningPrecision
+            or MetricNames.MiningAgreement or MetricNames.MonitorKnn or MetricNames.MonitorRecallAt1;
 
     /// <inheritdoc/>
     protected override void OnParametersSet()
@@ -102,7 +110,7 @@ public sealed partial class CurvesTab
     }
 
     private static bool Shown(string name) =>
-        !name.StartsWith("system/", StringComparison.Ordinal) && !name.StartsWith("speed/", StringComparison.Ordinal);
+        name != MetricNames.MonitorCollapsed && !name.StartsWith("system/", StringComparison.Ordinal) && !name.StartsWith("speed/", StringComparison.Ordinal);
 
     private static int Order(string name) => name switch
     {

@@ -108,6 +108,8 @@ public sealed partial class EmbeddingTab : IAsyncDisposable
             group = points.Select(Group).ToArray(),
             ring = points.Select(p => p.Split == "train" ? 1 : 0).ToArray(),
             label = points.Select(Label).ToArray(),
+            run = Info.Run,
+            id = points.Select(p => p.Id).ToArray(),
         };
         if (_module == null)
         {

@@ -20,6 +20,8 @@ public sealed partial class OverviewTab
     private ChartSeries[] _top1 = [];
     private IReadOnlyList<HistoryEntry> _history = [];
     private RunReport? _report;
+    private (string Name, ChartSeries[] Series)[] _watched = [];
+    private double? _chance;
 
     [Inject]
     private RunStore Store { get; set; } = null!;
@@ -54,11 +56,22 @@ public sealed partial class OverviewTab
     {
         _training = [.. Info.Stages.Where(s => s.Latest.ContainsKey(MetricNames.Loss)).Select(s => s.Name)];
         _loss = [.. _training.Select((s, i) => new ChartSeries(Info.Run, s, MetricNames.Loss, s, Text.Colour(i)))];
-        _top1 = [.. Info.Stages.Where(s => s.Latest.ContainsKey(MetricNames.Top1))
-            .Select(s => new ChartSeries(Info.Run, s.Name, MetricNames.Top1, s.Name, Text.Colour(Array.IndexOf(_training, s.Name))))];
+        _top1 = SeriesOf(MetricNames.Top1);
+        // With labels what neighbours say; without, how the features spread.
+        string[] watched = Info.Stages.Any(s => s.Latest.ContainsKey(MetricNames.MonitorKnn))
+            ? [MetricNames.MonitorKnn, MetricNames.MonitorRecallAt1] : [MetricNames.MonitorEffectiveRank, MetricNames.MonitorUniformity];
+        _watched = [.. watched.Select(m => (m, SeriesOf(m))).Where(w => w.Item2.Length > 0)];
+        _chance = Results.All(Info).Select(r => r.Outcome).OfType<DataResult>().Select(d => d.ClassNames.Length).FirstOrDefault(n => n > 1) is > 1 and var n
+            ? 1.0 / n : null;
         _history = [.. Store.History(Info.Run).Reverse().Take(24)];
         _report = Results.Report(Info);
     }
+
+    private ChartSeries[] SeriesOf(string metric) =>
+    [
+        .. Info.Stages.Where(s => s.Latest.ContainsKey(metric))
+            .Select(s => new ChartSeries(Info.Run, s.Name, metric, s.Name, Text.Colour(Math.Max(0, Array.IndexOf(_training, s.Name))))),
+    ];
 
     private async Task NoteAsync()
     {

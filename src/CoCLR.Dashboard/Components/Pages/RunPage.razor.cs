@@ -26,6 +26,7 @@ public sealed partial class RunPage
     private string? _failure;
     private string _output = "";
     private string? _revealed;
+    private string[] _health = [];
 
     /// <summary>Id of the run.</summary>
     [Parameter]
@@ -59,6 +60,7 @@ public sealed partial class RunPage
     {
         _info = Store.Find(Run) is { } info && User.MaySee(info) ? info : null;
         _seen |= _info != null;
+        _health = _info is null ? [] : [.. RunHealth.Of(_info, Store)];
         bool mine = User.MayEdit();
         _failure = mine ? Host.Failures.GetValueOrDefault(Run) : null;
         _starting = mine && _info == null && !_seen && (Host.IsStarting(Run) || _failure != null);

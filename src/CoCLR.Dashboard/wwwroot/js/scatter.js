@@ -13,7 +13,7 @@ class Scatter {
     this.retheme = () => this.later();
     document.addEventListener('coclr-theme', this.retheme);
     const on = (type, act) => this.canvas.addEventListener(type, act);
-    on('pointerdown', e => { this.canvas.setPointerCapture(e.pointerId); if (e.shiftKey || e.button === 1) this.pan = [e.offsetX, e.offsetY]; else this.lasso = [[e.offsetX, e.offsetY]]; });
+    on('pointerdown', e => { if (e.pointerType === 'touch') this.hover(e); this.canvas.setPointerCapture(e.pointerId); if (e.shiftKey || e.button === 1) this.pan = [e.offsetX, e.offsetY]; else this.lasso = [[e.offsetX, e.offsetY]]; });
     on('pointermove', e => {
       if (this.pan) { this.dx += e.offsetX - this.pan[0]; this.dy += e.offsetY - this.pan[1]; this.pan = [e.offsetX, e.offsetY]; this.later(); }
       else if (this.lasso) { this.lasso.push([e.offsetX, e.offsetY]); this.later(); }
@@ -75,10 +75,25 @@ class Scatter {
     return best;
   }
 
+  // Beside the pointer: what lies there, with its still.
   hover(e) {
     const i = this.near(e.offsetX, e.offsetY);
     this.tip.hidden = i < 0;
-    if (i >= 0) { this.tip.textContent = this.data.label[i]; this.tip.style.left = Math.min(e.offsetX + 12, this.canvas.clientWidth - 180) + 'px'; this.tip.style.top = e.offsetY + 12 + 'px'; }
+    if (i < 0) { this.shown = -1; return; }
+    if (this.shown !== i) {
+      this.shown = i;
+      const words = document.createElement('span');
+      words.textContent = this.data.label[i];
+      this.tip.replaceChildren(words);
+      if (this.data.run) {
+        const still = new Image();
+        still.alt = '';
+        still.onload = () => { if (this.shown === i) this.tip.prepend(still); };
+        still.src = `api/v1/runs/${encodeURIComponent(this.data.run)}/clips/rgb/poster?id=${encodeURIComponent(this.data.id[i])}`;
+      }
+    }
+    this.tip.style.left = Math.max(0, Math.min(e.offsetX + 12, this.canvas.clientWidth - 190)) + 'px';
+    this.tip.style.top = Math.max(0, Math.min(e.offsetY + 12, this.canvas.clientHeight - 150)) + 'px';
   }
 
   finish(e) {
