@@ -64,8 +64,8 @@ public sealed class BrowserFixture : IAsyncLifetime
     {
         Assert.SkipWhen(Browser is null, "no Chromium on this machine: install it, or set COCLR_CHROMIUM");
         IBrowserContext context = await Browser.NewContextAsync(new BrowserNewContextOptions { ViewportSize = new ViewportSize { Width = 1440, Height = 1000 } });
-        context.SetDefaultNavigationTimeout(120_000);
-        context.SetDefaultTimeout(60_000);
+        context.SetDefaultNavigationTimeout(240_000);
+        context.SetDefaultTimeout(120_000);
         return await context.NewPageAsync();
     }
 
@@ -74,8 +74,8 @@ public sealed class BrowserFixture : IAsyncLifetime
     {
         Assert.SkipWhen(Browser is null, "no Chromium on this machine: install it, or set COCLR_CHROMIUM");
         IBrowserContext context = await Browser.NewContextAsync(new BrowserNewContextOptions { ViewportSize = new ViewportSize { Width = width, Height = height }, ColorScheme = theme, BaseURL = Address, StorageState = _signedIn });
-        context.SetDefaultNavigationTimeout(120_000);
-        context.SetDefaultTimeout(60_000);
+        context.SetDefaultNavigationTimeout(240_000);
+        context.SetDefaultTimeout(120_000);
         IPage page = await context.NewPageAsync();
         await page.GotoAsync(path);
         if (_signedIn == null)

@@ -17,7 +17,7 @@ internal static class Chromium
     public static Task<IBrowser> LaunchAsync(IPlaywright playwright)
     {
         // A limit for what never comes, not a measure of speed: the machine may be busy with other things.
-        Assertions.SetDefaultExpectTimeout(60_000);
+        Assertions.SetDefaultExpectTimeout(120_000);
         return playwright.Chromium.LaunchAsync(new BrowserTypeLaunchOptions { ExecutablePath = Program, Args = ["--no-sandbox"] });
     }
 

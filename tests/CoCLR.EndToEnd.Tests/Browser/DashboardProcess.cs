@@ -45,7 +45,8 @@ internal sealed class DashboardProcess : IAsyncDisposable
         process.Start();
         process.BeginOutputReadLine();
         process.BeginErrorReadLine();
-        return new DashboardProcess(process, await printed.Task.WaitAsync(TimeSpan.FromSeconds(60)));
+        // A limit for a start that never comes, not a measure of speed.
+        return new DashboardProcess(process, await printed.Task.WaitAsync(TimeSpan.FromMinutes(5)));
     }
 
     /// <inheritdoc/>
