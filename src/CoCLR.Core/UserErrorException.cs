@@ -19,6 +19,9 @@ public static class ExitCodes
     /// <summary>An input is missing (EX_NOINPUT); never retried.</summary>
     public const int MissingInput = 66;
 
+    /// <summary>The disk is full (EX_IOERR); trying again at once cannot help, running again when there is space goes on.</summary>
+    public const int DiskFull = 74;
+
     /// <summary>Bad configuration (EX_CONFIG); never retried.</summary>
     public const int BadConfiguration = 78;
 

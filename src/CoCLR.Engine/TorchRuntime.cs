@@ -49,7 +49,15 @@ public static partial class TorchRuntime
     private static readonly Lazy<string> s_natives = new(LoadNatives);
     private static readonly Lazy<string> s_libraryDirectory = new(Load);
 
-    /// <summary>Threads of one tensor operation; also used by this project's own kernels. Fixed for the life of the process.</summary>
+    /// <summary>Sets the threads of one operation, for a training that goes on as it began.</summary>
+    /// <param name="threads">At least 1; may be more than there are processors.</param>
+    internal static void UseThreads(int threads)
+    {
+        Initialize();
+        torch.set_num_threads(threads);
+    }
+
+    /// <summary>Threads of one tensor operation; also used by this project's own kernels.</summary>
     public static int Threads
     {
         get

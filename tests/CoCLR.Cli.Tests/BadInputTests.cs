@@ -13,6 +13,10 @@ public sealed class BadInputTests : IDisposable
     [InlineData("nonsense", ExitCodes.Usage, "'nonsense' is not a verb")]
     [InlineData("runn -f x.yaml", ExitCodes.Usage, "did you mean 'run'?")]
     [InlineData("data prepair x", ExitCodes.Usage, "of coclr data; did you mean 'prepare'?")]
+    [InlineData("data prepare x --size 0", ExitCodes.Usage, "--size: 0 is out of range")]
+    [InlineData("data flow x --size 513", ExitCodes.Usage, "--size: 513 is out of range")]
+    [InlineData("data scan x --split 0", ExitCodes.Usage, "--split: 0 is out of range")]
+    [InlineData("embed x -c y -o z --frames 0", ExitCodes.Usage, "--frames: 0 is out of range")]
     [InlineData("data prepare x --max-bad-fraction 2", ExitCodes.Usage, "--max-bad-fraction: 2 is out of range")]
     [InlineData("run", ExitCodes.Usage, "--file")]
     [InlineData("run -f nowhere.yaml", ExitCodes.MissingInput, "nowhere.yaml")]
@@ -74,6 +78,40 @@ public sealed class BadInputTests : IDisposable
         Assert.Contains("takes one experiment", finished.Errors, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("run", "")]
+    [InlineData("run", "/below")]
+    [InlineData("prepare", "")]
+    public async Task WorkdirThatIsAFile_IsBadConfiguration(string verb, string below)
+    {
+        string file = Path.Combine(_folder, "file");
+        await File.WriteAllTextAsync(file, "", TestContext.Current.CancellationToken);
+        string[] arguments = verb == "run" ? ["run", "-f", Write("")] : ["data", "prepare", await ClassFolderAsync()];
+        Finished finished = (await Coclr.RunAsync([.. arguments, "-w", file + below])).Expect(ExitCodes.BadConfiguration);
+        Assert.Contains($"{file} is a file, not a folder", finished.Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task SplitOfClassFolders_IsRefused()
+    {
+        Finished finished = (await Coclr.RunAsync("data", "prepare", await ClassFolderAsync(), "--split", "19", "-w", Path.Combine(_folder, "runs"))).Expect(ExitCodes.BadConfiguration);
+        Assert.Contains("there is no split 19", finished.Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task NameThatIsNotUtf8_IsListedAsLsShowsIt()
+    {
+        string folder = await ClassFolderAsync();
+        using System.Diagnostics.Process rename = System.Diagnostics.Process.Start("bash", ["-c", $"printf x > '{folder}/Walk/'$(printf 'caf\\351').mp4"]);
+        await rename.WaitForExitAsync(TestContext.Current.CancellationToken);
+        Finished scan = (await Coclr.RunAsync("data", "scan", folder)).Expect(0);
+        Assert.Contains("broken: Walk/caf\\351.mp4: its name is not UTF-8", scan.Output, StringComparison.Ordinal);
+        Finished prepare = await Coclr.RunAsync("data", "prepare", folder, "--max-bad-fraction", "1", "-w", Path.Combine(_folder, "runs"));
+        using System.Diagnostics.Process remove = System.Diagnostics.Process.Start("rm", ["-r", folder]);
+        await remove.WaitForExitAsync(TestContext.Current.CancellationToken);
+        prepare.Expect(ExitCodes.BadData);
+    }
+
     [Fact]
     public async Task MissingDataFolder_IsNamed_AndNotTriedAgain()
     {
@@ -107,6 +145,14 @@ public sealed class BadInputTests : IDisposable
     {
         Finished finished = (await Coclr.RunAsync([.. arguments.Split(' ')])).Expect(0);
         Assert.Contains("coclr", finished.Output, StringComparison.Ordinal);
+    }
+
+    private async Task<string> ClassFolderAsync()
+    {
+        string folder = Path.Combine(_folder, "videos");
+        Directory.CreateDirectory(Path.Combine(folder, "Walk"));
+        await File.WriteAllTextAsync(Path.Combine(folder, "Walk", "a.mp4"), "no video", TestContext.Current.CancellationToken);
+        return folder;
     }
 
     private const string Header = "apiVersion: coclr.dev/v1alpha1\nkind: CoCLRExperiment\nmetadata: {name: bad}\nspec:\n";

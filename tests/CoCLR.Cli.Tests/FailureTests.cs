@@ -51,7 +51,7 @@ public sealed class FailureTests(TinyExperiment tiny) : IClassFixture<TinyExperi
     }
 
     [Theory]
-    [InlineData("size=1200k", "The disk is full", ExitCodes.Failed)]
+    [InlineData("size=1200k", "The disk is full", ExitCodes.DiskFull)]
     [InlineData("ro", "read-only", ExitCodes.BadConfiguration)]
     public async Task RunFolderThatCannotBeWritten_SaysSo_AndKeepsWhatIsFinished(string mount, string words, int exitCode)
     {
@@ -62,11 +62,12 @@ public sealed class FailureTests(TinyExperiment tiny) : IClassFixture<TinyExperi
         }
 
         string kept = Path.Combine(tiny.Folder, $"kept-{exitCode}");
-        using Process process = StartTool("unshare", [.. s_mountPrefix, $"mount -t tmpfs -o {mount} tmpfs '{folder}' && COCLR_CACHE_DIR='{tiny.Cache}' '{Coclr.Path}' run -f '{tiny.ManifestFile}' -w '{folder}' --set retries=0; code=$?; cp -r '{folder}' '{kept}'; exit $code"]);
+        using Process process = StartTool("unshare", [.. s_mountPrefix, $"mount -t tmpfs -o {mount} tmpfs '{folder}' && COCLR_CACHE_DIR='{tiny.Cache}' '{Coclr.Path}' run -f '{tiny.ManifestFile}' -w '{folder}'; code=$?; cp -r '{folder}' '{kept}'; exit $code"]);
         Finished finished = (await Coclr.EndAsync(process)).Expect(exitCode);
         Assert.Contains(words, finished.Errors, StringComparison.Ordinal);
         Assert.Contains(folder, finished.Errors, StringComparison.Ordinal);
-        if (exitCode == ExitCodes.Failed)
+        Assert.DoesNotContain(", trying again", finished.Errors, StringComparison.Ordinal);
+        if (exitCode == ExitCodes.DiskFull)
         {
             // What was finished before is whole, and nothing half-written is left.
             string run = Assert.Single(Directory.GetDirectories(kept, "tiny-*"));

@@ -100,6 +100,40 @@ public sealed class ResumeTests(TinyExperiment tiny) : IClassFixture<TinyExperim
         Assert.Equal(DataHash(whole, "pretrain-rgb"), DataHash(run, "pretrain-rgb"));
     }
 
+    [Fact]
+    public async Task AnotherNumberOfThreads_GoesOnAsItBegan_WithTheSameBits()
+    {
+        (string wholePlan, string whole) = tiny.NewRun("threads-whole");
+        (string plan, string run) = tiny.NewRun("threads");
+        foreach (string file in new[] { wholePlan, plan })
+        {
+            await WithThreadsAsync(file, 2);
+        }
+
+        string stage = Path.Combine(run, "stages", "pretrain-rgb");
+        string[] versions = [.. Directory.EnumerateFiles(stage, "checkpoint-0*.safetensors").Order(StringComparer.Ordinal)];
+        string stale = versions[0] + ".1f-0123abcd.tmp";
+        File.Copy(versions[0], stale);
+        foreach (string file in new[] { "result.json", "checkpoint.json", "checkpoint.safetensors", Path.GetFileName(versions[^1]) })
+        {
+            File.Delete(Path.Combine(stage, file));
+        }
+
+        await WithThreadsAsync(plan, 1);
+        Assert.NotNull(ReadEvents(run, "pretrain-rgb").OfType<StartedEvent>().Last().ResumedAtStep);
+        Assert.Contains(ReadEvents(run, "pretrain-rgb").OfType<LogEvent>(), e => e.Message.StartsWith("goes on with 2 threads, as it began", StringComparison.Ordinal));
+        Assert.Equal(DataHash(whole, "pretrain-rgb"), DataHash(run, "pretrain-rgb"));
+        Assert.False(File.Exists(stale), "what a killed writer left is removed");
+
+        async Task WithThreadsAsync(string file, int threads)
+        {
+            string count = threads.ToString(System.Globalization.CultureInfo.InvariantCulture);
+            using Process process = Coclr.StartWith(
+                new() { ["OMP_NUM_THREADS"] = count, ["DOTNET_PROCESSOR_COUNT"] = count }, "stage", "--plan", file, "--stage", "pretrain-rgb", "--cache", tiny.Cache);
+            (await Coclr.EndAsync(process)).Expect(0);
+        }
+    }
+
     [Theory]
     [InlineData(Precision.Bf16)]
     [InlineData(Precision.Tf32)]

@@ -64,7 +64,52 @@ public sealed class WholeRunTests(TinyExperiment tiny) : IClassFixture<TinyExper
         (await RunAsync("export", checkpoint, exported, "--what", "encoder")).Expect(0);
         (await RunAsync("import", exported, Path.Combine(tiny.Folder, "imported"), "--backbone", "S3DMini", "--width", "0.0625")).Expect(0);
         Finished other = await RunAsync("import", exported, Path.Combine(tiny.Folder, "refused"), "--backbone", "S3D");
+        await HandOverAsync(checkpoint, videos, query);
         Assert.Contains("does not fit this network", other.Expect(ExitCodes.BadConfiguration).Errors, StringComparison.Ordinal);
+    }
+
+    /// <summary>What one verb writes, the next one takes: export, import, embed, search, with safetensors (which say what they are) and with PyTorch's files.</summary>
+    private async Task HandOverAsync(string checkpoint, string videos, string query)
+    {
+        string[] pytorch = ["--backbone", "S3DMini", "--width", "0.0625"];
+        string[] looks = ["--frames", "8", "--size", "32"];
+        foreach ((string name, string what, string[] network, string[] input) in new[]
+        {
+            ("a.safetensors", "encoder", (string[])[], (string[])[]), ("b.safetensors", "backbone", [], []), ("c.pth", "encoder", pytorch, looks), ("d.pth", "backbone", pytorch, looks),
+        })
+        {
+            string folder = Path.Combine(tiny.Folder, "handed", name);
+            Directory.CreateDirectory(Path.GetDirectoryName(folder)!);
+            (await RunAsync("export", checkpoint, folder + Path.GetExtension(name), "--what", what)).Expect(0);
+            (await RunAsync(["import", folder + Path.GetExtension(name), folder, .. network])).Expect(0);
+            Finished embedded = (await RunAsync(["embed", videos, "-c", folder, "-o", folder + "-collection", "--cache", tiny.Cache, .. input])).Expect(0);
+            Assert.Equal(input.Length > 0, embedded.Errors.Contains("does not say what it looks at", StringComparison.Ordinal));
+            JsonElement hits = JsonDocument.Parse((await RunAsync("search", folder + "-collection", query, "-k", "1", "--json")).Expect(0).Output).RootElement;
+            Assert.Equal(Path.GetFileName(query), Path.GetFileName(hits[0].GetProperty("id").GetString()));
+        }
+    }
+
+    [Fact]
+    public async Task Run_Previews_AreMadeByFewProcesses_AndHoldUpNoResult()
+    {
+        string runs = Path.Combine(tiny.Folder, "runs-previews");
+        string tool = Path.Combine(tiny.Folder, "ffmpeg.sh");
+        await File.WriteAllTextAsync(
+            tool,
+            $"#!/bin/sh\ncase \"$*\" in *libx264*) ls '{runs}'/tiny-*/stages/report/result.json '{runs}'/tiny-*/report.json >/dev/null || exit 9; echo x >>'{tool}.log';; esac\nexec ffmpeg \"$@\"\n",
+            TestContext.Current.CancellationToken);
+        File.SetUnixFileMode(tool, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        using System.Diagnostics.Process process = Coclr.StartWith(
+            new() { ["COCLR_CACHE_DIR"] = tiny.Cache, ["COCLR_FFMPEG"] = tool },
+            "run", "-f", tiny.ManifestFile, "-w", runs, "--set", "training.method=InfoNCE", "--set", "training.epochs=1", "--set", "evaluation.retrieval.previews=true");
+        (await Coclr.EndAsync(process)).Expect(0);
+        string stage = Path.Combine(Assert.Single(Directory.GetDirectories(runs, "tiny-*")), "stages", "report");
+        string json = await File.ReadAllTextAsync(Path.Combine(stage, "artifacts", "previews.json"), TestContext.Current.CancellationToken);
+        PreviewTable table = ResultJson.Read<PreviewTable>(json, "previews.json");
+        Assert.Empty(table.LeftOut);
+        Assert.Equal(["flow", "rgb"], table.Previews.Select(p => p.View).Distinct().Order());
+        Assert.InRange(table.Previews.Length, 20, 1000);
+        Assert.Equal(1, (await File.ReadAllLinesAsync(tool + ".log", TestContext.Current.CancellationToken)).Length);
     }
 
     [Fact]

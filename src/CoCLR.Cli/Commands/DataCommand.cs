@@ -63,19 +63,25 @@ internal static class DataCommand
     {
         var folder = new Argument<string>("folder") { Description = "Folder of videos.", HelpName = "DIR" };
         (Option<DatasetLayout> layout, Option<int> split) = CatalogueChoice();
+        var quick = new Option<bool>("--quick") { Description = "Does not look for videos that are on both sides of the split." };
         Option<bool> json = Options.Json();
         var frames = new Option<int>("--frames") { Description = "Frames of the clips that are meant to be trained on.", DefaultValueFactory = _ => new ClipSpec().Frames };
         var size = new Option<int>("--size") { Description = "Their side in pixels.", DefaultValueFactory = _ => new ClipSpec().Size };
         var command = new Command(
             "scan",
-            "Says what a folder of videos holds: classes, splits, broken files, how much moves, and whether clips of a size fit.\n\nExample:\n  coclr data scan /data/UCF101 --frames 16 --size 64")
+            "Says what a folder of videos holds: classes, splits, broken files, videos on both sides of a split, how much moves, and whether clips of a size fit."
+            + "\n\nExample:\n  coclr data scan /data/UCF101 --frames 16 --size 64")
         {
-            folder, layout, split, frames, size, json,
+            folder, layout, split, frames, size, quick, json,
         };
         command.SetAction(parsed =>
         {
             using var signals = new StopSignals();
-            ScanReport report = DataScanner.Scan(new CatalogueOptions { Root = parsed.GetValue(folder)!, Layout = parsed.GetValue(layout), Split = parsed.GetValue(split) }, progress: ImmediateProgress.To<(int Done, int Total)>(p => PhaseLines.Tell("scan", p.Done, p.Total)), cancellationToken: signals.Token);
+            ScanReport report = DataScanner.Scan(
+                Catalogue(parsed, folder, layout, split),
+                leaks: !parsed.GetValue(quick),
+                progress: ImmediateProgress.To<(int Done, int Total)>(p => PhaseLines.Tell("scan", p.Done, p.Total)),
+                cancellationToken: signals.Token);
             report = report with { Motion = FlowSurvey.OfFiles(report.Readable, new FlowOptions(), signals.Token) };
             if (parsed.GetValue(json))
             {
@@ -107,8 +113,10 @@ internal static class DataCommand
                 throw new UserErrorException($"--max-bad-fraction: {parsed.GetValue(maxBad)} is out of range: give 0 to 1.", ExitCodes.Usage);
             }
 
+            Options.RequireInRange("--size", parsed.GetValue(size), SchemaModel.For(typeof(ClipSpec)).Field("size")!.Node);
+
             using var signals = new StopSignals();
-            VideoCatalogue catalogue = VideoCatalogue.Open(new CatalogueOptions { Root = parsed.GetValue(folder)!, Layout = parsed.GetValue(layout), Split = parsed.GetValue(split) });
+            VideoCatalogue catalogue = VideoCatalogue.Open(Catalogue(parsed, folder, layout, split));
             string cache = new Workspace(parsed.GetValue(workdir)!).Cache;
             using ClipStore frames = ClipDecoder.Prepare(catalogue, new DecodeSettings { ShortSide = DecodeSettings.ShortSideFor(parsed.GetValue(size)), MaxBadFraction = parsed.GetValue(maxBad) }, cache, ImmediateProgress.To<DecodeProgress>(p => PhaseLines.Tell("decode", p.Done, p.Total)), signals.Token);
             Tell("frames", frames);
@@ -138,7 +146,18 @@ internal static class DataCommand
             {
                 Say.Error($"left out {video.Id}: {video.Reason}");
             }
+
+            foreach (ClipStoreVideo video in store.Videos.Where(v => v.Damage != null))
+            {
+                Say.Error($"kept in part {video.Id}: {video.Damage}");
+            }
         }
+    }
+
+    private static CatalogueOptions Catalogue(ParseResult parsed, Argument<string> folder, Option<DatasetLayout> layout, Option<int> split)
+    {
+        Options.RequireInRange("--split", parsed.GetValue(split), SchemaModel.For(typeof(DatasetSpec)).Field("split")!.Node);
+        return new CatalogueOptions { Root = parsed.GetValue(folder)!, Layout = parsed.GetValue(layout), Split = parsed.GetValue(split) };
     }
 
     private static (Option<DatasetLayout> Layout, Option<int> Split) CatalogueChoice() => (
@@ -166,7 +185,7 @@ internal static class DataCommand
 
     private static void ShowScan(ScanReport report)
     {
-        Console.WriteLine($"{report.Root}: {report.Videos} videos, layout {report.Layout}, {report.Groups} source groups, {report.Bytes / 1e6:0.0} MB, {TimeSpan.FromSeconds(report.Seconds):g}");
+        Console.WriteLine($"{report.Root}: {report.Videos} videos, layout {report.Layout}, {report.Groups} source groups, {report.Bytes / 1e6:0.0} MB, {TimeSpan.FromSeconds(Math.Round(report.Seconds)):g}");
         if (report.Classes.Count > 0)
         {
             var table = new Table().Border(Say.Interactive ? TableBorder.Rounded : TableBorder.Ascii).AddColumns("class", "train", "validation", "test", "groups");
@@ -185,7 +204,22 @@ internal static class DataCommand
 
         foreach (RejectedVideo video in report.Broken)
         {
-            Console.WriteLine($"broken: {video.Id}: {video.Reason}");
+            Console.WriteLine($"broken: {MessageText.OneLine(video.Id, 200)}: {video.Reason}");
+        }
+
+        foreach (string warning in report.Warnings)
+        {
+            Console.WriteLine($"careful: {warning}");
+        }
+
+        foreach (LeakedPair pair in report.Leaks.Take(20))
+        {
+            Console.WriteLine($"  {(pair.Identical ? "same bytes" : "nearly alike")}: {MessageText.OneLine(pair.Test, 200)} (test) and {MessageText.OneLine(pair.Train, 200)} (training)");
+        }
+
+        foreach (string note in report.Notes)
+        {
+            Console.WriteLine($"note: {note}");
         }
     }
 }

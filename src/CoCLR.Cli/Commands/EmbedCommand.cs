@@ -3,6 +3,7 @@ using System.CommandLine;
 using CoCLR.Cli.Terminal;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
+using CoCLR.Core.Manifests.Schema;
 using CoCLR.Engine.Evaluation;
 using CoCLR.Engine.Stages;
 using CoCLR.Engine.Training;
@@ -31,7 +32,14 @@ internal static class EmbedCommand
         command.SetAction(async (parsed, _) =>
         {
             using var signals = new StopSignals();
+            Options.RequireInRange("--frames", parsed.GetValue(frames), SchemaModel.For(typeof(ClipSpec)).Field("frames")!.Node);
+            Options.RequireInRange("--size", parsed.GetValue(size), SchemaModel.For(typeof(ClipSpec)).Field("size")!.Node);
             using VideoEmbedder embedder = VideoEmbedder.Load(parsed.GetValue(checkpoint)!, parsed.GetValue(view)!, Input(parsed, view, frames, size), parsed.GetValue(device)!);
+            if (embedder.InputIsAssumed)
+            {
+                Say.Note($"the checkpoint does not say what it looks at; taken: --view {embedder.Input.View} --frames {embedder.Input.Frames} --size {embedder.Input.Size}");
+            }
+
             VideoCatalogue catalogue = VideoCatalogue.Open(new CatalogueOptions { Root = parsed.GetValue(videos)!, TestFraction = 0 });
             (FeatureSet features, IReadOnlyList<RejectedVideo> leftOut) = embedder.Embed(catalogue, CacheFolder(parsed.GetValue(cache)), PhaseLines.Tell, signals.Token);
             foreach (RejectedVideo video in leftOut)

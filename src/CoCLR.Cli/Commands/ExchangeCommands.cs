@@ -14,6 +14,7 @@ namespace CoCLR.Cli.Commands;
 internal static class ExchangeCommands
 {
     private const string EncoderPrefix = "encoder.";
+    private const string OriginKey = "coclr.origin";
 
     public static Command CreateExport()
     {
@@ -38,7 +39,12 @@ internal static class ExchangeCommands
                     PyTorchWriter.Write(file, tensors, parsed.GetValue(what) == "encoder" ? "state_dict" : null);
                     break;
                 case ".safetensors":
-                    Safetensors.Write(file, tensors.DistinctBy(t => t.Key).ToDictionary(t => t.Key, t => t.Value), new Dictionary<string, string> { ["architecture"] = loaded.Info.Architecture, ["source"] = "coclr export" });
+                    Safetensors.Write(file, tensors.DistinctBy(t => t.Key).ToDictionary(t => t.Key, t => t.Value), new Dictionary<string, string>
+                    {
+                        ["architecture"] = loaded.Info.Architecture,
+                        ["source"] = "coclr export",
+                        [OriginKey] = loaded.Info.OriginJson(),
+                    });
                     break;
                 default:
                     throw new UserErrorException($"{file}: give a name that ends in .pth or .safetensors.", ExitCodes.Usage);
@@ -54,28 +60,43 @@ internal static class ExchangeCommands
     {
         var input = new Argument<string>("input") { Description = "A .pth, .pth.tar or .safetensors file.", HelpName = "FILE" };
         var output = new Argument<string>("output") { Description = "Folder to write the checkpoint to.", HelpName = "DIR" };
-        var backbone = new Option<string>("--backbone") { Description = "S3D, S3DG, S3DMini or R2Plus1D18.", DefaultValueFactory = _ => "S3D" };
-        var width = new Option<double>("--width") { Description = "Width of an S3DMini.", DefaultValueFactory = _ => 0.25 };
+        var backbone = new Option<string?>("--backbone") { Description = "S3D, S3DG, S3DMini or R2Plus1D18; what coclr export wrote says it itself, for others S3D." };
+        var width = new Option<double?>("--width") { Description = "Width of an S3DMini; 0.25 where the file does not say." };
         var command = new Command("import", "Reads a PyTorch or safetensors file (tensors only: nothing in it is executed) into a checkpoint.\n\nExample:\n  coclr import CoCLR-ucf101-rgb-128-s3d-ep182.pth.tar imported/rgb") { input, output, backbone, width };
         command.SetAction(parsed =>
         {
             TorchRuntime.Initialize();
             string file = parsed.GetValue(input)!;
-            Dictionary<string, torch.Tensor> raw = Path.GetExtension(file) == ".safetensors" ? Safetensors.Read(file).Tensors : PyTorchReader.Read(file);
+            (Dictionary<string, torch.Tensor> raw, CheckpointInfo? origin) = ReadForeign(file);
             IReadOnlyDictionary<string, torch.Tensor> encoder = ReferenceLayout.ToEncoder(raw, file);
             int projection = encoder.TryGetValue("head.2.weight", out torch.Tensor? head) ? (int)head.shape[0] : 128;
-            using VideoEncoder network = VideoEncoder.Create(parsed.GetValue(backbone)!, projection, 0, width: parsed.GetValue(width));
+            double factor = parsed.GetValue(width) ?? origin?.Width ?? 0.25;
+            using VideoEncoder network = VideoEncoder.Create(parsed.GetValue(backbone) ?? origin?.Architecture ?? "S3D", projection, 0, width: factor);
             bool hasHead = head is not null;
             ModuleState.Load(hasHead ? network : network.Backbone, hasHead ? encoder : encoder.ToDictionary(t => t.Key["backbone.".Length..], t => t.Value), file);
             var store = new CheckpointStore(parsed.GetValue(output)!);
             store.Save(
-                new CheckpointInfo { Architecture = network.Backbone.Architecture, Width = parsed.GetValue(width), ProjectionSize = projection, Stage = "import", Texts = new Dictionary<string, string> { ["source"] = Path.GetFileName(file) } },
+                new CheckpointInfo { Architecture = network.Backbone.Architecture, Width = factor, ProjectionSize = projection, Stage = "import", Texts = Texts(origin, file) },
                 ModuleState.Of(network, EncoderPrefix));
             Say.Note($"{parsed.GetValue(output)}: {network.Backbone.Architecture} from {raw.Count} tensors{(hasHead ? "" : "; the file has no projection head, so that of the checkpoint is fresh")}");
             return ExitCodes.Done;
         });
         return command;
     }
+
+    private static (Dictionary<string, torch.Tensor> Tensors, CheckpointInfo? Origin) ReadForeign(string file)
+    {
+        if (Path.GetExtension(file) != ".safetensors")
+        {
+            return (PyTorchReader.Read(file), null);
+        }
+
+        (Dictionary<string, torch.Tensor> tensors, IReadOnlyDictionary<string, string> metadata) = Safetensors.Read(file);
+        return (tensors, CheckpointInfo.FromOrigin(metadata.GetValueOrDefault(OriginKey)));
+    }
+
+    private static Dictionary<string, string> Texts(CheckpointInfo? origin, string file) =>
+        new(origin?.Texts ?? new Dictionary<string, string>()) { ["source"] = Path.GetFileName(file) };
 
     internal static Option<string> View()
     {

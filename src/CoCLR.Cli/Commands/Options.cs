@@ -1,6 +1,7 @@
 // Why this exists: options that several verbs share, said once.
 using System.CommandLine;
 using CoCLR.Core;
+using CoCLR.Core.Manifests.Schema;
 using CoCLR.Runs;
 
 namespace CoCLR.Cli.Commands;
@@ -16,6 +17,16 @@ internal static class Options
     public static Option<bool> Json() => new("--json") { Description = "Prints JSON for programs." };
 
     public static Option<string?> Dashboard() => new("--dashboard") { Description = "Address of a dashboard.", HelpName = "URL" };
+
+    /// <summary>Refuses a number that the manifest's field of the same meaning would refuse.</summary>
+    /// <exception cref="UserErrorException">It is out of range (64).</exception>
+    public static void RequireInRange(string option, int value, SchemaNode field)
+    {
+        if (value < field.Minimum || value > field.Maximum)
+        {
+            throw new UserErrorException($"{option}: {value} is out of range: give {field.Minimum} to {field.Maximum}.", ExitCodes.Usage);
+        }
+    }
 
     /// <summary>Splits PATH=VALUE.</summary>
     public static IEnumerable<KeyValuePair<string, string>> Overrides(string[]? given) => (given ?? []).Select(text =>

@@ -38,7 +38,7 @@ internal static class SearchCommand
 
             using var signals = new StopSignals();
             using EmbeddedVideos videos = EmbeddedVideos.Open(parsed.GetValue(collection)!);
-            using VideoEmbedder embedder = VideoEmbedder.Load(parsed.GetValue(checkpoint) ?? videos.Model.Checkpoint, videos.Model.View, null, parsed.GetValue(device)!);
+            using VideoEmbedder embedder = VideoEmbedder.Load(parsed.GetValue(checkpoint) ?? videos.Model.Checkpoint, videos.Model.View, videos.Model.Input(), parsed.GetValue(device)!);
             videos.RequireCheckpoint(embedder.Model.CheckpointSha256);
 
             // The query gets a folder of its own: a catalogue is read from a folder, and nothing beside the file is looked at.

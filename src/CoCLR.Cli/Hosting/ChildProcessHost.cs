@@ -32,6 +32,7 @@ internal sealed class ChildProcessHost(StagePlan plan, RunFolder folder, string 
     {
         folder.Adopt(plan);
         using IDisposable hold = folder.Lock();
+        WholeFile.Sweep(folder.Root, recursive: false);
         using var ends = CancellationTokenSource.CreateLinkedTokenSource(stop);
         var observed = plan.Stages.Where(s => folder.HasSucceeded(s.Name)).ToDictionary(s => s.Name, _ => new StageObservation(StagePhase.Succeeded));
         var running = new Dictionary<string, Task<(int ExitCode, string? Message)>>(StringComparer.Ordinal);

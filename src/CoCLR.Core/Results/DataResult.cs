@@ -28,6 +28,12 @@ public sealed record DataResult : Outcome
     /// <summary>What moves in a sample of the videos, in the unit of the stored flow; null for frames.</summary>
     public MotionResult? Motion { get; init; }
 
+    /// <summary>Videos that are kept although a part of them could not be decoded.</summary>
+    public LeftOutVideo[] Damaged { get; init; } = [];
+
+    /// <summary>What flatters every measure on this split, such as videos on both of its sides.</summary>
+    public string[] Warnings { get; init; } = [];
+
     /// <summary>Videos that were left out.</summary>
     public LeftOutVideo[] LeftOut { get; init; } = [];
 }
@@ -68,7 +74,7 @@ public sealed record MotionResult
         $"motion of {Videos} videos, in pixels of a 240-line frame: median {Median:0.00}, 90 % {Percentile90:0.00}, 99 % {Percentile99:0.00}; bound {Bound:0.##} ({(BoundIsMeasured ? "99.5th percentile" : "as given")}): {Clipped:0.0 %} clipped, {RoundedToZero:0.0 %} rounded to zero");
 }
 
-/// <summary>A video that could not be used.</summary>
+/// <summary>A video that could not be used, or not wholly.</summary>
 /// <param name="Id">The video's id.</param>
 /// <param name="Reason">Why.</param>
 public sealed record LeftOutVideo(string Id, string Reason);

@@ -49,7 +49,7 @@ public static class ReportWriter
                 .. ranks.Select(k => Percent(Array.Find(row.Recalls, r => r.K == k)?.Value)),
             ]),
         ];
-        return new ReportTable(headers, cells, Notes(rows));
+        return new ReportTable(headers, cells, [.. Notes(rows), .. reports.SelectMany(r => r.Warnings.Select(w => $"Careful: {w}")).Distinct()]);
     }
 
     /// <summary>A report as Markdown: the table, its conditions, the stages.</summary>
@@ -190,7 +190,7 @@ public static class ReportWriter
 
         foreach (var note in table.Notes)
         {
-            text.Append('\n').Append(note).Append('\n');
+            text.Append('\n').Append(Escape(note)).Append('\n');
         }
     }
 

@@ -126,6 +126,9 @@ public sealed record RunReport
     /// <summary>The stages, in the order given.</summary>
     public ReportStage[] Stages { get; init; } = [];
 
+    /// <summary>What flatters every measure, such as videos on both sides of the split.</summary>
+    public string[] Warnings { get; init; } = [];
+
     /// <summary>Gathers the results of a run's stages.</summary>
     /// <param name="name">The experiment's name.</param>
     /// <param name="results">The stages' results, in the order of the plan.</param>
@@ -174,6 +177,7 @@ public sealed record RunReport
             ReferenceCompatible = results.Any(r => r.ReferenceCompatible),
             Rows = [.. rows],
             Motion = results.Select(r => r.Outcome).OfType<DataResult>().Select(d => d.Motion).LastOrDefault(m => m is not null),
+            Warnings = [.. results.Select(r => r.Outcome).OfType<DataResult>().SelectMany(d => d.Warnings).Distinct()],
             Stages = [.. results.Select(r => new ReportStage(r.Stage, r.WallSeconds, r.Device))],
         };
     }

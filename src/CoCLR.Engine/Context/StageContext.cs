@@ -12,6 +12,9 @@ namespace CoCLR.Engine.Context;
 /// <summary>What a stage works with.</summary>
 public sealed class StageContext
 {
+    /// <summary>Name of the number of threads among a checkpoint's numbers.</summary>
+    internal const string ThreadsKey = "threads";
+
     private readonly DateTimeOffset _begun = DateTimeOffset.UtcNow;
     private ExperimentSpec? _spec;
 
@@ -36,6 +39,9 @@ public sealed class StageContext
     /// <summary>Set when the stage is asked to stop: it writes a checkpoint and throws <see cref="OperationCanceledException"/>.</summary>
     public required CancellationToken Stop { get; init; }
 
+    /// <summary>What is done when the result is written and told, so that it holds up nothing; its failure is a warning.</summary>
+    public Action? AfterResult { get; set; }
+
     /// <summary>The spec; with <c>compatibility: reference</c>, its evaluation is the reference's too.</summary>
     public ExperimentSpec Spec => _spec ??= AsReference(Plan.Spec);
 
@@ -54,6 +60,17 @@ public sealed class StageContext
             Events.Log(Spec.Training.Precision == Precision.Tf32
                 ? "training.precision: tf32 concerns NVIDIA GPUs; this processor computes in fp32."
                 : "training.precision: bf16 is meant for GPUs; on a processor it computes the same numbers, slower than fp32.");
+        }
+    }
+
+    /// <summary>Goes on with the number of threads that a checkpoint was made with: another number adds in another order and gives other bits.</summary>
+    /// <param name="scalars">The checkpoint's numbers.</param>
+    public void UseThreads(IReadOnlyDictionary<string, double> scalars)
+    {
+        if (Device.type == DeviceType.CPU && scalars.TryGetValue(ThreadsKey, out double threads) && threads >= 1 && (int)threads != TorchRuntime.Threads)
+        {
+            Events.Log($"goes on with {threads:0} thread{(threads == 1 ? "" : "s")}, as it began, not with {TorchRuntime.Threads}: so the numbers stay those of an unbroken run.");
+            TorchRuntime.UseThreads((int)threads);
         }
     }
 

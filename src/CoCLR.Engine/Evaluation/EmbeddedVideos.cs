@@ -1,6 +1,9 @@
 // Why this exists: `coclr embed` leaves features of any videos in a folder, and `coclr search` finds a video's nearest among them, without the data set or the run.
 using CoCLR.Core;
+using CoCLR.Core.Manifests;
 using CoCLR.Core.Results;
+using CoCLR.Engine.Training;
+using CoCLR.Engine.Video;
 using CoCLR.Runs;
 
 namespace CoCLR.Engine.Evaluation;
@@ -37,6 +40,22 @@ public sealed record EmbeddingModel
 
     /// <summary>Crops averaged: `center`, `five` or `ten`.</summary>
     public string Crops { get; init; } = "center";
+
+    /// <summary>Short side of the stored frames in pixels; 1.15 times the resolution where null.</summary>
+    public int? StoredSize { get; init; }
+
+    /// <summary>Frames per second of the stored frames; the video's own rate where null.</summary>
+    public int? FrameRate { get; init; }
+
+    /// <summary>How flow is computed.</summary>
+    public FlowAlgorithm FlowAlgorithm { get; init; } = FlowAlgorithm.TvL1;
+
+    /// <summary>Largest displacement in pixels.</summary>
+    public int FlowBound { get; init; } = 20;
+
+    /// <summary>What a query has to look like.</summary>
+    public InputDescription Input() =>
+        new(View, Frames, FrameStride, Resolution, StoredSize ?? DecodeSettings.ShortSideFor(Resolution), FrameRate, FlowAlgorithm, FlowBound);
 }
 
 /// <summary>A video found in a collection.</summary>

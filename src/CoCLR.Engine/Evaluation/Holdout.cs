@@ -6,6 +6,9 @@ namespace CoCLR.Engine.Evaluation;
 /// <summary>Holds out a part of the training videos, whole source groups at a time (method.md part 2).</summary>
 public static class Holdout
 {
+    /// <summary>Share of the training videos that is held out to choose an epoch.</summary>
+    public const double Fraction = 0.2;
+
     private static readonly ulong Purpose = CounterRandom.Purpose("holdout");
 
     /// <summary>Splits rows into kept and held out. Which groups are held out depends on the seed and the names only, not on their order.</summary>

@@ -38,7 +38,7 @@ public sealed record LinearProbeOptions
     public Selection Selection { get; init; } = Selection.Last;
 
     /// <summary>Share of the training videos held out for <see cref="Selection.Holdout"/>.</summary>
-    public double HoldoutFraction { get; init; } = 0.1;
+    public double HoldoutFraction { get; init; } = Holdout.Fraction;
 
     /// <summary>Epochs between two looks at the test set with <see cref="Selection.Test"/>, as in the reference; a held-out part is looked at every epoch.</summary>
     public int TestEvery { get; init; } = 5;

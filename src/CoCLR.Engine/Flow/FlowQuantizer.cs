@@ -8,6 +8,9 @@ namespace CoCLR.Engine.Flow;
 /// <param name="bound">Largest displacement in pixels.</param>
 public readonly struct FlowQuantizer(double bound)
 {
+    /// <summary>The byte of no motion: it stays what it is when a clip is mirrored.</summary>
+    public const byte NoMotion = 128;
+
     /// <summary>Largest displacement in pixels.</summary>
     public float Bound { get; } = (float)bound;
 
@@ -21,7 +24,7 @@ public readonly struct FlowQuantizer(double bound)
     /// byte of no motion and decodes to 0.
     /// </summary>
     /// <param name="value">A stored byte.</param>
-    public float Decode(byte value) => value == 128 ? 0f : (value * (2f * Bound) / 255f) - Bound;
+    public float Decode(byte value) => value == NoMotion ? 0f : (value * (2f * Bound) / 255f) - Bound;
 
     /// <summary>Interleaves and encodes a flow field.</summary>
     /// <param name="u">Flow in x, pixels.</param>

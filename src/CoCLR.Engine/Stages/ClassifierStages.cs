@@ -21,7 +21,6 @@ namespace CoCLR.Engine.Stages;
 /// <summary>Training of classifiers on clips (method.md 1e).</summary>
 internal static class ClassifierStages
 {
-    private const double HoldoutFraction = 0.2;
 
     /// <summary>The linear probe trained through the frozen backbone.</summary>
     public static ProbeResult EndToEndProbe(StageContext context, VideoFeatures features)
@@ -100,7 +99,7 @@ internal static class ClassifierStages
         {
             IReadOnlyList<ClipItem> all = items;
             (int[] kept, int[] held) = Holdout.Split(
-                [.. all.Select(i => features.Store.Videos[i.VideoInView[0]].Id)], [.. all.Select(i => i.Group.ToString(CultureInfo.InvariantCulture))], HoldoutFraction, options.Seed);
+                [.. all.Select(i => features.Store.Videos[i.VideoInView[0]].Id)], [.. all.Select(i => i.Group.ToString(CultureInfo.InvariantCulture))], Holdout.Fraction, options.Seed);
             items = [.. kept.Select(i => all[i])];
             return features.Clips([.. held.Select(i => all[i])]);
         }
@@ -120,7 +119,7 @@ internal static class ClassifierStages
                 Stage = context.Stage.Name,
                 Epoch = epoch,
                 Step = epoch,
-                Scalars = new Dictionary<string, double> { ["optimizerSteps"] = at.Optimizer.Steps },
+                Scalars = new Dictionary<string, double> { ["optimizerSteps"] = at.Optimizer.Steps, [StageContext.ThreadsKey] = TorchRuntime.Threads },
                 Texts = new Dictionary<string, string> { ["progress"] = JsonSerializer.Serialize(at.Progress, CoclrJson.Compact), ["specHash"] = context.Plan.SpecHash },
             };
             CheckpointInfo written = checkpoints.Save(info, tensors);
@@ -148,6 +147,7 @@ internal static class ClassifierStages
             }
 
             checkpoint.CopyTo(classifier, "classifier.", folder);
+            context.UseThreads(checkpoint.Info.Scalars);
             training.Optimizer.Load(checkpoint.Under("optimizer."), (long)checkpoint.Info.Scalars["optimizerSteps"]);
             training.Progress = JsonSerializer.Deserialize<ClassifierProgress>(checkpoint.Info.Texts["progress"], CoclrJson.Compact)!;
             IReadOnlyDictionary<string, Tensor> best = checkpoint.Under("best.");

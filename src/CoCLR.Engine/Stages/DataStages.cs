@@ -35,7 +35,7 @@ internal static class DataStages
             MaxBadFraction = Decimals.Parse(dataset.MaxBadFraction),
         };
         using ClipStore store = ClipDecoder.Prepare(catalogue, settings, context.Cache, ImmediateProgress.To<DecodeProgress>(p => context.Events.Progress("decode", p.Done, p.Total, "videos")), context.Stop);
-        return Result(context, store);
+        return Result(context, store, [.. catalogue.Warnings, .. SplitLeaks.Describe(SplitLeaks.Find(store, context.Stop))]);
     }
 
     /// <summary>Optical flow of every decoded video.</summary>
@@ -69,7 +69,7 @@ internal static class DataStages
             context.Events.Log(string.Create(CultureInfo.InvariantCulture, $"{last.Pairs} flow fields in {last.Elapsed.TotalSeconds:0} s, {last.PairsPerSecond:0.0} a second, computed on frames of at most {context.Spec.Flow.Size} lines and stored at {video.Width}x{video.Height}"));
         }
 
-        return Result(context, flow, motion);
+        return Result(context, flow, [], motion);
     }
 
     private static VideoCatalogue Catalogue(StageContext context)
@@ -106,7 +106,7 @@ internal static class DataStages
         return source.Path ?? (mounted is { Length: > 0 } ? mounted : throw new UserErrorException("spec.dataset.source.volumeClaim is mounted by the operator, which sets COCLR_DATASET_DIR; on one machine give path or synthetic.", ExitCodes.BadConfiguration));
     }
 
-    private static StageResult Result(StageContext context, ClipStore store, MotionResult? motion = null)
+    private static StageResult Result(StageContext context, ClipStore store, string[] warnings, MotionResult? motion = null)
     {
         var data = new DataResult
         {
@@ -119,7 +119,14 @@ internal static class DataStages
             ClassNames = [.. store.Classes],
             Motion = motion,
             LeftOut = [.. store.Header.Rejected.Select(r => new LeftOutVideo(r.Id, r.Reason))],
+            Damaged = [.. store.Videos.Where(v => v.Damage != null).Select(v => new LeftOutVideo(v.Id, v.Damage!))],
+            Warnings = warnings,
         };
+        foreach (string warning in warnings.Concat(data.Damaged.Select(v => $"kept in part {v.Id}: {v.Reason}")))
+        {
+            context.Events.Log(warning, "warning");
+        }
+
         foreach (LeftOutVideo video in data.LeftOut)
         {
             context.Events.Log($"left out {video.Id}: {video.Reason}", "warning");

@@ -55,7 +55,6 @@ internal static class MeasuringStages
         using var features = new VideoFeatures(context);
         FeaturePair trained = features.Of(context.Stage.Evaluates, context.Spec.Evaluation.Retrieval.Gallery);
         RetrievalResult result = EvaluationStages.Retrieve(context.Folder.Stage(context.Stage.Name), context.View.Name(), trained, Untrained(context, features), context.Spec.Evaluation.Retrieval);
-        MakePreviews(context);
         TellArtifacts(context);
         return context.Result(result, epochsTrained: context.EpochsBehind(context.Stage.Evaluates));
     }
@@ -72,7 +71,6 @@ internal static class MeasuringStages
 
         FusionResult result = EvaluationStages.Fuse(
             context.Folder.Stages, spec, Features(View.Rgb, false), Features(View.Flow, false), Features(View.Rgb, true), Features(View.Flow, true));
-        MakePreviews(context);
         TellArtifacts(context);
         return context.Result(result, "two-stream", context.Plan.Stages.Max(s => context.EpochsBehind(s.Evaluates)));
     }
@@ -85,6 +83,11 @@ internal static class MeasuringStages
         context.Folder.WriteReport(RunReport.From(context.Plan.Experiment, results));
         context.Events.Artifact(context.Folder, context.Folder.ReportFile, "application/json");
         context.Events.Artifact(context.Folder, context.Folder.ReportMarkdownFile, "text/markdown");
+        context.AfterResult = () =>
+        {
+            MakePreviews(context);
+            TellArtifacts(context);
+        };
         return context.Result(new SkippedResult($"the table is in {RunFolder.ReportName} and {RunFolder.ReportMarkdownName}"));
     }
 
@@ -92,16 +95,16 @@ internal static class MeasuringStages
     private static FeaturePair? Untrained(StageContext context, VideoFeatures features) =>
         context.Spec.Evaluation.RandomBaseline ? features.Of(null, context.Stage.Kind == StageKind.Retrieve ? context.Spec.Evaluation.Retrieval.Gallery : Gallery.AllClips) : null;
 
-    /// <summary>Small playing clips of every video that the gallery shows, made once for the run.</summary>
+    /// <summary>Small playing clips of every video that a gallery shows, made once for the run, when its results are told: looking can wait.</summary>
     private static void MakePreviews(StageContext context)
     {
-        string folder = context.Folder.Stage(context.Stage.Name);
-        if (!context.Spec.Evaluation.Retrieval.Previews || !File.Exists(Path.Combine(folder, EvaluationArtifacts.Neighbours)))
+        string[] galleries = [.. context.Plan.Stages.Select(s => context.Folder.Stage(s.Name)).Where(f => File.Exists(Path.Combine(f, EvaluationArtifacts.Neighbours)))];
+        if (!context.Spec.Evaluation.Retrieval.Previews || galleries.Length == 0)
         {
             return;
         }
 
-        NeighbourTable table = EvaluationArtifacts.Read<NeighbourTable>(folder, EvaluationArtifacts.Neighbours);
+        IEnumerable<string> shown = galleries.SelectMany(f => EvaluationArtifacts.VideosOf(EvaluationArtifacts.Read<NeighbourTable>(f, EvaluationArtifacts.Neighbours)));
         using ClipStore frames = context.OpenStore("decode");
         using ClipStore? flow = context.Plan.Stages.Any(s => s.Kind == StageKind.Flow) ? context.OpenStore("flow") : null;
         var stores = new Dictionary<string, ClipStore> { ["rgb"] = frames };
@@ -113,7 +116,7 @@ internal static class MeasuringStages
         // Runs on the same data show the same clips: encoded once, then only linked.
         string shared = Path.Combine(context.Cache, RunFolder.PreviewsName, Path.GetFileName(frames.Folder));
         LinkMissing(shared, context.Folder.Previews);
-        PreviewSet.Make(context.Folder.Root, folder, stores, [.. EvaluationArtifacts.VideosOf(table), .. Mined(context)], progress: ImmediateProgress.To<PassProgress>(p => context.Events.Progress("previews", p.Done, p.Total, "clips")), cancellationToken: context.Stop);
+        PreviewSet.Make(context.Folder.Root, context.Folder.Stage(context.Stage.Name), stores, [.. shown, .. Mined(context)], progress: ImmediateProgress.To<PassProgress>(p => context.Events.Progress("previews", p.Done, p.Total, "clips")), cancellationToken: context.Stop);
         LinkMissing(context.Folder.Previews, shared);
     }
 

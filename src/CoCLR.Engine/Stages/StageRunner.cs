@@ -42,6 +42,7 @@ public static class StageRunner
         Stage stage = plan[options.Stage];
         var folder = new RunFolder(options.RunFolder ?? Path.GetDirectoryName(Path.GetFullPath(options.PlanFile))!);
         using IDisposable hold = folder.Lock(stage.Name);
+        WholeFile.Sweep(folder.Stage(stage.Name), recursive: true);
         if (folder.HasSucceeded(stage.Name))
         {
             return (ExitCodes.Done, null);
@@ -69,6 +70,7 @@ public static class StageRunner
             StageResult result = Execute(context);
             WholeFile.WriteText(folder.ResultFile(stage.Name), ResultJson.Write(result));
             events.Result(result);
+            Afterwards(context);
             events.Finished(StageOutcome.Succeeded, ExitCodes.Done, null, clock.Elapsed.TotalSeconds);
             return (ExitCodes.Done, null);
         }
@@ -105,6 +107,18 @@ public static class StageRunner
         StageKind.Report => MeasuringStages.Report(context),
         _ => throw new UserErrorException($"The stage {context.Stage.Name} is of a kind that this version does not know ({context.Stage.Kind}): use the version that made the plan.", ExitCodes.BadConfiguration),
     };
+
+    private static void Afterwards(StageContext context)
+    {
+        try
+        {
+            context.AfterResult?.Invoke();
+        }
+        catch (Exception e) when (e is UserErrorException or OperationCanceledException or IOException)
+        {
+            context.Events.Log($"the result is kept; what comes after it was not finished: {FirstLine(e.Message)}", "warning");
+        }
+    }
 
     private static string FirstLine(string text) => text.Split('\n', 2)[0].Trim();
 }

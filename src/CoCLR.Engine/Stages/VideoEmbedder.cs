@@ -32,6 +32,9 @@ public sealed class VideoEmbedder : IDisposable
     /// <summary>What the encoder looks at.</summary>
     public InputDescription Input { get; }
 
+    /// <summary>Whether <see cref="Input"/> was given by the caller, for the checkpoint does not say.</summary>
+    public bool InputIsAssumed { get; private init; }
+
     /// <summary>How features are made, for a collection.</summary>
     public EmbeddingModel Model { get; }
 
@@ -46,7 +49,7 @@ public sealed class VideoEmbedder : IDisposable
         torch.Device chosen = TorchRuntime.Select(device);
         using Checkpoint loaded = CheckpointStore.Load(checkpoint);
         InputDescription described = InputDescription.From(loaded.Info) ?? input ?? throw new UserErrorException(
-            $"{checkpoint} does not say what it was trained on (an imported checkpoint): give --view, --frames and --size.", ExitCodes.Usage);
+            $"{checkpoint} does not say what it was trained on (an imported checkpoint): embed videos with --view, --frames and --size; a collection keeps them.", ExitCodes.Usage);
         string chosenView = described.View == "both" ? view : described.View;
         string prefix = described.View == "both" ? $"{view}.encoder." : "encoder.";
         VideoEncoder encoder = VideoEncoder.Create(loaded.Info.Architecture, loaded.Info.ProjectionSize, 0, chosen, loaded.Info.Width);
@@ -65,8 +68,15 @@ public sealed class VideoEmbedder : IDisposable
                 Frames = described.Frames,
                 FrameStride = described.Stride,
                 Resolution = described.Size,
+                StoredSize = described.StoredSize,
+                FrameRate = described.FrameRate,
+                FlowAlgorithm = described.FlowAlgorithm,
+                FlowBound = described.FlowBound,
             },
-            chosen);
+            chosen)
+        {
+            InputIsAssumed = InputDescription.From(loaded.Info) is null,
+        };
     }
 
     /// <summary>Features of the videos of a folder, one row each.</summary>

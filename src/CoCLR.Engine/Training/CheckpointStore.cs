@@ -52,6 +52,23 @@ public sealed record CheckpointInfo
 
     /// <summary>SHA-256 of the whole data file, in hexadecimal; only in <c>checkpoint.json</c>.</summary>
     public string? Sha256 { get; init; }
+
+    /// <summary>What an exported encoder says of its origin: the network and what it looks at, without the state of a training.</summary>
+    public string OriginJson() => JsonSerializer.Serialize(this with { Scalars = new Dictionary<string, double>(), File = string.Empty, DataHash = string.Empty, Sha256 = null }, CheckpointStore.Json);
+
+    /// <summary>Reads <see cref="OriginJson"/>; null where it is none.</summary>
+    /// <param name="json">A text of a file from anywhere.</param>
+    public static CheckpointInfo? FromOrigin(string? json)
+    {
+        try
+        {
+            return json == null ? null : JsonSerializer.Deserialize<CheckpointInfo>(json, CheckpointStore.Json);
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
 }
 
 /// <summary>A checkpoint in memory.</summary>
@@ -100,7 +117,7 @@ public sealed class CheckpointStore
     public const string BestName = "checkpoint-best.safetensors";
 
     private const string InfoKey = "coclr.checkpoint";
-    private static readonly JsonSerializerOptions s_json = new(JsonSerializerDefaults.Web)
+    internal static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web)
     {
         WriteIndented = true,
         DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
@@ -145,7 +162,7 @@ public sealed class CheckpointStore
         WholeFile.Write(path, stream =>
         {
             using var hashing = new CryptoStream(stream, sha, CryptoStreamMode.Write, leaveOpen: true);
-            Safetensors.Write(hashing, tensors, new Dictionary<string, string> { [InfoKey] = JsonSerializer.Serialize(full, s_json), ["format"] = "coclr" });
+            Safetensors.Write(hashing, tensors, new Dictionary<string, string> { [InfoKey] = JsonSerializer.Serialize(full, Json), ["format"] = "coclr" });
         });
         full = full with { Sha256 = Convert.ToHexStringLower(sha.Hash!) };
         Alias(path, DataName);
@@ -154,7 +171,7 @@ public sealed class CheckpointStore
             Alias(path, BestName);
         }
 
-        WholeFile.WriteText(Path.Combine(_folder, InfoName), JsonSerializer.Serialize(full, s_json) + "\n");
+        WholeFile.WriteText(Path.Combine(_folder, InfoName), JsonSerializer.Serialize(full, Json) + "\n");
         foreach (var old in Versions().Skip(_keep))
         {
             File.Delete(old);
@@ -245,7 +262,7 @@ public sealed class CheckpointStore
     {
         try
         {
-            if (metadata.TryGetValue(InfoKey, out var text) && JsonSerializer.Deserialize<CheckpointInfo>(text, s_json) is { Format: 1 } info)
+            if (metadata.TryGetValue(InfoKey, out var text) && JsonSerializer.Deserialize<CheckpointInfo>(text, Json) is { Format: 1 } info)
             {
                 return info;
             }

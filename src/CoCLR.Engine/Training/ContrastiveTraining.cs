@@ -255,6 +255,7 @@ public sealed class ContrastiveTraining : IDisposable
                     ["stepInEpoch"] = _stepInEpoch,
                     ["optimizerSteps"] = _optimizer.Steps,
                     ["best"] = _best,
+            [StageContext.ThreadsKey] = TorchRuntime.Threads,
                 },
                 Texts = InputDescription.Of(_context),
             },
@@ -273,6 +274,7 @@ public sealed class ContrastiveTraining : IDisposable
             return false;
         }
 
+        _context.UseThreads(checkpoint.Info.Scalars);
         _learner.Load(checkpoint, Folder);
         _optimizer.Load(checkpoint.Under("optimizer."), (long)checkpoint.Info.Scalars["optimizerSteps"]);
         _means.Load(checkpoint.Info.Scalars);

@@ -189,8 +189,8 @@ public sealed class FeatureFilesTests : IDisposable
         Assert.Equal("old", File.ReadAllText(At("a.json")));
         Assert.Equal([At("a.json")], Directory.GetFiles(_folder));
         var error = Assert.Throws<UserErrorException>(() => WholeFile.WriteText(At("a.json/b.json"), "x"));
-        Assert.Contains("a.json/b.json cannot be written", error.Message);
-        Assert.Equal(ExitCodes.Failed, error.ExitCode);
+        Assert.Contains("a.json is a file, not a folder", error.Message);
+        Assert.Equal(ExitCodes.BadConfiguration, error.ExitCode);
     }
 
     private static FeatureSet Awkward() => new(["=cmd()", "a,\"b\"", "ünïcödé \n ✓"], [1, -2, 0.1f, 3e20f, 0, 5], [0, -1, 2], ["x", "y", "z"]);

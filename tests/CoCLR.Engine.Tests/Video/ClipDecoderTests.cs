@@ -21,6 +21,20 @@ public sealed class ClipDecoderTests : IDisposable
     public void Dispose() => _folder.Dispose();
 
     [Fact]
+    public void Prepare_TransportStreamWithoutItsMiddle_SaysWhatIsMissing()
+    {
+        TestVideos.Make(_folder.File("start.ts"), 20, "160x120");
+        TestVideos.Make(_folder.File("end.ts"), 19, "160x120", "-output_ts_offset", "1.24");
+        File.WriteAllBytes(Path.Combine(Data, "a.ts"), [.. File.ReadAllBytes(_folder.File("start.ts")), .. File.ReadAllBytes(_folder.File("end.ts"))]);
+        TestVideos.Make(Path.Combine(Data, "whole.mp4"), 5);
+        using var store = Prepare();
+        Assert.Null(store.Videos.Single(video => video.Id == "whole.mp4").Damage);
+        ClipStoreVideo kept = store.Videos.Single(video => video.Id == "a.ts");
+        Assert.Equal(39, kept.Frames);
+        Assert.StartsWith("damaged: 39 of about 50 frames could be decoded", kept.Damage, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Prepare_OddFiles_AreDecodedWithTheirShape()
     {
         var expected = new Dictionary<string, (int Frames, int Width, int Height)>();
@@ -337,7 +351,7 @@ public sealed class ClipDecoderTests : IDisposable
         File.Delete(Path.Combine(pool, "frames-000.bin"));
         File.CreateSymbolicLink(Path.Combine(pool, "frames-000.bin"), "/dev/full");
         var error = Assert.Throws<UserErrorException>(() => Prepare());
-        Assert.Equal(ExitCodes.Failed, error.ExitCode);
+        Assert.Equal(ExitCodes.DiskFull, error.ExitCode);
         Assert.Contains("disk is full", error.Message, StringComparison.Ordinal);
 
         File.Delete(Path.Combine(pool, "frames-000.bin"));

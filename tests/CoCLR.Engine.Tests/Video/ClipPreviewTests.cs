@@ -17,7 +17,7 @@ public sealed class ClipPreviewTests : IDisposable
     public void Make_Clip_IsAPlayableVideoAndAPoster(int channels)
     {
         using var store = Store(channels);
-        var files = ClipPreview.Make(store, 0, 2, 100, _folder.File("previews"), null, TestContext.Current.CancellationToken);
+        var files = ClipPreview.Make(new PreviewClip(store, 0, 2, 100), _folder.File("previews"), TestContext.Current.CancellationToken);
         var (status, output, _) = FfmpegTool.Run(
             "ffprobe",
             ["-v", "error", "-count_frames", "-show_entries", "stream=codec_name,width,height,pix_fmt,nb_read_frames", "-of", "csv=p=0", files.Video],
@@ -29,9 +29,30 @@ public sealed class ClipPreviewTests : IDisposable
         Assert.Equal(2, Directory.EnumerateFiles(_folder.File("previews")).Count());
 
         var before = File.GetLastWriteTimeUtc(files.Video);
-        Assert.Equal(files, ClipPreview.Make(store, 0, 2, 100, _folder.File("previews"), null, TestContext.Current.CancellationToken));
+        Assert.Equal(files, ClipPreview.Make(new PreviewClip(store, 0, 2, 100), _folder.File("previews"), TestContext.Current.CancellationToken));
         Assert.Equal(before, File.GetLastWriteTimeUtc(files.Video));
-        Assert.NotEqual(files, ClipPreview.Make(store, 0, 3, 4, _folder.File("previews"), null, TestContext.Current.CancellationToken));
+        Assert.NotEqual(files, ClipPreview.Make(new PreviewClip(store, 0, 3, 4), _folder.File("previews"), TestContext.Current.CancellationToken));
+    }
+
+    [Fact]
+    public void Encode_ManyClips_ByOneProcess_AreEachTheirOwnFrames()
+    {
+        using var store = Store(3);
+        PreviewClip[] clips = [new(store, 0, 0, 3), new(store, 0, 2, 5), new(store, 0, 7, 1), new(store, 0, 0, 8)];
+        var folder = _folder.File("odd %05d 'name'");
+        PreviewClip[] alike = Assert.Single(ClipPreview.Missing([.. clips, clips[0]], folder));
+        ClipPreview.Encode(alike, folder, TestContext.Current.CancellationToken);
+        Assert.Empty(ClipPreview.Missing(clips, folder));
+        Assert.Equal(2 * clips.Length, Directory.EnumerateFileSystemEntries(folder).Count());
+        foreach (var clip in clips)
+        {
+            var (status, output, _) = FfmpegTool.Run(
+                "ffprobe",
+                ["-v", "error", "-count_frames", "-show_entries", "stream=start_time,nb_read_frames", "-of", "csv=p=0", FfmpegTool.FileArgument(clip.FilesIn(folder).Video)],
+                cancellationToken: TestContext.Current.CancellationToken);
+            Assert.Equal((0, $"0.000000,{clip.Frames}"), (status, output.Trim()));
+            Assert.Equal([0xFF, 0xD8], File.ReadAllBytes(clip.FilesIn(folder).Poster)[..2]);
+        }
     }
 
     [Fact]

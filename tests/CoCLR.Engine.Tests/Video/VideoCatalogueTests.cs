@@ -94,9 +94,9 @@ public sealed class VideoCatalogueTests : IDisposable
     {
         WriteUcf101();
         Write("trainlist01.txt", "Archery/v_Archery_g01_c01.avi 1\nArchery/v_Archery_g09_c01.avi 1\n");
-        var missing = Open().Videos.Single(video => video.MissingFrom is not null);
+        var missing = Open().Videos.Single(video => video.Problem is not null);
         Assert.Equal("Archery/v_Archery_g09_c01.avi", missing.Id);
-        Assert.EndsWith("trainlist01.txt, line 2", missing.MissingFrom, StringComparison.Ordinal);
+        Assert.EndsWith("trainlist01.txt, line 2", missing.Problem, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -106,8 +106,8 @@ public sealed class VideoCatalogueTests : IDisposable
         Write("trainlist01.txt", "Archery/a.avi 1\nArchery/b.avi 1\n");
         Write("testlist01.txt", "Zumba/b.avi\n");
         var catalogue = Open();
-        Assert.Equal(["Archery/b.avi"], catalogue.Videos.Where(video => video.MissingFrom is not null).Select(video => video.Id));
-        Assert.Equal(["Archery", "Zumba"], catalogue.Videos.Where(video => video.MissingFrom is null).Select(video => video.Class));
+        Assert.Equal(["Archery/b.avi"], catalogue.Videos.Where(video => video.Problem is not null).Select(video => video.Id));
+        Assert.Equal(["Archery", "Zumba"], catalogue.Videos.Where(video => video.Problem is null).Select(video => video.Class));
     }
 
     [Fact]
@@ -243,6 +243,69 @@ public sealed class VideoCatalogueTests : IDisposable
     }
 
     [Fact]
+    public void Open_LinkToAFolderAbove_AddsNothing_AndIsTold()
+    {
+        Touch("videos/walk/a.mp4", "videos/run/b.mp4", "other/c.mp4");
+        Directory.CreateSymbolicLink(_folder.File("videos", "walk", "up"), _folder.Path);
+        Directory.CreateSymbolicLink(_folder.File("videos", "again"), _folder.File("videos", "run"));
+        var catalogue = Open(new CatalogueOptions { Root = _folder.File("videos") });
+        Assert.Equal(["run/b.mp4", "walk/a.mp4"], catalogue.Videos.Select(video => video.Id));
+        Assert.Contains(catalogue.Notes, note => note.Contains("walk/up is a link", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Open_OneFileByTwoWays_IsOneVideo_AlsoForLists()
+    {
+        Touch("pool/x/a.mp4", "data/walk/b.mp4", "data/walk/c.mp4");
+        File.CreateSymbolicLink(_folder.File("data", "walk", "b2.mp4"), _folder.File("data", "walk", "b.mp4"));
+        CoCLR.Runs.WholeFile.Link(_folder.File("data", "walk", "c.mp4"), _folder.File("data", "walk", "c2.mp4"));
+        Directory.CreateSymbolicLink(_folder.File("data", "x"), _folder.File("pool", "x"));
+        Directory.CreateSymbolicLink(_folder.File("data", "y"), _folder.File("pool", "x"));
+        var root = _folder.File("data");
+        var catalogue = Open(new CatalogueOptions { Root = root });
+        Assert.Equal(["walk/b.mp4", "walk/c.mp4", "x/a.mp4"], catalogue.Videos.Select(video => video.Id));
+        Assert.Contains(catalogue.Notes, note => note.Contains("walk/b2.mp4 is walk/b.mp4", StringComparison.Ordinal));
+
+        File.WriteAllText(_folder.File("data", "manifest.csv"), "path,label,split\nwalk/b2.mp4,walk,train\ny/a.mp4,x,test\n");
+        catalogue = Open(new CatalogueOptions { Root = root });
+        Assert.Equal(["walk/b.mp4 Train", "x/a.mp4 Test"], catalogue.Videos.Select(video => $"{video.Id} {video.Split}"));
+        File.WriteAllText(_folder.File("data", "manifest.csv"), "path,label,split\nwalk/b2.mp4,walk,train\nwalk/b.mp4,walk,test\n");
+        Assert.Contains("one side only", Assert.Throws<UserErrorException>(() => Open(new CatalogueOptions { Root = root })).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Open_OneFileInTwoSplits_IsRefused()
+    {
+        Touch("train/walk/a.mp4", "test/run/b.mp4");
+        CoCLR.Runs.WholeFile.Link(_folder.File("train", "walk", "a.mp4"), _folder.File("test", "run", "a.mp4"));
+        var error = Assert.Throws<UserErrorException>(() => Open());
+        Assert.Equal(ExitCodes.BadData, error.ExitCode);
+        Assert.Contains("one side only", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Open_GroupOnBothSides_IsAWarning()
+    {
+        Touch("train/walk/v_Walk_g01_c01.mp4", "test/walk/v_Walk_g01_c02.mp4", "test/walk/v_Walk_g02_c01.mp4");
+        Assert.Contains("1 source group has videos on both sides", Assert.Single(Open().Warnings), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Open_SplitThatTheLayoutHasNot_IsRefused()
+    {
+        Touch("walk/a.mp4", "run/b.mp4");
+        var error = Assert.Throws<UserErrorException>(() => Open(new CatalogueOptions { Root = _folder.Path, Split = 99 }));
+        Assert.Equal(ExitCodes.BadConfiguration, error.ExitCode);
+        Assert.Contains("no split 99", error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("636166e92e6d7034", "caf\\351.mp4")]
+    [InlineData("e697a5ff41", "\u65e5\\377A")]
+    [InlineData("636166c3a92e6d7034", null)]
+    public void RawNames_AreShownAsLsShowsThem(string bytes, string? shown) => Assert.Equal(shown, RawNames.Escape(Convert.FromHexString(bytes)));
+
+    [Fact]
     public void Open_AnyBytesAsLists_EndsInACatalogueOrAUserError()
     {
         WriteUcf101();
@@ -322,7 +385,7 @@ public sealed class VideoCatalogueTests : IDisposable
         Assert.Equal(30, catalogue.Videos.Count(video => video.Split == VideoSplit.Test));
         Assert.Equal(10, catalogue.Classes.Count);
         Assert.Equal("bend", catalogue.Classes[0]);
-        Assert.All(catalogue.Videos, video => Assert.Null(video.MissingFrom));
+        Assert.All(catalogue.Videos, video => Assert.Null(video.Problem));
         static string Person(CatalogueVideo video) => Path.GetFileName(video.Id).Split('_')[0];
         Assert.Empty(catalogue.Videos.Where(video => video.Split == VideoSplit.Train).Select(Person)
             .Intersect(catalogue.Videos.Where(video => video.Split == VideoSplit.Test).Select(Person)));

@@ -2,6 +2,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics.X86;
+using CoCLR.Engine.Flow;
 using CoCLR.Engine.Video.Store;
 
 namespace CoCLR.Engine.Video.Augmentation;
@@ -248,7 +249,7 @@ public sealed unsafe class ClipAugmenter : IDisposable
             var u = new Span<byte>(work.Blue, area);
             for (var i = 0; i < u.Length; i++)
             {
-                u[i] = (byte)~u[i];
+                u[i] = u[i] == FlowQuantizer.NoMotion ? u[i] : (byte)~u[i];
             }
         }
 

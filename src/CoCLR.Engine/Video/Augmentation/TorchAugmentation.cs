@@ -1,4 +1,5 @@
 // Why this exists: on a GPU the stored bytes are shipped and augmented there, in batches, instead of floats that are seven times as large.
+using CoCLR.Engine.Flow;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Video.Augmentation;
@@ -106,7 +107,8 @@ public static class TorchAugmentation
         {
             var at = tensor(flipped).to(images.device);
             var u = images.select(2, 2);
-            u.index_copy_(0, at, 255 - u.index_select(0, at));
+            var chosen = u.index_select(0, at);
+            u.index_copy_(0, at, where(chosen == FlowQuantizer.NoMotion, chosen, 255 - chosen));
         }
     }
 

@@ -27,7 +27,15 @@ internal sealed partial class CatalogueReader
 
     private VideoCatalogue Read()
     {
+        _notes.AddRange(_folder.Notes);
         var layout = _options.Layout == DatasetLayout.Auto ? Detect() : _options.Layout;
+        if (_options.Split != 1 && layout is not (DatasetLayout.Ucf101 or DatasetLayout.Hmdb51))
+        {
+            throw new UserErrorException(
+                $"dataset.split: there is no split {_options.Split} of {_folder.Root}: only the layouts UCF101 and HMDB51 number their splits, and this is {layout}. Leave it out.",
+                ExitCodes.BadConfiguration);
+        }
+
         switch (layout)
         {
             case DatasetLayout.Ucf101:
@@ -99,10 +107,30 @@ internal sealed partial class CatalogueReader
 
         foreach (var id in _folder.Videos.Keys)
         {
+            Add(id, Placed(id));
+        }
+
+        foreach (var (alias, kept) in _folder.Aliases)
+        {
+            if ((Placed(alias) with { Problem = null }) != _entries[kept])
+            {
+                throw new UserErrorException(
+                    $"{_folder.FullPath(alias)} and {_folder.FullPath(kept)} are one file, in two classes or splits: a video can be on one side only. Remove one of the links.",
+                    ExitCodes.BadData);
+            }
+        }
+
+        foreach (var id in _folder.Unnameable.Where(VideoCatalogue.IsVideoName))
+        {
+            Add(id, Placed(id) with { Problem = "its name is not UTF-8 (shown as ls -b shows it): rename the file" });
+        }
+
+        static Entry Placed(string id)
+        {
             var parts = id.Split('/');
             var split = parts.Length > 1 ? SplitFolder(parts[0]) : VideoSplit.None;
             var first = split == VideoSplit.None ? 0 : 1;
-            Add(id, new Entry { Class = parts.Length > first + 1 ? parts[first] : null, Split = split });
+            return new Entry { Class = parts.Length > first + 1 ? parts[first] : null, Split = split };
         }
     }
 
@@ -349,7 +377,7 @@ internal sealed partial class CatalogueReader
         }
 
         var found = _folder.Resolve(id);
-        Add(found ?? id, entry with { Where = where, Missing = found is null });
+        Add(found ?? id, entry with { Where = where, Problem = found is null ? $"no such file; named by {where}" : null });
     }
 
     private void Add(string id, Entry entry)
@@ -447,11 +475,24 @@ internal sealed partial class CatalogueReader
             var label = entry.Class is { } name && labels.TryGetValue(name, out var number) ? number : -1;
             videos.Add(new CatalogueVideo(id, _folder.FullPath(id), label, label < 0 ? null : entry.Class, entry.Split, group)
             {
-                MissingFrom = entry.Missing ? entry.Where : null,
+                Problem = entry.Problem,
             });
         }
 
-        return new VideoCatalogue(_folder.Root, layout, videos, classes, _notes);
+        return new VideoCatalogue(_folder.Root, layout, videos, classes, _notes) { Warnings = GroupsOnBothSides(videos) };
+    }
+
+    private List<string> GroupsOnBothSides(List<CatalogueVideo> videos)
+    {
+        var torn = videos.GroupBy(video => video.Group)
+            .Select(group => (Train: group.FirstOrDefault(video => video.Split != VideoSplit.Test), Test: group.FirstOrDefault(video => video.Split == VideoSplit.Test)))
+            .Where(pair => pair is { Train: not null, Test: not null })
+            .ToList();
+        return torn.Count == 0 ? [] :
+        [
+            $"{torn.Count} source group{(torn.Count == 1 ? " has" : "s have")} videos on both sides of the split (for example {torn[0].Train!.Id} in training and {torn[0].Test!.Id} in test): "
+                + "clips of one recording are nearly alike, so every measure is flattered.",
+        ];
     }
 
     private static List<string> ClassOrder(IEnumerable<string> names)
@@ -608,7 +649,7 @@ internal sealed partial class CatalogueReader
 
         public string Where { get; init; } = "";
 
-        public bool Missing { get; init; }
+        public string? Problem { get; init; }
     }
 
     private sealed record Row(CatalogueReader Reader, string List, int Line, Dictionary<string, int> Columns, string[] Fields)

@@ -9,6 +9,11 @@ internal sealed class DataFolder
     private readonly Dictionary<string, string> _videos = new(StringComparer.Ordinal);
     private readonly Dictionary<string, List<string>> _byStem = new(StringComparer.Ordinal);
     private readonly Dictionary<string, List<string>> _byName = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, string> _aliases = new(StringComparer.Ordinal);
+    private readonly List<(string Prefix, string Kept)> _folderAliases = [];
+    private readonly Dictionary<FileIdentity, string> _files = [];
+    private readonly Dictionary<FileIdentity, string> _folders = [];
+    private readonly Queue<(FileSystemInfo Entry, string Id)> _links = new();
 
     private DataFolder(string root)
     {
@@ -19,6 +24,15 @@ internal sealed class DataFolder
 
     /// <summary>Full paths by id.</summary>
     public IReadOnlyDictionary<string, string> Videos => _videos;
+
+    /// <summary>Further names of videos that are there already, by links, with the id that is kept.</summary>
+    public IReadOnlyDictionary<string, string> Aliases => _aliases;
+
+    /// <summary>Names that are not UTF-8, as `ls -b` shows them.</summary>
+    public List<string> Unnameable { get; } = [];
+
+    /// <summary>What a person should know of the folder.</summary>
+    public List<string> Notes { get; } = [];
 
     /// <summary>Ids of everything that could be a list: .txt and .csv.</summary>
     public List<string> Lists { get; } = [];
@@ -37,7 +51,7 @@ internal sealed class DataFolder
         }
 
         var folder = new DataFolder(full);
-        folder.Walk(new DirectoryInfo(full), "", new HashSet<string>(StringComparer.Ordinal));
+        folder.Walk();
         folder.Lists.Sort(StringComparer.Ordinal);
         return folder;
     }
@@ -50,6 +64,12 @@ internal sealed class DataFolder
     /// </summary>
     public string? Resolve(string listed)
     {
+        foreach (var (prefix, kept) in _folderAliases.Where(alias => listed.StartsWith(alias.Prefix, StringComparison.Ordinal)).Take(1))
+        {
+            listed = kept + listed[prefix.Length..];
+        }
+
+        listed = _aliases.GetValueOrDefault(listed, listed);
         if (_videos.ContainsKey(listed))
         {
             return listed;
@@ -84,40 +104,52 @@ internal sealed class DataFolder
     private static string Stem(string path) =>
         VideoCatalogue.IsVideoName(path) ? path[..^Path.GetExtension(path).Length] : path;
 
-    private void Walk(DirectoryInfo directory, string prefix, HashSet<string> ancestors)
+    // Every folder once, and folders before links to them: a link to a folder above, or two links to one folder, add nothing.
+    private void Walk()
     {
-        var real = directory.ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? directory.FullName;
-        if (!ancestors.Add(real))
+        var above = FileIdentity.Ancestors(Root);
+        Visit(new DirectoryInfo(Root), "");
+        while (_links.TryDequeue(out var link))
         {
+            var (entry, id) = link;
+            if (entry is not DirectoryInfo folder)
+            {
+                AddFile(entry, id);
+            }
+            else if (FileIdentity.Of(folder.FullName) is { } identity && above.Contains(identity))
+            {
+                Notes.Add($"{id} is a link to the data folder itself or to a folder above it: it is not followed.");
+            }
+            else
+            {
+                Visit(folder, id + "/");
+            }
+        }
+
+        if (_aliases.Count > 0)
+        {
+            var (alias, kept) = _aliases.OrderBy(pair => pair.Key, StringComparer.Ordinal).First();
+            Notes.Add($"{_aliases.Count} name{(_aliases.Count == 1 ? " is a link" : "s are links")} to a file that has another name here: each file is one video (for example {alias} is {kept}).");
+        }
+
+        if (Unnameable.Count > 0)
+        {
+            Notes.Add($"{Unnameable.Count} file or folder name{(Unnameable.Count == 1 ? " is" : "s are")} not UTF-8 and cannot be opened: rename {string.Join(", ", Unnameable.Take(3))}{(Unnameable.Count > 3 ? " ..." : "")}");
+        }
+    }
+
+    private void Visit(DirectoryInfo directory, string prefix)
+    {
+        if (FileIdentity.Of(directory.FullName) is { } identity && !_folders.TryAdd(identity, prefix))
+        {
+            _folderAliases.Add((prefix, _folders[identity]));
             return;
         }
 
+        FileSystemInfo[] entries;
         try
         {
-            foreach (var entry in directory.EnumerateFileSystemInfos())
-            {
-                if (entry.Name.StartsWith('.'))
-                {
-                    continue;
-                }
-
-                var id = prefix + entry.Name;
-                if (entry is DirectoryInfo child)
-                {
-                    Walk(child, id + "/", ancestors);
-                }
-                else if (VideoCatalogue.IsVideoName(entry.Name))
-                {
-                    _videos.Add(id, entry.FullName);
-                    Index(_byStem, Stem(id), id);
-                    Index(_byName, Stem(entry.Name), id);
-                }
-                else if (entry.Name.EndsWith(".txt", StringComparison.OrdinalIgnoreCase)
-                    || entry.Name.EndsWith(".csv", StringComparison.OrdinalIgnoreCase))
-                {
-                    Lists.Add(id);
-                }
-            }
+            entries = directory.GetFileSystemInfos();
         }
         catch (UnauthorizedAccessException error)
         {
@@ -127,8 +159,49 @@ internal sealed class DataFolder
                 error);
         }
 
-        // A folder may be reached twice by two links, but not through itself.
-        ancestors.Remove(real);
+        Array.Sort(entries, (a, b) => string.CompareOrdinal(a.Name, b.Name));
+        if (Array.Exists(entries, Garbled))
+        {
+            Unnameable.AddRange(RawNames.NotUtf8(directory.FullName).Where(name => !name.StartsWith('.')).Select(name => prefix + name));
+        }
+
+        foreach (var entry in entries.Where(entry => !entry.Name.StartsWith('.') && !Garbled(entry)))
+        {
+            if (entry.Attributes.HasFlag(FileAttributes.ReparsePoint))
+            {
+                _links.Enqueue((entry, prefix + entry.Name));
+            }
+            else if (entry is DirectoryInfo child)
+            {
+                Visit(child, prefix + entry.Name + "/");
+            }
+            else
+            {
+                AddFile(entry, prefix + entry.Name);
+            }
+        }
+    }
+
+    private static bool Garbled(FileSystemInfo entry) => entry.Name.Contains('\uFFFD', StringComparison.Ordinal) && FileIdentity.Of(entry.FullName) is null;
+
+    private void AddFile(FileSystemInfo entry, string id)
+    {
+        if (VideoCatalogue.IsVideoName(entry.Name))
+        {
+            if (FileIdentity.Of(entry.FullName) is { } identity && !_files.TryAdd(identity, id))
+            {
+                _aliases.Add(id, _files[identity]);
+                return;
+            }
+
+            _videos.Add(id, entry.FullName);
+            Index(_byStem, Stem(id), id);
+            Index(_byName, Stem(entry.Name), id);
+        }
+        else if (entry.Name.EndsWith(".txt", StringComparison.OrdinalIgnoreCase) || entry.Name.EndsWith(".csv", StringComparison.OrdinalIgnoreCase))
+        {
+            Lists.Add(id);
+        }
     }
 
     private static void Index(Dictionary<string, List<string>> index, string key, string id)

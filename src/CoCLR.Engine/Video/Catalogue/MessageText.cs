@@ -3,8 +3,12 @@ using System.Text;
 
 namespace CoCLR.Engine.Video.Catalogue;
 
-internal static class MessageText
+/// <summary>Makes other people's texts fit to be shown.</summary>
+public static class MessageText
 {
+    /// <summary>A text in one line of a bounded length, without control characters.</summary>
+    /// <param name="text">A file name or a tool's message.</param>
+    /// <param name="longest">Letters after which it is cut off.</param>
     public static string OneLine(string text, int longest)
     {
         var line = new StringBuilder(Math.Min(text.Length, longest + 3));

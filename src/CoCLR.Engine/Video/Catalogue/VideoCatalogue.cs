@@ -35,8 +35,8 @@ public sealed record CatalogueOptions
 /// <param name="Group">Source video: sibling clips share it; from 0.</param>
 public sealed record CatalogueVideo(string Id, string Path, int Label, string? Class, VideoSplit Split, int Group)
 {
-    /// <summary>Where a list names the video although no such file is there; null when the file was seen.</summary>
-    public string? MissingFrom { get; init; }
+    /// <summary>Why the video cannot be used, as far as its name tells (no such file, a name that is not UTF-8); null when the file was seen.</summary>
+    public string? Problem { get; init; }
 }
 
 /// <summary>The videos of a data set, in the order of their ids.</summary>
@@ -76,6 +76,9 @@ public sealed class VideoCatalogue
 
     /// <summary>What a person should know, for example how many files no list names.</summary>
     public IReadOnlyList<string> Notes { get; }
+
+    /// <summary>What flatters every measure that is made on this split; empty for a sound one.</summary>
+    public IReadOnlyList<string> Warnings { get; init; } = [];
 
     /// <summary>True when every video has a label.</summary>
     public bool HasLabels => Videos.All(video => video.Label >= 0);

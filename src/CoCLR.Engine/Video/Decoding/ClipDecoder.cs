@@ -212,9 +212,9 @@ public static class ClipDecoder
     // Decodes one video into the store, or says why it cannot be used.
     private static (string? Rejection, ClipStoreVideo? Video) DecodeOne(ClipStoreWriter writer, Work item, DecodeSettings settings, CancellationToken cancellationToken)
     {
-        if (item.Video.MissingFrom is { } list)
+        if (item.Video.Problem is { } problem)
         {
-            return ($"no such file; named by {list}", null);
+            return (problem, null);
         }
 
         var path = item.Video.Path;
@@ -230,10 +230,10 @@ public static class ClipDecoder
 
         using var video = writer.Begin();
         var pictures = new PixmapReader(video);
-        var (rejection, fps) = DecodeInto(pictures, path, settings, cancellationToken);
-        if (rejection is not null)
+        var decoded = DecodeInto(pictures, path, settings, cancellationToken);
+        if (decoded.Rejection is not null)
         {
-            return (rejection, null);
+            return (decoded.Rejection, null);
         }
 
         return (null, video.Commit(item.Describe() with
@@ -241,13 +241,14 @@ public static class ClipDecoder
             Frames = pictures.Frames,
             Height = pictures.Height,
             Width = pictures.Width,
-            Fps = settings.FrameRate ?? fps,
+            Fps = settings.FrameRate ?? decoded.Fps,
+            Damage = decoded.Damage,
             Fingerprint = item.Fingerprint,
         }));
     }
 
-    // Runs ffmpeg on one video; the reason when it cannot be used, and the frame rate that its container states.
-    internal static (string? Rejection, double Fps) DecodeInto(PixmapReader pictures, string path, DecodeSettings settings, CancellationToken cancellationToken)
+    // Runs ffmpeg on one video; the reason when it cannot be used, what is missing when it can, and the frame rate that its container states.
+    internal static (string? Rejection, string? Damage, double Fps) DecodeInto(PixmapReader pictures, string path, DecodeSettings settings, CancellationToken cancellationToken)
     {
         using var process = FfmpegTool.Start("ffmpeg", Arguments(path, settings), only: path);
         using var timeout = new CancellationTokenSource(settings.Timeout);
@@ -269,11 +270,11 @@ public static class ClipDecoder
         var log = reading.GetAwaiter().GetResult();
         cancellationToken.ThrowIfCancellationRequested();
         return timeout.IsCancellationRequested
-            ? ($"decoding took longer than {settings.Timeout.TotalMinutes:0.##} minutes", 0)
-            : (Judge(process.ExitCode, log, pictures, path, settings), log.Fps);
+            ? ($"decoding took longer than {settings.Timeout.TotalMinutes:0.##} minutes", null, 0)
+            : Judge(process.ExitCode, log, pictures, path, settings);
     }
 
-    private static string? Judge(int status, FfmpegTool.FfmpegLog log, PixmapReader pictures, string path, DecodeSettings settings)
+    private static (string? Rejection, string? Damage, double Fps) Judge(int status, FfmpegTool.FfmpegLog log, PixmapReader pictures, string path, DecodeSettings settings)
     {
         const int Killed = 128 + 9;
         if (log.Interrupted || status is 128 + 2 or 128 + 15)
@@ -292,23 +293,27 @@ public static class ClipDecoder
         var said = log.Summary(path);
         if (pictures.Frames == 0)
         {
-            return said.Length > 0 ? said : $"ffmpeg found no pictures in it (exit status {status})";
+            return (said.Length > 0 ? said : $"ffmpeg found no pictures in it (exit status {status})", null, 0);
         }
 
         if (pictures.SizeChanged)
         {
-            return "the picture size changes in the middle";
+            return ("the picture size changes in the middle", null, 0);
         }
 
         var expected = log.Seconds * (settings.FrameRate ?? log.Fps);
         expected = settings.MaxFrames > 0 ? Math.Min(expected, settings.MaxFrames) : expected;
+        var part = string.Create(CultureInfo.InvariantCulture, $"damaged: {pictures.Frames} of about {Math.Max(expected, pictures.Frames):0} frames could be decoded")
+            + (said.Length > 0 ? $" ({said})" : "");
         if (status != 0 || pictures.Torn || (log.Errors.Count > 0 && pictures.Frames < 0.9 * expected))
         {
-            return string.Create(CultureInfo.InvariantCulture, $"damaged: {pictures.Frames} of about {Math.Max(expected, pictures.Frames):0} frames could be decoded")
-                + (said.Length > 0 ? $" ({said})" : "");
+            return (part, null, 0);
         }
 
-        return pictures.Frames < settings.MinFrames ? $"too short: {pictures.Frames} frame{(pictures.Frames == 1 ? "" : "s")}, at least {settings.MinFrames} are needed" : null;
+        // Some containers lose packets without a complaint: what is left is used, and said.
+        return pictures.Frames < settings.MinFrames
+            ? ($"too short: {pictures.Frames} frame{(pictures.Frames == 1 ? "" : "s")}, at least {settings.MinFrames} are needed", null, 0)
+            : (null, log.Errors.Count > 0 || pictures.Frames < 0.9 * expected ? part : null, log.Fps);
     }
 
     internal static List<string> Arguments(string path, DecodeSettings settings)

@@ -84,6 +84,12 @@ public sealed record ScanReport
     /// <summary>What moves in a sample of the videos; null when it was not measured.</summary>
     public MotionResult? Motion { get; init; }
 
+    /// <summary>Videos that are on both sides of the split, byte for byte or nearly; empty when they were not looked for.</summary>
+    public IReadOnlyList<LeakedPair> Leaks { get; init; } = [];
+
+    /// <summary>What flatters every measure on this split, in words.</summary>
+    public required IReadOnlyList<string> Warnings { get; init; }
+
     /// <summary>What else a person should know.</summary>
     public required IReadOnlyList<string> Notes { get; init; }
 }
@@ -94,39 +100,70 @@ public static class DataScanner
     /// <summary>Scans a folder.</summary>
     /// <param name="options">Where and how.</param>
     /// <param name="thorough">True: decode every frame; false: read what the containers say, which is much faster but does not find damage in the middle.</param>
-    /// <param name="progress">Told the number of videos done and their total.</param>
+    /// <param name="leaks">Whether videos are looked for that are on both sides of the split: it reads four frames of each.</param>
+    /// <param name="progress">Told the number of looks at a video done and their total.</param>
     /// <param name="cancellationToken">Stops.</param>
     /// <exception cref="UserErrorException">As <see cref="VideoCatalogue.Open"/>; 66: no ffmpeg.</exception>
     public static ScanReport Scan(
         CatalogueOptions options,
         bool thorough = false,
+        bool leaks = true,
         IProgress<(int Done, int Total)>? progress = null,
         CancellationToken cancellationToken = default)
     {
         var catalogue = VideoCatalogue.Open(options);
         var seen = new Seen[catalogue.Videos.Count];
         var done = 0;
-        try
-        {
-            Parallel.For(
-                0,
-                seen.Length,
-                new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount, CancellationToken = cancellationToken },
-                i =>
-                {
-                    seen[i] = Look(catalogue.Videos[i], thorough, cancellationToken);
-                    progress?.Report((Interlocked.Increment(ref done), seen.Length));
-                });
-        }
-        catch (AggregateException errors) when (errors.Flatten().InnerExceptions.OfType<UserErrorException>().FirstOrDefault() is { } first)
-        {
-            throw new UserErrorException(first.Message, first.ExitCode, first);
-        }
+        var total = seen.Length;
+        ForAll(Enumerable.Range(0, seen.Length), i => seen[i] = Look(catalogue.Videos[i], thorough, cancellationToken));
+        var contents = leaks ? Contents(catalogue, seen) : [];
+        total += contents.Count;
+        ForAll(contents, item => item.Read(cancellationToken));
+        return Report(catalogue, seen, SplitLeaks.Find([.. contents.Select(item => item.Content)], cancellationToken));
 
-        return Report(catalogue, seen);
+        void ForAll<T>(IEnumerable<T> items, Action<T> act)
+        {
+            try
+            {
+                var options = new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount, CancellationToken = cancellationToken };
+                Parallel.ForEach(items, options, item =>
+                {
+                    act(item);
+                    progress?.Report((Interlocked.Increment(ref done), total));
+                });
+            }
+            catch (AggregateException errors) when (errors.Flatten().InnerExceptions.OfType<UserErrorException>().FirstOrDefault() is { } first)
+            {
+                throw new UserErrorException(first.Message, first.ExitCode, first);
+            }
+        }
     }
 
-    private static ScanReport Report(VideoCatalogue catalogue, Seen[] seen)
+    // The videos that could have a twin on the other side of the split: one of the same size in bytes, or of about the same length.
+    private static List<ScannedContent> Contents(VideoCatalogue catalogue, Seen[] seen)
+    {
+        var usable = seen.Zip(catalogue.Videos).Where(pair => pair.First.Broken is null).ToList();
+        var sizes = usable.ToLookup(pair => pair.Second.Split == VideoSplit.Test, pair => pair.First.Bytes);
+        var lengths = new[] { false, true }.ToDictionary(side => side, side => usable.Where(pair => (pair.Second.Split == VideoSplit.Test) == side).Select(pair => pair.First.Seconds).Order().ToArray());
+        var contents = new List<ScannedContent>();
+        foreach (var (look, video) in usable)
+        {
+            var test = video.Split == VideoSplit.Test;
+            var others = lengths[!test];
+            var at = Array.BinarySearch(others, look.Seconds * 0.9);
+            at = at < 0 ? ~at : at;
+            var near = look.Seconds > 0 && at < others.Length && others[at] <= look.Seconds / 0.9;
+            var same = sizes[!test].Contains(look.Bytes);
+            if (near || same)
+            {
+                contents.Add(new ScannedContent(video.Path, new VideoContent(video.Id, test, null, look.Seconds, null), same, near));
+            }
+        }
+
+        return contents;
+    }
+
+    private static ScanReport Report(VideoCatalogue catalogue, Seen[] seen, IReadOnlyList<LeakedPair> leaks)
     {
         var videos = catalogue.Videos;
         var whole = seen.Where(video => video.Broken is null).ToList();
@@ -156,6 +193,8 @@ public static class DataScanner
             Sizes = Count(whole.Select(video => $"{video.Width}x{video.Height}")),
             FrameRates = Count(whole.Select(video => video.Fps.ToString("0.###", CultureInfo.InvariantCulture))),
             Codecs = Count(whole.Select(video => video.Codec)),
+            Leaks = leaks,
+            Warnings = [.. catalogue.Warnings, .. SplitLeaks.Describe(leaks)],
             Notes = catalogue.Notes,
             Readable = [.. seen.Zip(videos).Where(pair => pair.First.Broken is null).Select(pair => pair.Second.Path)],
         };
@@ -177,9 +216,14 @@ public static class DataScanner
 
     private static Seen Look(CatalogueVideo video, bool thorough, CancellationToken cancellationToken)
     {
-        if (video.MissingFrom is { } list)
+        if (video.Problem is { } problem)
         {
-            return new Seen { Broken = $"no such file; named by {list}" };
+            return new Seen { Broken = problem };
+        }
+
+        if (!File.Exists(video.Path))
+        {
+            return new Seen { Broken = "no such file: a link that leads nowhere" };
         }
 
         var bytes = new FileInfo(video.Path).Length;
@@ -237,7 +281,7 @@ public static class DataScanner
     private static Seen Decode(CatalogueVideo video, Seen seen, CancellationToken cancellationToken)
     {
         var discard = new PixmapReader(null);
-        var (rejection, fps) = ClipDecoder.DecodeInto(discard, video.Path, new DecodeSettings { ShortSide = 16 }, cancellationToken);
+        var (rejection, _, fps) = ClipDecoder.DecodeInto(discard, video.Path, new DecodeSettings { ShortSide = 16 }, cancellationToken);
         return seen with
         {
             Broken = rejection,
@@ -250,6 +294,56 @@ public static class DataScanner
 
     private static double Number(string? text) =>
         double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var number) && double.IsFinite(number) ? number : 0;
+
+    private sealed class ScannedContent(string path, VideoContent content, bool hash, bool look)
+    {
+        public VideoContent Content { get; private set; } = content;
+
+        public void Read(CancellationToken cancellationToken)
+        {
+            Content = Content with { Checksum = hash ? Checksum() : null, Thumbnails = look ? Thumbnails(cancellationToken) : null };
+        }
+
+        private string? Checksum()
+        {
+            try
+            {
+                using var stream = File.OpenRead(path);
+                var hash = new System.IO.Hashing.XxHash128();
+                hash.Append(stream);
+                return Convert.ToHexStringLower(hash.GetCurrentHash());
+            }
+            catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+            {
+                return null; // gone or closed since it was looked at
+            }
+        }
+
+        // One process reads all frames of a fingerprint, each by a seek of its own.
+        private float[]? Thumbnails(CancellationToken cancellationToken)
+        {
+            const int Pixels = SplitLeaks.Side * SplitLeaks.Side;
+            List<string> arguments = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+error"];
+            for (var i = 0; i < SplitLeaks.Frames; i++)
+            {
+                var second = Content.Length * ((2 * i) + 1) / (2 * SplitLeaks.Frames);
+                arguments.AddRange(["-threads", "1", "-ss", second.ToString("0.###", CultureInfo.InvariantCulture), .. FfmpegTool.Input(path)]);
+            }
+
+            var frames = Enumerable.Range(0, SplitLeaks.Frames).ToList();
+            var thumbnails = string.Concat(frames.Select(i => $"[{i}:V:0]trim=end_frame=1,scale={SplitLeaks.Side}:{SplitLeaks.Side}:flags=area,format=gray,setsar=1[t{i}];"));
+            arguments.AddRange(["-filter_complex", $"{thumbnails}{string.Concat(frames.Select(i => $"[t{i}]"))}concat=n={frames.Count}", "-f", "rawvideo", "-pix_fmt", "gray", "pipe:1"]);
+            using var process = FfmpegTool.Start("ffmpeg", arguments, only: path);
+            using var kill = cancellationToken.Register(() => FfmpegTool.Kill(process));
+            var log = FfmpegTool.FfmpegLog.ReadAsync(process.StandardError);
+            var bytes = new byte[SplitLeaks.Frames * Pixels];
+            var read = process.StandardOutput.BaseStream.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);
+            process.WaitForExit();
+            log.GetAwaiter().GetResult();
+            cancellationToken.ThrowIfCancellationRequested();
+            return read == bytes.Length ? Array.ConvertAll(bytes, value => (float)value) : null;
+        }
+    }
 
     private sealed record Seen
     {

@@ -47,6 +47,9 @@ public sealed record ClipStoreVideo
     /// <summary>What the frames were made from (size and time of the file, checksum of the input ...): another fingerprint, other frames. May be null.</summary>
     public string? Fingerprint { get; init; }
 
+    /// <summary>What could not be decoded of it; null for a whole video.</summary>
+    public string? Damage { get; init; }
+
     /// <summary>Pixels of a frame.</summary>
     [JsonIgnore]
     public int Pixels => Height * Width;

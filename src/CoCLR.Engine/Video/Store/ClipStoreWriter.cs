@@ -38,6 +38,7 @@ public sealed class ClipStoreWriter : IDisposable
         _folder = folder;
         _header = header;
         _lock = @lock;
+        WholeFile.Sweep(folder, recursive: true);
         var path = Path.Combine(folder, JournalName);
         var keep = Recover(path);
         _journal = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read);
