@@ -23,6 +23,7 @@ internal static class Program
             SearchCommand.Create(),
             ExchangeCommands.CreateExport(),
             ExchangeCommands.CreateImport(),
+            ReportCommand.Create(),
             RemoteCommands.CreateApply(),
             RemoteCommands.CreateGet(),
             RemoteCommands.CreateWatch(),

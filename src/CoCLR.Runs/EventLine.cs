@@ -9,6 +9,10 @@ namespace CoCLR.Runs;
 /// <summary>A line of an event log.</summary>
 public static class EventLine
 {
+    /// <summary>The event of a line; null where it is none.</summary>
+    /// <param name="line">A line without its line feed.</param>
+    public static RunEvent? Parse(string line) => Read(Encoding.UTF8.GetBytes(line), out RunEvent? item, out _) ? item : null;
+
     /// <summary>Reads one line.</summary>
     /// <param name="line">UTF-8 without the line feed.</param>
     /// <param name="item">The event.</param>

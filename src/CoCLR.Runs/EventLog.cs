@@ -170,14 +170,8 @@ public sealed class EventLog : IDisposable
         int last = 0;
         while (reader.ReadLine() is { } line)
         {
-            try
-            {
-                last = Math.Max(last, JsonSerializer.Deserialize<RunEvent>(line, CoclrJson.Compact)?.Attempt ?? 0);
-            }
-            catch (JsonException)
-            {
-                // A line torn by a power loss: the attempts beside it still count.
-            }
+            // A line torn by a power loss is none: the attempts beside it still count.
+            last = Math.Max(last, EventLine.Parse(line)?.Attempt ?? 0);
         }
 
         return last;

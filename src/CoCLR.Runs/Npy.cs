@@ -40,6 +40,11 @@ public static partial class Npy
     /// <exception cref="UserErrorException">The file is missing (66) or not a whole int64 array in C order (65).</exception>
     public static (long[] Values, int[] Shape) ReadInt64(string path) => Read<long>(path, "<i8", "int64");
 
+    /// <summary>As <see cref="ReadFloat32(string)"/>, from a stream of known length.</summary>
+    /// <param name="stream">The content.</param>
+    /// <param name="name">What it is called in messages.</param>
+    public static (float[] Values, int[] Shape) ReadFloat32(Stream stream, string name) => Read<float>(stream, name, "<f4", "float32");
+
     private static void Write<T>(Stream stream, ReadOnlySpan<T> values, string type, ReadOnlySpan<int> shape)
         where T : unmanaged
     {
@@ -84,8 +89,14 @@ public static partial class Npy
             throw new UserErrorException($"{path} is missing: run the stage or `coclr embed` that writes it.", ExitCodes.MissingInput);
         }
 
-        UserErrorException Bad(string what) => new($"{path} {what}: write it again.", ExitCodes.BadData);
         using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1, FileOptions.SequentialScan);
+        return Read<T>(stream, path, type, typeName);
+    }
+
+    private static (T[] Values, int[] Shape) Read<T>(Stream stream, string path, string type, string typeName)
+        where T : unmanaged
+    {
+        UserErrorException Bad(string what) => new($"{path} {what}: write it again.", ExitCodes.BadData);
         var start = new byte[12];
         if (stream.ReadAtLeast(start, 12, throwOnEndOfStream: false) < 12 || !start.AsSpan(0, 6).SequenceEqual(Magic))
         {

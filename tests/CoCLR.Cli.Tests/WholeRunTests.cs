@@ -44,6 +44,8 @@ public sealed class WholeRunTests(TinyExperiment tiny) : IClassFixture<TinyExper
         Assert.Empty(told.Concat([MetricNames.MiningPrecision, MetricNames.MiningAgreement, MetricNames.MiningAge]).Except(Metrics(folder, "cycle-1-rgb")));
         Assert.Equal(3, Events(folder, "cycle-1-rgb").OfType<MiningEvent>().Select(e => e.Epoch).Distinct().Count());
 
+        await ReportAsync(folder);
+
         // A finished run costs nothing more.
         Finished again = (await RunAsync("run", "-f", tiny.ManifestFile, "-w", runs)).Expect(0);
         Assert.DoesNotContain("starting", again.Errors, StringComparison.Ordinal);
@@ -66,6 +68,27 @@ public sealed class WholeRunTests(TinyExperiment tiny) : IClassFixture<TinyExper
         Finished other = await RunAsync("import", exported, Path.Combine(tiny.Folder, "refused"), "--backbone", "S3D");
         await HandOverAsync(checkpoint, videos, query);
         Assert.Contains("does not fit this network", other.Expect(ExitCodes.BadConfiguration).Errors, StringComparison.Ordinal);
+    }
+
+    /// <summary>The run as pages that open from a disk, as TensorBoard's events and as Parquet.</summary>
+    private async Task ReportAsync(string folder)
+    {
+        string target = Path.Combine(tiny.Folder, "report");
+        (await RunAsync("report", folder, "-o", target, "--format", "html", "--format", "tensorboard", "--format", "parquet")).Expect(0);
+        string page = await File.ReadAllTextAsync(Path.Combine(target, "index.html"), TestContext.Current.CancellationToken);
+        Assert.Contains("two-stream", page, StringComparison.Ordinal);
+        Assert.Contains("<polyline", page, StringComparison.Ordinal);
+        Assert.DoesNotMatch("(src|href)=\"(https?:|/)", page);
+        foreach (string link in System.Text.RegularExpressions.Regex.Matches(page, "href=\"([^\"]+)\"").Select(m => m.Groups[1].Value))
+        {
+            Assert.True(File.Exists(Path.Combine(target, link)), link);
+        }
+
+        string run = Path.GetFileName(folder);
+        Assert.True(new FileInfo(Path.Combine(target, run + ".parquet")).Length > 1000);
+        string[] logs = [.. Directory.GetDirectories(Path.Combine(target, run)).Select(d => Path.GetFileName(d))];
+        Assert.Superset(new HashSet<string> { "pretrain-rgb", "cycle-1-rgb" }, logs.ToHashSet());
+        Assert.Contains("no report.json", (await RunAsync("report", tiny.Prepared, "-o", target)).Expect(ExitCodes.MissingInput).Errors, StringComparison.Ordinal);
     }
 
     /// <summary>What one verb writes, the next one takes: export, import, embed, search, with safetensors (which say what they are) and with PyTorch's files.</summary>

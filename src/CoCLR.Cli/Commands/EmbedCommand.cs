@@ -75,7 +75,8 @@ internal static class EmbedCommand
         return command;
     }
 
-    internal static Option<string> Checkpoint() => new("--checkpoint", "-c") { Description = $"A {RunFolder.CheckpointName}, or the folder of a training stage.", Required = true, HelpName = "CHECKPOINT" };
+    internal static Option<string> Checkpoint() =>
+        new("--checkpoint", "-c") { Description = $"A {RunFolder.CheckpointName}, the folder of a training stage or a model package.", Required = true, HelpName = "CHECKPOINT" };
 
     internal static Option<string> Device() => new("--device") { Description = "auto, cpu, cuda or cuda:N.", DefaultValueFactory = _ => "auto" };
 

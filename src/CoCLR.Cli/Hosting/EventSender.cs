@@ -425,17 +425,7 @@ internal sealed class EventSender : IAsyncDisposable
                 return;
             }
 
-            ArtifactEvent? artifact = null;
-            try
-            {
-                artifact = JsonSerializer.Deserialize<RunEvent>(line, CoclrJson.Compact) as ArtifactEvent;
-            }
-            catch (JsonException)
-            {
-                // No line of this version.
-            }
-
-            if (artifact != null)
+            if (EventLine.Parse(line) is ArtifactEvent artifact)
             {
                 string key = $"{artifact.File} {artifact.Sha256}";
                 if (_done.Contains(key))

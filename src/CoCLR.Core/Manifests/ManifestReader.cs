@@ -169,10 +169,18 @@ public static partial class ManifestReader
             return default;
         }
 
-        TSpec typed = spec.Deserialize<TSpec>(CoclrJson.Compact)!;
+        TSpec typed = WithoutNulls(spec).Deserialize<TSpec>(CoclrJson.Compact)!;
         problems.AddRange(rules(typed));
         return problems.Count > 0 ? default : typed;
     }
+
+    /// <summary>A field without a value is one that is not given, as for an API server.</summary>
+    private static JsonNode? WithoutNulls(JsonNode? node) => node switch
+    {
+        JsonObject fields => new JsonObject(fields.Where(f => f.Value != null).Select(f => KeyValuePair.Create(f.Key, WithoutNulls(f.Value)))),
+        JsonArray items => new JsonArray([.. items.Select(WithoutNulls)]),
+        _ => node?.DeepClone(),
+    };
 
     private static IEnumerable<ManifestProblem> CheckEnvelope(JsonObject manifest, string kind)
     {

@@ -2,8 +2,9 @@
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Results;
+using CoCLR.Engine.Flow;
 using CoCLR.Engine.Training;
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Decoding;
 using CoCLR.Runs;
 
 namespace CoCLR.Engine.Evaluation;
@@ -51,11 +52,17 @@ public sealed record EmbeddingModel
     public FlowAlgorithm FlowAlgorithm { get; init; } = FlowAlgorithm.TvL1;
 
     /// <summary>Largest displacement in pixels.</summary>
-    public int FlowBound { get; init; } = 20;
+    public double FlowBound { get; init; } = FlowOptions.PublishedBound;
+
+    /// <summary>Short side at most of the frames that flow is computed on; 0: the stored frames.</summary>
+    public int FlowSize { get; init; }
+
+    /// <summary>Whether the median displacement of each frame is subtracted.</summary>
+    public bool FlowCenter { get; init; }
 
     /// <summary>What a query has to look like.</summary>
     public InputDescription Input() =>
-        new(View, Frames, FrameStride, Resolution, StoredSize ?? DecodeSettings.ShortSideFor(Resolution), FrameRate, FlowAlgorithm, FlowBound);
+        new(View, Frames, FrameStride, Resolution, StoredSize ?? DecodeSettings.ShortSideFor(Resolution), FrameRate, FlowAlgorithm, FlowBound, FlowSize, FlowCenter);
 }
 
 /// <summary>A video found in a collection.</summary>

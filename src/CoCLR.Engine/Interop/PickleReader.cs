@@ -70,14 +70,14 @@ internal sealed class PickleReader
     private PickleReader(Stream stream) => _stream = stream;
 
     /// <summary>Reads one pickle; the stream is left behind its end.</summary>
-    /// <exception cref="PickleException">Damaged, or refused.</exception>
+    /// <exception cref="PickleException">Damaged (also a None where a value is needed), or refused.</exception>
     public static object? Read(Stream stream)
     {
         try
         {
             return new PickleReader(stream).Run();
         }
-        catch (Exception e) when (e is ArgumentException or InvalidCastException or OverflowException or FormatException or IndexOutOfRangeException or KeyNotFoundException or EndOfStreamException)
+        catch (Exception e) when (e is ArgumentException or NullReferenceException or InvalidCastException or OverflowException or FormatException or IndexOutOfRangeException or KeyNotFoundException or EndOfStreamException)
         {
             throw new PickleException($"the pickle is damaged ({e.Message})");
         }

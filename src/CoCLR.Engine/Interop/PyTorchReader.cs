@@ -36,14 +36,10 @@ public static class PyTorchReader
     /// <exception cref="UserErrorException">Missing (66); damaged, refused, or not such a file (65).</exception>
     public static Dictionary<string, Tensor> Read(string path)
     {
-        TorchRuntime.Initialize();
         try
         {
             using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16);
-            Span<byte> start = stackalloc byte[4];
-            var read = stream.ReadAtLeast(start, 4, throwOnEndOfStream: false);
-            stream.Position = 0;
-            return read == 4 && start[0] == 'P' && start[1] == 'K' ? ReadZip(stream) : ReadLegacy(stream);
+            return Read(stream, path);
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
@@ -53,13 +49,26 @@ public static class PyTorchReader
         {
             throw new UserErrorException($"{path} cannot be read: {e.Message}", ExitCodes.MissingInput, e);
         }
+    }
+
+    /// <summary>As <see cref="Read(string)"/>, from a stream that can seek.</summary>
+    internal static Dictionary<string, Tensor> Read(Stream stream, string path)
+    {
+        TorchRuntime.Initialize();
+        try
+        {
+            Span<byte> start = stackalloc byte[4];
+            var read = stream.ReadAtLeast(start, 4, throwOnEndOfStream: false);
+            stream.Position = 0;
+            return read == 4 && start[0] == 'P' && start[1] == 'K' ? ReadZip(stream) : ReadLegacy(stream);
+        }
         catch (Exception e) when (e is PickleException or InvalidDataException or EndOfStreamException)
         {
             throw new UserErrorException($"{path} cannot be imported: {e.Message}. Only tensors are read and nothing is executed; save a plain state dictionary (torch.save(model.state_dict(), ...)) and try again.", ExitCodes.BadData, e);
         }
     }
 
-    private static Dictionary<string, Tensor> ReadZip(FileStream stream)
+    private static Dictionary<string, Tensor> ReadZip(Stream stream)
     {
         using var zip = new ZipArchive(stream, ZipArchiveMode.Read);
         var pickle = zip.Entries.FirstOrDefault(entry => entry.FullName == "data.pkl" || entry.FullName.EndsWith("/data.pkl", StringComparison.Ordinal))
@@ -97,7 +106,7 @@ public static class PyTorchReader
         });
     }
 
-    private static Dictionary<string, Tensor> ReadLegacy(FileStream stream)
+    private static Dictionary<string, Tensor> ReadLegacy(Stream stream)
     {
         using var buffered = new BufferedStream(stream, 1 << 16);
         if (stream.Length > 512 && IsTar(buffered))

@@ -73,6 +73,13 @@ public static class Safetensors
     public static (Dictionary<string, Tensor> Tensors, IReadOnlyDictionary<string, string> Metadata) Read(string path, Action<ReadOnlySpan<byte>>? onBytes = null)
     {
         using var stream = OpenRead(path);
+        return Read(stream, path, onBytes);
+    }
+
+    /// <summary>As <see cref="Read(string, Action{ReadOnlySpan{byte}})"/>, from a stream of known length.</summary>
+    internal static (Dictionary<string, Tensor> Tensors, IReadOnlyDictionary<string, string> Metadata) Read(Stream stream, string path, Action<ReadOnlySpan<byte>>? onBytes = null)
+    {
+        TorchRuntime.Initialize();
         var (entries, metadata) = ReadHeader(stream, stream.Length, path);
         var tensors = new Dictionary<string, Tensor>(entries.Count);
         try

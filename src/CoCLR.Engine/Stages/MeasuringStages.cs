@@ -125,17 +125,8 @@ internal static class MeasuringStages
         context.Plan.Stages.Where(s => s.Kind == StageKind.Cotrain).Select(s => context.Folder.EventsFile(s.Name)).Where(File.Exists)
             .SelectMany(file => File.ReadLines(file).Reverse().Where(l => l.Contains("\"mining\"", StringComparison.Ordinal)).SelectMany(MinedVideos).Distinct(StringComparer.Ordinal).Take(MostMined));
 
-    private static IEnumerable<string> MinedVideos(string line)
-    {
-        try
-        {
-            return JsonSerializer.Deserialize<RunEvent>(line, CoclrJson.Compact) is MiningEvent mining ? mining.Anchors.SelectMany(a => a.Positives.Select(p => p.Video).Prepend(a.Video)) : [];
-        }
-        catch (JsonException)
-        {
-            return []; // a line that a kill tore
-        }
-    }
+    private static IEnumerable<string> MinedVideos(string line) =>
+        EventLine.Parse(line) is MiningEvent mining ? mining.Anchors.SelectMany(a => a.Positives.Select(p => p.Video).Prepend(a.Video)) : [];
 
     private static void LinkMissing(string from, string to)
     {

@@ -54,7 +54,7 @@ public sealed class VideoEmbedder : IDisposable
         string prefix = described.View == "both" ? $"{view}.encoder." : "encoder.";
         VideoEncoder encoder = VideoEncoder.Create(loaded.Info.Architecture, loaded.Info.ProjectionSize, 0, chosen, loaded.Info.Width);
         loaded.CopyTo(encoder, prefix, checkpoint);
-        string file = Directory.Exists(checkpoint) ? Path.Combine(checkpoint, CheckpointStore.DataName) : checkpoint;
+        string file = CheckpointStore.FileOf(checkpoint);
         using FileStream stream = File.OpenRead(file);
         return new VideoEmbedder(
             encoder,
@@ -72,6 +72,8 @@ public sealed class VideoEmbedder : IDisposable
                 FrameRate = described.FrameRate,
                 FlowAlgorithm = described.FlowAlgorithm,
                 FlowBound = described.FlowBound,
+                FlowSize = described.FlowSize,
+                FlowCenter = described.FlowCenter,
             },
             chosen)
         {

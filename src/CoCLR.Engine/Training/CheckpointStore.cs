@@ -215,14 +215,32 @@ public sealed class CheckpointStore
         return damaged.Count == 0 ? null : throw new UserErrorException($"No checkpoint in {_folder} is whole. {damaged[0]} Delete them to start the stage anew.", ExitCodes.BadData);
     }
 
+    /// <summary>The data file that a path means.</summary>
+    /// <param name="path">A data file, a stage's folder (then its newest) or the folder of a model package.</param>
+    public static string FileOf(string path) =>
+        !Directory.Exists(path) ? path
+        : Path.Combine(path, File.Exists(Path.Combine(path, Interop.ModelPackage.WeightsName)) ? Interop.ModelPackage.WeightsName : DataName);
+
     /// <summary>Loads a checkpoint and checks its sum.</summary>
-    /// <param name="path">A data file, or a stage's folder (then its newest).</param>
+    /// <param name="path">A data file, a stage's folder (then its newest) or the folder of a model package.</param>
     /// <exception cref="UserErrorException">Missing (66); damaged or not written by this program (65).</exception>
     public static Checkpoint Load(string path)
     {
-        var file = Directory.Exists(path) ? Path.Combine(path, DataName) : path;
+        var file = FileOf(path);
         var hash = new XxHash128();
-        var (tensors, metadata) = Safetensors.Read(file, bytes => hash.Append(bytes));
+        return Checked(Safetensors.Read(file, bytes => hash.Append(bytes)), hash, file);
+    }
+
+    /// <summary>As <see cref="Load(string)"/>, from a stream of known length.</summary>
+    internal static Checkpoint Load(Stream stream, string file)
+    {
+        var hash = new XxHash128();
+        return Checked(Safetensors.Read(stream, file, bytes => hash.Append(bytes)), hash, file);
+    }
+
+    private static Checkpoint Checked((Dictionary<string, Tensor> Tensors, IReadOnlyDictionary<string, string> Metadata) read, XxHash128 hash, string file)
+    {
+        var (tensors, metadata) = read;
         try
         {
             var info = Parse(metadata, file);
@@ -242,10 +260,10 @@ public sealed class CheckpointStore
 
     /// <summary>Reads a checkpoint's description without its tensors.</summary>
     /// <param name="path">A data file, or a stage's folder.</param>
-    /// <exception cref="UserErrorException">As <see cref="Load"/>.</exception>
+    /// <exception cref="UserErrorException">As <see cref="Load(string)"/>.</exception>
     public static CheckpointInfo Describe(string path)
     {
-        var file = Directory.Exists(path) ? Path.Combine(path, DataName) : path;
+        var file = FileOf(path);
         return Parse(Safetensors.ReadHeader(file).Metadata, file);
     }
 

@@ -23,6 +23,9 @@ namespace CoCLR.Engine.Training;
 public sealed record InputDescription(
     string View, int Frames, int Stride, int Size, int StoredSize, int? FrameRate, FlowAlgorithm FlowAlgorithm, double FlowBound, int FlowSize = FlowOptions.UnitLines, bool FlowCenter = false)
 {
+    /// <summary>Name of the view among a checkpoint's texts.</summary>
+    internal const string ViewKey = Prefix + "view";
+
     private const string Prefix = "input.";
 
     /// <summary>Reads it from a checkpoint.</summary>
@@ -32,7 +35,7 @@ public sealed record InputDescription(
     {
         ArgumentNullException.ThrowIfNull(info);
         IReadOnlyDictionary<string, string> texts = info.Texts;
-        if (!texts.TryGetValue(Prefix + "view", out string? view))
+        if (!texts.TryGetValue(ViewKey, out string? view))
         {
             return null;
         }
@@ -51,21 +54,30 @@ public sealed record InputDescription(
     internal static Dictionary<string, string> Of(StageContext context)
     {
         ExperimentSpec spec = context.Spec;
+        var input = new InputDescription(
+            context.Stage.Joint ? "both" : context.View.Name(), spec.Clip.Frames, spec.Clip.Stride, spec.Clip.Size,
+            spec.Dataset.StoredSize ?? DecodeSettings.ShortSideFor(spec.Clip.Size), spec.Dataset.FrameRate,
+            spec.Flow.Algorithm, BoundOf(context), spec.Flow.Size, spec.Flow.Center);
+        return new Dictionary<string, string>(input.Texts()) { ["specHash"] = context.Plan.SpecHash };
+    }
+
+    /// <summary>The texts by which a checkpoint says it.</summary>
+    public Dictionary<string, string> Texts()
+    {
         string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
         var texts = new Dictionary<string, string>
         {
-            ["specHash"] = context.Plan.SpecHash,
-            [Prefix + "view"] = context.Stage.Joint ? "both" : context.View.Name(),
-            [Prefix + "frames"] = Text(spec.Clip.Frames),
-            [Prefix + "stride"] = Text(spec.Clip.Stride),
-            [Prefix + "size"] = Text(spec.Clip.Size),
-            [Prefix + "storedSize"] = Text(spec.Dataset.StoredSize ?? DecodeSettings.ShortSideFor(spec.Clip.Size)),
-            [Prefix + "flowAlgorithm"] = spec.Flow.Algorithm.ToString(),
-            [Prefix + "flowBound"] = BoundOf(context),
-            [Prefix + "flowSize"] = Text(spec.Flow.Size),
-            [Prefix + "flowCenter"] = spec.Flow.Center ? "true" : "false",
+            [ViewKey] = View,
+            [Prefix + "frames"] = Text(Frames),
+            [Prefix + "stride"] = Text(Stride),
+            [Prefix + "size"] = Text(Size),
+            [Prefix + "storedSize"] = Text(StoredSize),
+            [Prefix + "flowAlgorithm"] = FlowAlgorithm.ToString(),
+            [Prefix + "flowBound"] = FlowBound.ToString(CultureInfo.InvariantCulture),
+            [Prefix + "flowSize"] = Text(FlowSize),
+            [Prefix + "flowCenter"] = FlowCenter ? "true" : "false",
         };
-        if (spec.Dataset.FrameRate is { } rate)
+        if (FrameRate is { } rate)
         {
             texts[Prefix + "frameRate"] = Text(rate);
         }
@@ -74,8 +86,8 @@ public sealed record InputDescription(
     }
 
     /// <summary>The bound of the run's flow: measured on its videos where the manifest says auto.</summary>
-    private static string BoundOf(StageContext context) =>
+    private static double BoundOf(StageContext context) =>
         context.Folder.HasSucceeded("flow") && context.Folder.ReadResult("flow").Outcome is DataResult { Motion: { } motion }
-            ? motion.Bound.ToString(CultureInfo.InvariantCulture)
-            : (FlowOptions.From(context.Spec.Flow, reference: true).Bound ?? FlowOptions.PublishedBound).ToString(CultureInfo.InvariantCulture);
+            ? motion.Bound
+            : FlowOptions.From(context.Spec.Flow, reference: true).Bound ?? FlowOptions.PublishedBound;
 }

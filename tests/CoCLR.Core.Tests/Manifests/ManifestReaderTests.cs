@@ -83,6 +83,14 @@ public sealed class ManifestReaderTests
         Assert.Empty(ManifestReader.ReadExperiment($"{Minimal}\n  {training}\n  {cotrain}").Problems);
 
     [Fact]
+    public void FieldWithoutAValue_IsOneThatIsNotGiven()
+    {
+        ManifestReading<ExperimentSpec> reading = ManifestReader.ReadExperiment(Minimal + "\n  training:\n    queueSize:\n    optimizer: {name: ~}\n  seed: null");
+        Assert.Empty(reading.Problems);
+        Assert.Equal((2048, OptimizerName.Adam, 0), (reading.Manifest!.Spec.Training.QueueSize, reading.Manifest.Spec.Training.Optimizer.Name, reading.Manifest.Spec.Seed));
+    }
+
+    [Fact]
     public void TurnOptimizer_TakesWhatIsAbsentFromTraining()
     {
         ExperimentSpec spec = ManifestReader.ReadExperiment(

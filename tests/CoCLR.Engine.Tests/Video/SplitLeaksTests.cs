@@ -1,5 +1,9 @@
 // Why this exists: a test video that was trained on flatters every number; copies and re-encoded copies must be told, look-alikes must not.
-using CoCLR.Engine.Video;
+using CoCLR.Engine.Video.Catalogue;
+using CoCLR.Engine.Video.Decoding;
+using CoCLR.Engine.Video.Previews;
+using CoCLR.Engine.Video.Store;
+using CoCLR.Engine.Video.Synthetic;
 
 namespace CoCLR.Engine.Tests.Video;
 

@@ -524,7 +524,8 @@ internal sealed partial class CatalogueReader
         string[] lines;
         try
         {
-            lines = File.ReadAllLines(_folder.FullPath(id), Utf8);
+            using var reader = new StreamReader(_folder.Open(id), Utf8);
+            lines = reader.ReadToEnd().ReplaceLineEndings("\n").Split('\n');
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException or DecoderFallbackException)
         {
@@ -544,7 +545,7 @@ internal sealed partial class CatalogueReader
     {
         try
         {
-            using var reader = new StreamReader(_folder.FullPath(id));
+            using var reader = new StreamReader(_folder.Open(id));
             return reader.ReadLine()?.Split(',').Any(column => column.Trim().Trim('"') == "youtube_id") ?? false;
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
@@ -558,7 +559,7 @@ internal sealed partial class CatalogueReader
         var rows = new List<Row>();
         try
         {
-            using var reader = new StreamReader(_folder.FullPath(id), Utf8);
+            using var reader = new StreamReader(_folder.Open(id), Utf8);
             using var csv = new CsvParser(reader, new CsvConfiguration(CultureInfo.InvariantCulture)
             {
                 TrimOptions = TrimOptions.Trim,

@@ -15,6 +15,8 @@ internal sealed class DataFolder
     private readonly Dictionary<FileIdentity, string> _folders = [];
     private readonly Queue<(FileSystemInfo Entry, string Id)> _links = new();
 
+    private IReadOnlyDictionary<string, byte[]>? _contents;
+
     private DataFolder(string root)
     {
         Root = root;
@@ -55,6 +57,26 @@ internal sealed class DataFolder
         folder.Lists.Sort(StringComparer.Ordinal);
         return folder;
     }
+
+    /// <summary>A folder that is only in memory.</summary>
+    /// <param name="root">Where it would be.</param>
+    /// <param name="videos">Ids of the videos.</param>
+    /// <param name="lists">Contents of the lists by id.</param>
+    internal static DataFolder Of(string root, IEnumerable<string> videos, IReadOnlyDictionary<string, byte[]> lists)
+    {
+        var folder = new DataFolder(root) { _contents = lists };
+        foreach (var id in videos)
+        {
+            folder.AddVideo(id, Path.Combine(root, id));
+        }
+
+        folder.Lists.AddRange(lists.Keys.Order(StringComparer.Ordinal));
+        return folder;
+    }
+
+    /// <summary>Opens a list.</summary>
+    /// <param name="id">Its id.</param>
+    public Stream Open(string id) => _contents is null ? File.OpenRead(FullPath(id)) : new MemoryStream(_contents[id], writable: false);
 
     public string FullPath(string id) => Path.Combine(Root, id);
 
@@ -194,14 +216,19 @@ internal sealed class DataFolder
                 return;
             }
 
-            _videos.Add(id, entry.FullName);
-            Index(_byStem, Stem(id), id);
-            Index(_byName, Stem(entry.Name), id);
+            AddVideo(id, entry.FullName);
         }
         else if (entry.Name.EndsWith(".txt", StringComparison.OrdinalIgnoreCase) || entry.Name.EndsWith(".csv", StringComparison.OrdinalIgnoreCase))
         {
             Lists.Add(id);
         }
+    }
+
+    private void AddVideo(string id, string path)
+    {
+        _videos.Add(id, path);
+        Index(_byStem, Stem(id), id);
+        Index(_byName, Stem(Path.GetFileName(id)), id);
     }
 
     private static void Index(Dictionary<string, List<string>> index, string key, string id)

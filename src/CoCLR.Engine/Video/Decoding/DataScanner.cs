@@ -250,18 +250,28 @@ public static class DataScanner
         return (thorough ? Decode(video, seen, cancellationToken) : seen) with { Bytes = bytes };
     }
 
+    /// <summary>What ffprobe said, in a line; null when there is no video.</summary>
+    internal static string? Describe(string json) => Parse(json)?.ToString();
+
     private static Seen? Parse(string json)
     {
-        using var document = JsonDocument.Parse(json);
-        if (!document.RootElement.TryGetProperty("streams", out var streams) || streams.GetArrayLength() == 0)
+        try
         {
-            return null;
+            using var document = JsonDocument.Parse(json);
+            var root = document.RootElement;
+            return root.TryGetProperty("streams", out var streams) && streams.GetArrayLength() > 0 ? Describe(streams[0], root) : null;
         }
+        catch (Exception error) when (error is JsonException or InvalidOperationException or FormatException)
+        {
+            return null; // not what ffprobe says of a video
+        }
+    }
 
-        var stream = streams[0];
+    private static Seen Describe(JsonElement stream, JsonElement root)
+    {
         var fps = Text(stream, "avg_frame_rate")?.Split('/') is [var over, var under] && Number(under) > 0 ? Number(over) / Number(under) : 0;
         var seconds = Number(Text(stream, "duration"));
-        if (seconds == 0 && document.RootElement.TryGetProperty("format", out var format))
+        if (seconds == 0 && root.TryGetProperty("format", out var format))
         {
             seconds = Number(Text(format, "duration"));
         }

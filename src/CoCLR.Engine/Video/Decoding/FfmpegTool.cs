@@ -202,20 +202,21 @@ public static partial class FfmpegTool
             }
             else if (Fps == 0 && Rate().Match(line) is { Success: true } rate)
             {
-                var fps = double.Parse(rate.Groups[1].Value, CultureInfo.InvariantCulture);
+                var fps = Number(rate.Groups[1].Value);
                 Fps = rate.Groups[2].Value == "k" ? fps * 1000 : fps;
             }
             else if (Seconds == 0 && Duration().Match(line) is { Success: true } duration)
             {
-                Seconds = (int.Parse(duration.Groups[1].Value, CultureInfo.InvariantCulture) * 3600.0)
-                    + (int.Parse(duration.Groups[2].Value, CultureInfo.InvariantCulture) * 60.0)
-                    + double.Parse(duration.Groups[3].Value, CultureInfo.InvariantCulture);
+                Seconds = (Number(duration.Groups[1].Value) * 3600) + (Number(duration.Groups[2].Value) * 60) + Number(duration.Groups[3].Value);
             }
             else if (line.Contains("received signal", StringComparison.Ordinal))
             {
                 Interrupted = true;
             }
         }
+
+        // A log may hold a file's own metadata: what looks like a number need not be one.
+        private static double Number(string text) => double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var number) && double.IsFinite(number) ? number : 0;
 
         // [hls @ 0x55d] [error] Format not on whitelist 'mov,avi'
         [GeneratedRegex(@"^\[([\w,]+) @ [^\]]*\] \[error\] Format not on whitelist")]
