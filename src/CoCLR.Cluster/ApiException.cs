@@ -38,6 +38,12 @@ public sealed class ApiException : Exception
     /// <summary>A server-side apply with a field that the installed CRD does not have.</summary>
     public bool IsUnknownField => Code == HttpStatusCode.InternalServerError && ServerMessage.Contains("field not declared in schema", StringComparison.Ordinal);
 
+    /// <summary>The server does not take this write, and a person must know: a quota, an admission policy, a rule of the kind, a missing right, a webhook that fails.
+    /// Neither a conflict, nor a server that is busy, nor a namespace that is going away.</summary>
+    public bool IsRefusal => !IsConflict && !IsNamespaceTerminating && ((int)Code >= 500
+        ? ServerMessage.Contains("webhook", StringComparison.Ordinal)
+        : Code is not (HttpStatusCode.Unauthorized or HttpStatusCode.RequestTimeout or HttpStatusCode.TooManyRequests));
+
     /// <summary>The namespace is going away: nothing can be made there any more.</summary>
     public bool IsNamespaceTerminating => Code == HttpStatusCode.Forbidden && ServerMessage.Contains("being terminated", StringComparison.Ordinal);
 }

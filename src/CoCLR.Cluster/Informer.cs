@@ -26,6 +26,9 @@ public sealed record InformerOptions
     /// <summary>Longest delay after errors.</summary>
     public TimeSpan MaximumBackoff { get; init; } = TimeSpan.FromSeconds(20);
 
+    /// <summary>How often an optional kind that is absent is looked for.</summary>
+    public TimeSpan AbsentInterval { get; init; } = TimeSpan.FromSeconds(30);
+
     /// <summary>Time without any contact after which the cache counts as out of date.</summary>
     public TimeSpan StaleAfter { get; init; } = TimeSpan.FromMinutes(5);
 }
@@ -61,7 +64,6 @@ public sealed class Informer<T> : IInformer
     where T : class, ICachedObject
 {
     private readonly ApiClient _client;
-    private readonly ResourceKind _kind;
     private readonly Func<JsonElement, T> _read;
     private readonly InformerOptions _options;
     private readonly TimeProvider _time;
@@ -74,6 +76,7 @@ public sealed class Informer<T> : IInformer
     private readonly Dictionary<ObjectKey, T> _objects = [];
     private readonly List<Index> _indexes = [];
     private readonly List<Action<CacheChange<T>>> _handlers = [];
+    private ResourceKind _kind;
 
     /// <summary>Creates a cache.</summary>
     /// <param name="client">The API server.</param>
@@ -84,7 +87,7 @@ public sealed class Informer<T> : IInformer
     /// <param name="namespaces">Namespaces to watch; all when empty.</param>
     /// <param name="options">Behaviour.</param>
     /// <param name="selector">Query such as <c>labelSelector=a%3Db</c>.</param>
-    /// <param name="optional">The kind may not exist (a CRD of another project): an absent kind is an empty cache.</param>
+    /// <param name="optional">The kind may not exist, or be served in another version (a CRD of another project): an absent kind is an empty cache.</param>
     /// <param name="relevant">Objects that nobody will ask for again are not kept: children of finished experiments are most of a cluster's objects.</param>
     public Informer(
         ApiClient client,
@@ -256,10 +259,9 @@ public sealed class Informer<T> : IInformer
             }
             catch (ApiException error) when (_optional && error.Code == HttpStatusCode.NotFound)
             {
-                Replace(scope, []);
-                scope.Contact(_time.GetTimestamp(), null);
                 version = null;
-                wait = TimeSpan.FromSeconds(30);
+                wait = await FindVersionAsync(scope, cancellation).ConfigureAwait(false);
+                failures++;
             }
 #pragma warning disable CA1031 // Whatever happens, the cache must go on; it is logged and shown as not ready.
             catch (Exception error)
@@ -286,6 +288,40 @@ public sealed class Informer<T> : IInformer
                 await DelayAsync(wait ?? Backoff.Of(failures, _options.MinimumBackoff, _options.MaximumBackoff), cancellation).ConfigureAwait(false);
             }
         }
+    }
+
+    /// <summary>Changes over to a version in which the server has the kind; what is known stays until the next list. Without any, nothing of it exists.</summary>
+    /// <returns>When to look again; null at once.</returns>
+    private async Task<TimeSpan?> FindVersionAsync(Scope scope, CancellationToken cancellation)
+    {
+        try
+        {
+            using JsonDocument group = await _client.GetAsync($"apis/{_kind.Group}", cancellation).ConfigureAwait(false);
+            string[] served = [.. group.RootElement.Items("versions").Select(v => v.Text("version")).OfType<string>()];
+            foreach (string version in served.Where(v => v != _kind.Version).Append(_kind.Version))
+            {
+                using JsonDocument resources = await _client.GetAsync($"apis/{_kind.Group}/{version}", cancellation).ConfigureAwait(false);
+                if (resources.RootElement.Items("resources").Any(r => r.Text("name") == _kind.Plural))
+                {
+                    _logger.LogInformation("{Resource} are served as {Group}/{Version}", Name, _kind.Group, version);
+                    _kind = _kind with { Version = version };
+                    return null;
+                }
+            }
+        }
+        catch (ApiException error) when (error.Code == HttpStatusCode.NotFound)
+        {
+            // The whole group is not there, or went away meanwhile.
+        }
+        catch (Exception error) when (error is ApiException or HttpRequestException or TimeoutException)
+        {
+            scope.Error = Describe(error);
+            return _options.MaximumBackoff;
+        }
+
+        Replace(scope, []);
+        scope.Contact(_time.GetTimestamp(), null);
+        return _options.AbsentInterval;
     }
 
     private string Describe(Exception error) => error switch

@@ -31,8 +31,8 @@ public sealed record ResourceKind(string Group, string Version, string Plural, s
     /// <summary>Event of the core group, which `kubectl describe` shows.</summary>
     public static ResourceKind Event { get; } = new("", "v1", "events", "Event");
 
-    /// <summary>Kueue's Workload.</summary>
-    public static ResourceKind Workload { get; } = new("kueue.x-k8s.io", "v1beta1", "workloads", "Workload");
+    /// <summary>Kueue's Workload, in its newest version; where that is not served, the informer takes the one that is.</summary>
+    public static ResourceKind Workload { get; } = new("kueue.x-k8s.io", "v1beta2", "workloads", "Workload");
 
     /// <summary>Lease.</summary>
     public static ResourceKind Lease { get; } = new("coordination.k8s.io", "v1", "leases", "Lease");
@@ -53,4 +53,13 @@ public sealed record ResourceKind(string Group, string Version, string Plural, s
     /// <param name="subresource">Such as status.</param>
     public string Path(ObjectKey key, string? subresource = null)
         => $"{Path(key.Namespace)}/{Uri.EscapeDataString(key.Name)}{(subresource == null ? "" : "/" + subresource)}";
+
+    /// <summary>Namespace of a path of this kind; empty when it has none.</summary>
+    /// <param name="path">A path, perhaps with a query.</param>
+    public string NamespaceOf(string path)
+    {
+        string[] parts = path.Split('?')[0].Split('/');
+        int at = Array.IndexOf(parts, "namespaces");
+        return at >= 0 && at + 2 < parts.Length && parts[at + 2] == Plural ? Uri.UnescapeDataString(parts[at + 1]) : "";
+    }
 }

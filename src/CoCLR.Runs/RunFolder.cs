@@ -171,22 +171,41 @@ public sealed partial class RunFolder(string path)
         WholeFile.WriteText(PlanFile, JsonSerializer.Serialize(plan, CoclrJson.Indented));
     }
 
+    /// <summary>Writes plan.json where there is none: in a pod the plan comes from outside the run folder, which must say by itself what it holds.</summary>
+    /// <param name="plan">The plan.</param>
+    public void Complete(StagePlan plan)
+    {
+        if (!File.Exists(PlanFile))
+        {
+            WholeFile.WriteText(PlanFile, JsonSerializer.Serialize(plan, CoclrJson.Indented));
+        }
+    }
+
     /// <summary>Takes the folder (or one stage of it) for this process; released when disposed or when the process dies.</summary>
     /// <param name="stage">A stage, or null for the whole run.</param>
     /// <exception cref="UserErrorException">Another process has it (1), or it cannot be written.</exception>
-    public IDisposable Lock(string? stage = null)
+    public IDisposable Lock(string? stage = null) => TryLock(stage) ?? throw new UserErrorException(
+        $"Another process is working in {Place(stage)}{(RunLock.HolderOf(Place(stage)) is { } holder ? $" ({holder})" : "")}: wait for it or stop it, then run this again.",
+        ExitCodes.Failed);
+
+    /// <summary>Takes the folder (or one stage of it) as <see cref="Lock"/> does.</summary>
+    /// <param name="stage">A stage, or null for the whole run.</param>
+    /// <returns>Null while another process has it.</returns>
+    /// <exception cref="UserErrorException">It cannot be written.</exception>
+    public IDisposable? TryLock(string? stage = null)
     {
-        string folder = stage == null ? Root : Stage(stage);
+        string folder = Place(stage);
         try
         {
-            return RunLock.TryTake(folder) ?? throw new UserErrorException(
-                $"Another process is working in {folder}{(RunLock.HolderOf(folder) is { } holder ? $" ({holder})" : "")}: wait for it or stop it, then run this again.", ExitCodes.Failed);
+            return RunLock.TryTake(folder);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new UserErrorException($"Cannot write to {folder}: {e.Message} Choose another --workdir or mend its permissions.", ExitCodes.BadConfiguration, e);
         }
     }
+
+    private string Place(string? stage) => stage == null ? Root : Stage(stage);
 
     [GeneratedRegex("^[a-z0-9]([-a-z0-9._]*[a-z0-9])?$", RegexOptions.NonBacktracking)]
     private static partial Regex NamePattern();

@@ -49,6 +49,12 @@ public sealed class InProcessClusterOptions
     /// <summary>Longest time between two probes, so that tests need not wait for 10-second periods.</summary>
     public TimeSpan ProbePeriod { get; init; } = TimeSpan.FromSeconds(0.5);
 
+    /// <summary>Silence of a kubelet after which its node is taken for lost; 50 seconds in a real cluster.</summary>
+    public TimeSpan NodeMonitorGracePeriod { get; init; } = TimeSpan.FromSeconds(50);
+
+    /// <summary>Seconds that pods stay on a lost node when they say nothing else; 300 in a real cluster.</summary>
+    public int DefaultTolerationSeconds { get; init; } = 300;
+
     /// <summary>Writes kept for watches of each kind.</summary>
     public int HistoryLimit { get; init; } = 20_000;
 

@@ -106,6 +106,20 @@ public sealed record PodView : ICachedObject
     /// <summary>How its container ended.</summary>
     public Termination? Ended { get; init; }
 
+    /// <summary>Its node; null before it has one.</summary>
+    public string? Node { get; init; }
+
+    /// <summary>Since when its node has not answered: the node controller calls the pod not ready although its kubelet last said that its containers are.</summary>
+    public DateTimeOffset? UnreachableSince { get; init; }
+
+    /// <summary>Time after which a pod that should have ended is taken for lost with its node.</summary>
+    public static TimeSpan Overdue { get; } = TimeSpan.FromSeconds(15);
+
+    /// <summary>Since when it cannot end because its node does not answer; null while nothing says so.</summary>
+    /// <param name="now">Now.</param>
+    public DateTimeOffset? LostSince(DateTimeOffset now) => Over || Node == null ? null
+        : UnreachableSince ?? (Meta.Deleting is { } due && now >= due + Overdue ? due : null);
+
     /// <summary>Whether a container runs in it.</summary>
     public bool Running => Phase == "Running" && RunningSince != null && Ended == null;
 
@@ -121,6 +135,7 @@ public sealed record PodView : ICachedObject
         JsonElement state = container.Child("state") ?? default;
         JsonElement? waiting = state.Child("waiting");
         JsonElement? ended = state.Child("terminated");
+        bool kubeletSaysReady = ChildCondition.Of(status, "ContainersReady") != null || container.Flag("ready") == true;
         return new PodView
         {
             Meta = ObjectMeta.Read(item),
@@ -130,6 +145,8 @@ public sealed record PodView : ICachedObject
             Unscheduled = ChildCondition.Of(status, "PodScheduled", "False"),
             Disruption = ChildCondition.Of(status, "DisruptionTarget"),
             Waiting = waiting is { } w ? new ChildCondition(w.Text("reason") ?? "", w.Text("message") ?? "", null) : null,
+            Node = item.Child("spec")?.Text("nodeName"),
+            UnreachableSince = kubeletSaysReady && state.Child("running") != null ? ChildCondition.Of(status, "Ready", "False")?.Since : null,
             RunningSince = state.Child("running")?.Time("startedAt"),
             Ended = ended is { } e ? new Termination(e.Number("exitCode") ?? -1, e.Text("reason") ?? "", e.Text("message"), e.Time("startedAt"), e.Time("finishedAt")) : null,
         };

@@ -54,6 +54,9 @@ public sealed record OperatorOptions
     /// <summary>Seconds a stage gets to write its checkpoint when its pod is stopped.</summary>
     public int GracePeriodSeconds { get; init; } = 120;
 
+    /// <summary>Kueue's WorkloadPriorityClass for stages after the first, so that an experiment that has begun keeps its turn; that of the experiment when absent.</summary>
+    public string? ContinuingPriorityClass { get; init; }
+
     /// <summary>Address under which pods reach <see cref="ProgressPort"/>, such as https://coclr-operator.coclr-system.svc:8443; no push when absent.</summary>
     public string? ProgressUrl { get; init; }
 

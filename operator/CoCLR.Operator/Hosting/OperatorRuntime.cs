@@ -23,10 +23,7 @@ public sealed class OperatorRuntime : IDisposable
     private readonly ILogger _logger;
     private readonly TimeProvider _time;
     private readonly Meter _state = new(OperatorMetrics.MeterName + ".State");
-    private readonly WorkQueue _experimentQueue;
-    private readonly WorkQueue _benchmarkQueue;
-    private readonly ExperimentController _experiments;
-    private readonly BenchmarkController _benchmarks;
+    private readonly IReconciler[] _reconcilers;
     private volatile bool _abandoned;
 
     /// <summary>Creates an operator.</summary>
@@ -89,26 +86,25 @@ public sealed class OperatorRuntime : IDisposable
             Version = OperatorVersion.Text,
             RunAsUser = options.RunAsUser,
             GracePeriodSeconds = options.GracePeriodSeconds,
+            ContinuingPriorityClass = options.ContinuingPriorityClass,
             ProgressUrl = options.ProgressUrl,
             Propagation = propagation,
             DashboardUrl = options.DashboardUrl,
             DashboardIngestUrl = options.DashboardIngestUrl,
         };
         var events = new EventRecorder(_writer, identity, loggers.CreateLogger<EventRecorder>(), _time);
-        _experimentQueue = new WorkQueue("experiment", _time);
-        _benchmarkQueue = new WorkQueue("benchmark", _time);
+        ControllerTools Tools<T>() => new(_writer, events, _time, loggers.CreateLogger<T>());
         Secrets = new ReleaseSecrets(options, _client, loggers.CreateLogger<ReleaseSecrets>(), _time);
         var authority = new ProgressAuthority(_client, _writer, () => Secrets.Authority);
-        _experiments = new ExperimentController(Caches, _client, _writer, events, Progress, authority, settings, _experimentQueue, loggers.CreateLogger<ExperimentController>(), _time);
-        Secrets.AuthorityChanged = _experiments.EnqueueAll;
-        _benchmarks = new BenchmarkController(Caches, _writer, events, propagation, _benchmarkQueue, loggers.CreateLogger<BenchmarkController>(), _time);
+        var experimentController = new ExperimentController(
+            Caches, _client, Progress, authority, settings, new WorkQueue("experiment", _time), Tools<ExperimentController>());
+        Secrets.AuthorityChanged = experimentController.EnqueueAll;
+        _reconcilers = [experimentController, new BenchmarkController(Caches, propagation, new WorkQueue("benchmark", _time), Tools<BenchmarkController>())];
         ProgressEndpoint = new ProgressEndpoint(
-            key => Caches.Experiments.Get(key)?.Meta, Caches.Pods.Get, new TokenReviewer(_client, _time), Progress, _experiments.Told, () => Leads, _time);
-        Controllers =
-        [
-            new Controller(_experimentQueue, _experiments.ReconcileAsync, loggers.CreateLogger<Controller>(), options.Workers, TimeSpan.FromSeconds(options.DrainSeconds), _time),
-            new Controller(_benchmarkQueue, _benchmarks.ReconcileAsync, loggers.CreateLogger<Controller>(), Math.Max(1, options.Workers / 4), TimeSpan.FromSeconds(options.DrainSeconds), _time),
-        ];
+            key => Caches.Experiments.Get(key)?.Meta, Caches.Pods.Get, new TokenReviewer(_client, _time), Progress, experimentController.Told, () => Leads, _time);
+        var drain = TimeSpan.FromSeconds(options.DrainSeconds);
+        Controllers = [.. _reconcilers.Select((r, i) => new Controller(
+            r.Queue, r.ReconcileAsync, loggers.CreateLogger<Controller>(), Math.Max(1, i == 0 ? options.Workers : options.Workers / 4), drain, _time))];
         AddGauges();
     }
 
@@ -173,7 +169,7 @@ public sealed class OperatorRuntime : IDisposable
 
     /// <summary>Whether no work waits, runs or is due before a time.</summary>
     /// <param name="horizon">How far ahead delayed work counts.</param>
-    internal bool IdleFor(TimeSpan horizon) => _experimentQueue.IdleFor(horizon) && _benchmarkQueue.IdleFor(horizon);
+    internal bool IdleFor(TimeSpan horizon) => Array.TrueForAll(_reconcilers, r => r.Queue.IdleFor(horizon));
 
     /// <inheritdoc/>
     public void Dispose()
@@ -182,8 +178,10 @@ public sealed class OperatorRuntime : IDisposable
         Secrets.Dispose();
         _writer.Dispose();
         _client.Dispose();
-        _experimentQueue.Dispose();
-        _benchmarkQueue.Dispose();
+        foreach (IReconciler reconciler in _reconcilers)
+        {
+            reconciler.Queue.Dispose();
+        }
     }
 
     private async Task LeadAsync(CancellationToken cancellation)
@@ -201,15 +199,18 @@ public sealed class OperatorRuntime : IDisposable
             return;
         }
 
-        _experiments.EnqueueAll();
-        _benchmarks.EnqueueAll();
+        foreach (IReconciler reconciler in _reconcilers)
+        {
+            reconciler.EnqueueAll();
+        }
+
         await Task.WhenAll(Controllers.Select(c => c.RunAsync(cancellation))).ConfigureAwait(false);
         _logger.LogInformation("The controllers have stopped");
     }
 
     private void AddGauges()
     {
-        WorkQueue[] queues = [_experimentQueue, _benchmarkQueue];
+        WorkQueue[] queues = [.. _reconcilers.Select(r => r.Queue)];
         _state.CreateObservableGauge("coclr.workqueue.depth", () => queues.Select(q => new Measurement<int>(q.Depth, new KeyValuePair<string, object?>("name", q.Name))), null, "Names that wait in a work queue.");
         _state.CreateObservableGauge("coclr.workqueue.longest.running.processor", () => queues.Select(q => new Measurement<double>(q.LongestRunning.TotalSeconds, new KeyValuePair<string, object?>("name", q.Name))), "s", "Time of the work that has been running longest.");
         _state.CreateObservableGauge("coclr.leader", () => new Measurement<int>(Leads ? 1 : 0, new KeyValuePair<string, object?>("replica_role", _elector == null ? "standalone" : Leads ? "leader" : "follower")), null, "1 when this replica leads.");

@@ -61,30 +61,11 @@ public sealed record BenchmarkObservation
     /// <summary>What of a suite's labels and annotations its experiments get.</summary>
     public Propagation Propagation { get; init; } = new();
 
+    /// <summary>Writes of this reconcile that the API server refused.</summary>
+    public IReadOnlyList<Refusal> Refusals { get; init; } = [];
+
     /// <summary>Now.</summary>
     public required DateTimeOffset Now { get; init; }
-}
-
-/// <summary>What should be done about a suite.</summary>
-public sealed record BenchmarkDecision
-{
-    /// <summary>Experiments to make.</summary>
-    public IReadOnlyList<JsonObject> Create { get; init; } = [];
-
-    /// <summary>Merge patches of experiments, by metadata.</summary>
-    public IReadOnlyList<(ObjectMeta Child, JsonObject Patch)> Patch { get; init; } = [];
-
-    /// <summary>Experiments to delete.</summary>
-    public IReadOnlyList<ObjectMeta> Delete { get; init; } = [];
-
-    /// <summary>The status.</summary>
-    public BenchmarkStatus? Status { get; init; }
-
-    /// <summary>Events.</summary>
-    public IReadOnlyList<ObjectEvent> Events { get; init; } = [];
-
-    /// <summary>When to look again without a change.</summary>
-    public TimeSpan? Again { get; init; }
 }
 
 /// <summary>Reconciles suites.</summary>
@@ -94,13 +75,13 @@ public static class BenchmarkReconciler
 
     /// <summary>Decides what should be.</summary>
     /// <param name="observed">What is observed.</param>
-    public static BenchmarkDecision Reconcile(BenchmarkObservation observed)
+    public static Decision<BenchmarkStatus> Reconcile(BenchmarkObservation observed)
     {
         ObjectMeta meta = observed.Benchmark.Meta;
         BenchmarkStatus known = observed.Benchmark.ParseStatus();
         if (meta.Deleting != null)
         {
-            return new BenchmarkDecision();
+            return new Decision<BenchmarkStatus>();
         }
 
         if (observed.Expansion.Spec is not { } spec)
@@ -119,7 +100,7 @@ public static class BenchmarkReconciler
 
     private static bool Predecessor(ObjectMeta child, ObjectMeta suite) => child.Deleting != null || (child.Controller is { Kind: ApiNames.Benchmark } owner && owner.Name == suite.Key.Name);
 
-    private static BenchmarkDecision Decide(BenchmarkStatus known, BenchmarkSpec spec, BenchmarkObservation observed)
+    private static Decision<BenchmarkStatus> Decide(BenchmarkStatus known, BenchmarkSpec spec, BenchmarkObservation observed)
     {
         ObjectMeta meta = observed.Benchmark.Meta;
         var children = observed.Children.ToDictionary(c => c.Meta.Key.Name);
@@ -131,9 +112,17 @@ public static class BenchmarkReconciler
         int pending = states.Count(s => s.Child == null);
         bool suspend = spec.Suspend || stop;
 
-        JsonObject[] create = suspend ? [] : [.. states.Where(s => s.Child == null && observed.Experiment(s.Experiment.Name) == null).Take(Math.Max(0, spec.Parallelism - active.Length)).Select(s => Child(meta, s.Experiment, spec, observed.Propagation))];
+        DesiredWrite.Create[] create = suspend || observed.Refusals.Count > 0 ? [] :
+        [
+            .. states.Where(s => s.Child == null && observed.Experiment(s.Experiment.Name) == null).Take(Math.Max(0, spec.Parallelism - active.Length))
+                .Select(s => Child(meta, s.Experiment, spec, observed.Propagation)),
+        ];
         Leftovers leftovers = Leftovers.Of([.. children.Values.Where(c => wanted.All(w => w.Name != c.Meta.Key.Name) && c.Meta.Deleting == null)], spec.Prune);
-        (ObjectMeta, JsonObject)[] patch = [.. leftovers.Stop.Select(c => (c.Meta, Change(c, new JsonObject { ["suspend"] = true }))), .. active.Select(s => (s.Child!.Meta, Patch: PatchOf(s.Child, s.Experiment.Spec, suspend || spec.Template.Suspend))).Where(p => p.Patch != null).Select(p => (p.Meta, p.Patch!))];
+        DesiredWrite.Change?[] change =
+        [
+            .. leftovers.Stop.Select(c => Change(c, new JsonObject { ["suspend"] = true })),
+            .. active.Select(s => Change(s.Child!, PatchOf(s.Child!, s.Experiment.Spec, suspend || spec.Template.Suspend))),
+        ];
         (IReadOnlyList<BenchmarkRow> rows, bool truncated) = Table(states.Select(s => (s.Experiment, s.State == ExperimentState.Succeeded ? s.Child!.ParseStatus() : null)), spec);
 
         bool done = stop ? active.All(a => a.State == ExperimentState.Suspended) && create.Length == 0 : succeeded + failed == states.Length;
@@ -162,7 +151,18 @@ public static class BenchmarkReconciler
                 : ObjectEvent.Normal(next.State.ToString()!, ready.Message));
         }
 
-        return new BenchmarkDecision { Create = create, Patch = patch, Delete = [.. leftovers.Delete.Select(c => c.Meta)], Status = next, Events = events };
+        if (observed.Refusals is [var refusal, ..] && known.Condition(ConditionTypes.Ready)?.Reason != refusal.Reason)
+        {
+            events.Add(ObjectEvent.Warning(refusal.Reason, refusal.Message));
+        }
+
+        return new Decision<BenchmarkStatus>
+        {
+            Writes = [.. create, .. change.OfType<DesiredWrite.Change>(), .. leftovers.Delete.Select(c => new DesiredWrite.Delete(ResourceKind.Experiment, c.Meta.Key, c.Meta.Uid))],
+            Status = next,
+            Events = events,
+            Again = observed.Refusals.Count > 0 ? Refusal.Retry : null,
+        };
     }
 
     /// <summary>What becomes of the experiments that an edit of the suite no longer names.</summary>
@@ -237,7 +237,9 @@ public static class BenchmarkReconciler
             return next with { State = ExperimentState.Suspended, Conditions = conditions.Build() };
         }
 
-        (ExperimentState state, string reason, string message) = spec.Suspend ? (ExperimentState.Suspending, ConditionReasons.Suspending, counts)
+        (ExperimentState state, string reason, string message) = observed.Refusals is [var refused, ..]
+            ? (spec.Suspend ? ExperimentState.Suspending : training > 0 ? ExperimentState.Training : ExperimentState.Waiting, refused.Reason, $"{refused.Message} ({counts})")
+            : spec.Suspend ? (ExperimentState.Suspending, ConditionReasons.Suspending, counts)
             : training > 0 ? (ExperimentState.Training, ConditionReasons.Progressing, counts)
             : Waiting(active, counts, room: next.Active > active.Count);
         conditions.False(ConditionTypes.Ready, reason, message).True(state == ExperimentState.Stalled ? ConditionTypes.Stalled : ConditionTypes.Reconciling, reason, message);
@@ -262,7 +264,7 @@ public static class BenchmarkReconciler
         return (state, first.Ready.Reason, EventRecorder.Truncate($"{counts}; {first.Name}: {first.Ready.Message}", 2048));
     }
 
-    private static BenchmarkDecision Refused(BenchmarkStatus known, BenchmarkObservation observed, string reason, string message, bool accepted)
+    private static Decision<BenchmarkStatus> Refused(BenchmarkStatus known, BenchmarkObservation observed, string reason, string message, bool accepted)
     {
         var conditions = new ConditionSet(known.Conditions, observed.Benchmark.Meta.Generation, observed.Now)
             .False(ConditionTypes.Ready, reason, message)
@@ -270,7 +272,7 @@ public static class BenchmarkReconciler
             .Set(ConditionTypes.Succeeded, ConditionStatus.Unknown, ConditionReasons.NotFinished, "not ended yet")
             .Set(ConditionTypes.Accepted, accepted ? ConditionStatus.True : ConditionStatus.False, accepted ? ConditionReasons.Valid : reason, accepted ? "the spec is valid" : message)
             .False(ConditionTypes.Running, ConditionReasons.NotRunning, message);
-        return new BenchmarkDecision
+        return new Decision<BenchmarkStatus>
         {
             Status = known with { ObservedGeneration = observed.Benchmark.Meta.Generation, State = ExperimentState.Stalled, Conditions = conditions.Build() },
             Events = known.Condition(ConditionTypes.Stalled)?.Reason == reason ? [] : [ObjectEvent.Warning(reason, message)],
@@ -278,7 +280,7 @@ public static class BenchmarkReconciler
         };
     }
 
-    private static JsonObject Child(ObjectMeta suite, MatrixExperiment experiment, BenchmarkSpec spec, Propagation propagation)
+    private static DesiredWrite.Create Child(ObjectMeta suite, MatrixExperiment experiment, BenchmarkSpec spec, Propagation propagation)
     {
         // Experiments of a suite stay as long as the suite: one that its own TTL removed would be made again.
         JsonObject json = JsonSerializer.SerializeToNode(experiment.Spec with { TtlSecondsAfterFinished = null, Suspend = spec.Template.Suspend }, CoclrJson.Compact)!.AsObject();
@@ -297,7 +299,7 @@ public static class BenchmarkReconciler
 
         JsonObject annotations = JobBuilder.Allowed(suite.Annotations, propagation.Annotation);
         annotations[Labels.Cell] = BenchmarkRules.CellText(experiment.Cell) + $"{(experiment.Cell.Count > 0 ? ", " : "")}seed={experiment.Seed}";
-        return new JsonObject
+        return new DesiredWrite.Create(ResourceKind.Experiment, experiment.Name, new JsonObject
         {
             ["apiVersion"] = ApiNames.ApiVersion,
             ["kind"] = ApiNames.Experiment,
@@ -318,7 +320,7 @@ public static class BenchmarkReconciler
                 }),
             },
             ["spec"] = json,
-        };
+        });
     }
 
     /// <summary>The fields that may change in a running experiment, where they differ.</summary>
@@ -340,7 +342,7 @@ public static class BenchmarkReconciler
             patch[name] = value?.DeepClone();
         }
 
-        return patch.Count == 0 ? null : Change(child, patch);
+        return patch.Count == 0 ? null : patch;
     }
 
     private static JsonObject Json(ExperimentSpec spec) =>
@@ -369,8 +371,8 @@ public static class BenchmarkReconciler
         return patch;
     }
 
-    private static JsonObject Change(CustomResource<ExperimentSpec, ExperimentStatus> child, JsonObject spec) =>
-        new() { ["metadata"] = new JsonObject { ["uid"] = child.Meta.Uid }, ["spec"] = spec };
+    private static DesiredWrite.Change? Change(CustomResource<ExperimentSpec, ExperimentStatus> child, JsonObject? spec) =>
+        spec == null ? null : new DesiredWrite.Change(ResourceKind.Experiment, child.Meta, new JsonObject { ["spec"] = spec });
 
     /// <summary>The result table: one row for each cell and view, over the seeds, compared with the baseline.</summary>
     /// <param name="experiments">The suite's experiments, with the status of those that succeeded.</param>

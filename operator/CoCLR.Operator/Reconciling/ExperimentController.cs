@@ -44,18 +44,13 @@ public sealed record Caches
 }
 
 /// <summary>Controls experiments.</summary>
-public sealed class ExperimentController
+public sealed class ExperimentController : ResourceController<ExperimentSpec, ExperimentStatus>
 {
     private readonly Caches _caches;
     private readonly ApiClient _client;
-    private readonly ApiWriter _writer;
-    private readonly EventRecorder _events;
     private readonly ProgressStore _progress;
     private readonly ProgressAuthority _authority;
     private readonly ChildSettings _settings;
-    private readonly WorkQueue _queue;
-    private readonly TimeProvider _time;
-    private readonly ILogger _logger;
     private readonly Func<ObjectKey, IReadOnlyList<JobView>> _jobsOf;
     private readonly Func<ObjectKey, IReadOnlyList<PodView>> _podsOf;
     private readonly Func<ObjectKey, IReadOnlyList<PlanView>> _plansOf;
@@ -66,27 +61,21 @@ public sealed class ExperimentController
     /// <summary>Creates the controller; before the caches run.</summary>
     /// <param name="caches">Caches.</param>
     /// <param name="client">The API server, for reads that must not come from a cache.</param>
-    /// <param name="writer">Writer.</param>
-    /// <param name="events">Events.</param>
     /// <param name="progress">What pods pushed.</param>
     /// <param name="authority">What pods trust.</param>
     /// <param name="settings">Settings.</param>
     /// <param name="queue">Queue of experiments.</param>
-    /// <param name="logger">Logger.</param>
-    /// <param name="time">Clock.</param>
-    public ExperimentController(Caches caches, ApiClient client, ApiWriter writer, EventRecorder events, ProgressStore progress, ProgressAuthority authority, ChildSettings settings, WorkQueue queue, ILogger<ExperimentController> logger, TimeProvider time)
+    /// <param name="tools">What it writes with.</param>
+    public ExperimentController(
+        Caches caches, ApiClient client, ProgressStore progress, ProgressAuthority authority, ChildSettings settings, WorkQueue queue, ControllerTools tools)
+        : base(ResourceKind.Experiment, caches.Experiments, queue, caches, tools)
     {
         _caches = caches;
         _client = client;
-        _writer = writer;
-        _events = events;
         _progress = progress;
         _authority = authority;
         _settings = settings;
-        _queue = queue;
-        _logger = logger;
-        _time = time;
-        _listeningSince = time.GetUtcNow();
+        _listeningSince = tools.Time.GetUtcNow();
         _jobsOf = caches.Jobs.IndexBy(j => Owner(j.Meta));
         _podsOf = caches.Pods.IndexBy(p => p.Meta.Label(Labels.Experiment) is { } name ? new ObjectKey(p.Meta.Key.Namespace, name) : null);
         _plansOf = caches.Plans.IndexBy(p => Owner(p.Meta));
@@ -116,78 +105,65 @@ public sealed class ExperimentController
         caches.PodFailures.OnChange(c => EnqueueJob((c.New ?? c.Old!).Job));
     }
 
-    /// <summary>Adds every experiment to the queue; a new leader starts so.</summary>
-    public void EnqueueAll()
+    /// <inheritdoc/>
+    public override void EnqueueAll()
     {
-        _listeningSince = _time.GetUtcNow(); // pods push to the leader only
-        foreach (CustomResource<ExperimentSpec, ExperimentStatus> experiment in _caches.Experiments.All())
-        {
-            _queue.Add(experiment.Meta.Key);
-        }
+        _listeningSince = Tools.Time.GetUtcNow(); // pods push to the leader only
+        base.EnqueueAll();
     }
 
     /// <summary>Called when a pod has pushed progress.</summary>
     /// <param name="key">The experiment.</param>
-    public void Told(ObjectKey key) => _queue.Add(key);
+    public void Told(ObjectKey key) => Queue.Add(key);
 
-    /// <summary>Reconciles one experiment.</summary>
-    /// <param name="key">Its name.</param>
-    /// <param name="cancellation">Stops it.</param>
-    /// <returns>When to come back without a change.</returns>
-    public async Task<TimeSpan?> ReconcileAsync(ObjectKey key, CancellationToken cancellation)
+    /// <inheritdoc/>
+    protected override async Task<(Decision<ExperimentStatus> Decision, Func<IReadOnlyList<Refusal>, Decision<ExperimentStatus>> WhenRefused)> DecideAsync(
+        CustomResource<ExperimentSpec, ExperimentStatus> resource, CancellationToken cancellation)
     {
-        if (_caches.Experiments.Get(key) is not { } experiment)
-        {
-            return null;
-        }
-
-        ExperimentObservation observed = Observe(experiment);
-        ExperimentDecision decision = ExperimentReconciler.Reconcile(observed, _settings);
+        ExperimentObservation observed = Observe(resource);
+        Decision<ExperimentStatus> decision = ExperimentReconciler.Reconcile(observed, _settings);
+        string[] foreign = [];
         if (decision.Suspects.Count > 0 || decision.Writes.OfType<DesiredWrite.Create>().Any())
         {
-            (string[] foreign, bool adopted) = await InspectAsync(experiment.Meta, decision, cancellation).ConfigureAwait(false);
-            if (adopted)
-            {
-                // The cache was behind: once more with what there is.
-                observed = Observe(experiment);
-            }
-
+            (foreign, bool adopted) = await InspectAsync(resource.Meta, decision, cancellation).ConfigureAwait(false);
             if (foreign.Length > 0 || adopted)
             {
-                decision = ExperimentReconciler.Reconcile(observed with { Foreign = foreign }, _settings);
+                // Adopted: the cache was behind; once more with what there is.
+                decision = ExperimentReconciler.Reconcile((adopted ? Observe(resource) : observed) with { Foreign = foreign }, _settings);
             }
         }
 
-        if (!experiment.Finished && experiment.Meta.Deleting == null)
+        if (!resource.Finished && resource.Meta.Deleting == null)
         {
-            bool starts = decision.Writes.Any(w => w is DesiredWrite.Create { Kind.Plural: "jobs" });
-            try
-            {
-                await _authority.EnsureAsync(key.Namespace, starts, cancellation).ConfigureAwait(false);
-            }
-            catch (ApiException error)
-            {
-                // Progress is a courtesy: the experiment goes on without it.
-                _logger.LogWarning("{Object}: the ConfigMap {Name} was not written, so pods cannot push progress: {Error}", key, ProgressAuthority.ConfigMapName, error.Message);
-            }
+            await PublishAuthorityAsync(resource.Meta.Key, decision.Writes.Any(w => w is DesiredWrite.Create { Kind.Plural: "jobs" }), cancellation).ConfigureAwait(false);
         }
 
-        foreach (DesiredWrite write in decision.Writes)
-        {
-            await WriteAsync(write, cancellation).ConfigureAwait(false);
-        }
+        return (decision, refusals => ExperimentReconciler.Reconcile(Observe(resource) with { Foreign = foreign, Refusals = refusals }, _settings));
+    }
 
-        if (decision.Status is { } status)
+    private async Task PublishAuthorityAsync(ObjectKey key, bool starts, CancellationToken cancellation)
+    {
+        try
         {
-            await WriteStatusAsync(experiment, status, cancellation).ConfigureAwait(false);
+            await _authority.EnsureAsync(key.Namespace, starts, cancellation).ConfigureAwait(false);
         }
-
-        foreach (ObjectEvent value in decision.Events)
+        catch (ApiException error) when (!error.IsNamespaceTerminating)
         {
-            await _events.RecordAsync(ResourceKind.Experiment, experiment.Meta, value, cancellation).ConfigureAwait(false);
+            // Progress is a courtesy: the experiment goes on without it.
+            Tools.Logger.LogWarning(
+                "{Object}: the ConfigMap {Name} was not written, so pods cannot push progress: {Error}", key, ProgressAuthority.ConfigMapName, error.Message);
         }
+    }
 
-        return decision.Again;
+    /// <inheritdoc/>
+    protected override void OnStatus(CustomResource<ExperimentSpec, ExperimentStatus> resource, ExperimentStatus known, ExperimentStatus next)
+    {
+        Count(resource.Meta, known, next);
+        if (known.State != next.State || known.Stage != next.Stage)
+        {
+            string? message = next.Condition(ConditionTypes.Ready)?.Message;
+            Tools.Logger.LogInformation("{Object} {Uid}: {State} {Stage} {Message}", resource.Meta.Key, resource.Meta.Uid, next.State, next.Stage, message);
+        }
     }
 
     private ExperimentObservation Observe(CustomResource<ExperimentSpec, ExperimentStatus> experiment)
@@ -204,12 +180,12 @@ public sealed class ExperimentController
             PodFailure = uid => _failuresOf(new ObjectKey(key.Namespace, uid)).MaxBy(f => f.At),
             Pushed = _progress.Of(experiment.Meta.Uid),
             ListeningSince = _listeningSince,
-            Now = _time.GetUtcNow(),
+            Now = Tools.Time.GetUtcNow(),
         };
     }
 
     /// <summary>Looks, past the cache, whether names that are about to be used are taken.</summary>
-    private async Task<(string[] Foreign, bool Adopted)> InspectAsync(ObjectMeta experiment, ExperimentDecision decision, CancellationToken cancellation)
+    private async Task<(string[] Foreign, bool Adopted)> InspectAsync(ObjectMeta experiment, Decision<ExperimentStatus> decision, CancellationToken cancellation)
     {
         var creates = decision.Writes.OfType<DesiredWrite.Create>().Concat(decision.Suspects).ToArray();
         bool?[] mine = await Task.WhenAll(creates.Select(c => IsMineAsync(experiment, c, cancellation))).ConfigureAwait(false);
@@ -232,7 +208,7 @@ public sealed class ExperimentController
             {
                 // Somebody took its labels away, so the caches do not see it.
                 var patch = new JsonObject { ["metadata"] = new JsonObject { ["uid"] = meta.Uid, ["labels"] = create.Object["metadata"]!["labels"]!.DeepClone() } };
-                using JsonDocument labelledAgain = await _writer.PatchAsync(create.Kind, meta.Key, patch, cancellation).ConfigureAwait(false);
+                using JsonDocument labelledAgain = await Tools.Writer.PatchAsync(create.Kind, meta.Key, patch, cancellation).ConfigureAwait(false);
                 TakeOver(create.Kind, labelledAgain.RootElement, justRead: true);
                 return true;
             }
@@ -243,103 +219,6 @@ public sealed class ExperimentController
         catch (ApiException error) when (error.Code == HttpStatusCode.NotFound)
         {
             return null;
-        }
-    }
-
-    private async Task WriteAsync(DesiredWrite write, CancellationToken cancellation)
-    {
-        switch (write)
-        {
-            case DesiredWrite.Create create:
-                var key = new ObjectKey(create.Object["metadata"]!["namespace"]!.GetValue<string>(), create.Name);
-
-                // Not forced: if somebody made the same name in this very moment, their fields conflict and the next reconcile finds out.
-                using (JsonDocument made = await _writer.ApplyAsync(create.Kind, key, create.Object, force: false, cancellation).ConfigureAwait(false))
-                {
-                    TakeOver(create.Kind, made.RootElement);
-                }
-
-                _logger.LogInformation("{Object}: made {Resource} {Name}", key.Namespace, create.Kind.Plural, create.Name);
-                break;
-            case DesiredWrite.SetSuspend change:
-                var patch = new JsonObject
-                {
-                    ["metadata"] = new JsonObject { ["uid"] = change.Job.Meta.Uid },
-                    ["spec"] = new JsonObject { ["suspend"] = change.Suspend, ["parallelism"] = 1 },
-                };
-                try
-                {
-                    using JsonDocument changed = await _writer.PatchAsync(ResourceKind.Job, change.Job.Meta.Key, patch, cancellation).ConfigureAwait(false);
-                    TakeOver(ResourceKind.Job, changed.RootElement);
-                }
-                catch (ApiException error) when (error.Code == HttpStatusCode.NotFound)
-                {
-                    // Gone meanwhile; the watch says so and the next reconcile decides anew.
-                    return;
-                }
-
-                _logger.LogInformation("{Object}: {Change}", change.Job.Meta.Key, change.Suspend ? "suspended" : "resumed");
-                break;
-            case DesiredWrite.Delete delete:
-                await _writer.DeleteAsync(delete.Kind, delete.Key, delete.Uid, cancellation).ConfigureAwait(false);
-                _logger.LogInformation("{Object}: deleted from {Resource}", delete.Key, delete.Kind.Plural);
-                break;
-        }
-    }
-
-    private void TakeOver(ResourceKind kind, JsonElement item, bool justRead = false)
-    {
-        if (kind == ResourceKind.Job)
-        {
-            _caches.Jobs.Observe(item, justRead);
-        }
-        else if (kind == ResourceKind.ConfigMap)
-        {
-            _caches.Plans.Observe(item, justRead);
-        }
-        else if (kind == ResourceKind.Claim)
-        {
-            _caches.Claims.Observe(item, justRead);
-        }
-    }
-
-    private async Task WriteStatusAsync(CustomResource<ExperimentSpec, ExperimentStatus> experiment, ExperimentStatus status, CancellationToken cancellation)
-    {
-        ExperimentStatus known = experiment.ParseStatus();
-        JsonNode next = JsonSerializer.SerializeToNode(status, CoclrJson.Compact)!;
-        if (JsonNode.DeepEquals(next, JsonSerializer.SerializeToNode(known, CoclrJson.Compact)) && known.ObservedGeneration >= 0)
-        {
-            return;
-        }
-
-        var body = new JsonObject
-        {
-            ["apiVersion"] = ApiNames.ApiVersion,
-            ["kind"] = ApiNames.Experiment,
-            ["metadata"] = new JsonObject
-            {
-                ["name"] = experiment.Meta.Key.Name,
-                ["namespace"] = experiment.Meta.Key.Namespace,
-                ["uid"] = experiment.Meta.Uid,
-                ["resourceVersion"] = experiment.Meta.ResourceVersion,
-            },
-            ["status"] = next,
-        };
-        try
-        {
-            using JsonDocument stored = await _writer.ApplyStatusAsync(ResourceKind.Experiment, experiment.Meta.Key, body, cancellation).ConfigureAwait(false);
-            _caches.Experiments.Observe(stored.RootElement);
-        }
-        catch (ApiException error) when (error.Code == HttpStatusCode.NotFound)
-        {
-            // Deleted meanwhile.
-            return;
-        }
-
-        Count(experiment.Meta, known, status);
-        if (known.State != status.State || known.Stage != status.Stage)
-        {
-            _logger.LogInformation("{Object} {Uid}: {State} {Stage} {Message}", experiment.Meta.Key, experiment.Meta.Uid, status.State, status.Stage, status.Condition(ConditionTypes.Ready)?.Message);
         }
     }
 
@@ -373,7 +252,7 @@ public sealed class ExperimentController
     {
         if (key is { } experiment)
         {
-            _queue.Add(experiment);
+            Queue.Add(experiment);
         }
     }
 
@@ -389,7 +268,7 @@ public sealed class ExperimentController
     {
         if (Owner((change.New ?? change.Old!).Meta) is { } owner)
         {
-            _queue.Add(owner);
+            Queue.Add(owner);
             return;
         }
 
@@ -397,7 +276,7 @@ public sealed class ExperimentController
         {
             if (experiment.Meta.Key.Namespace == change.Key.Namespace && !experiment.Finished)
             {
-                _queue.Add(experiment.Meta.Key);
+                Queue.Add(experiment.Meta.Key);
             }
         }
     }

@@ -42,6 +42,9 @@ public sealed record ExperimentObservation
     /// <summary>Kinds and names that belong to somebody else although this experiment needs them.</summary>
     public IReadOnlyCollection<string> Foreign { get; init; } = [];
 
+    /// <summary>Writes of this reconcile that the API server refused.</summary>
+    public IReadOnlyList<Refusal> Refusals { get; init; } = [];
+
     /// <summary>Now.</summary>
     public required DateTimeOffset Now { get; init; }
 }
@@ -67,6 +70,9 @@ public sealed record ChildSettings
     /// <summary>Seconds a stage gets to write its checkpoint.</summary>
     public int GracePeriodSeconds { get; init; } = 120;
 
+    /// <summary>Kueue's priority class of the Jobs of experiments that have begun; that of the experiment when null.</summary>
+    public string? ContinuingPriorityClass { get; init; }
+
     /// <summary>Where pods push progress; no push when null.</summary>
     public string? ProgressUrl { get; init; }
 
@@ -81,49 +87,6 @@ public sealed record ChildSettings
 
     /// <summary>Shortest time between two status writes that tell only of progress.</summary>
     public TimeSpan ProgressInterval { get; init; } = TimeSpan.FromSeconds(10);
-}
-
-/// <summary>A write that a reconcile wants.</summary>
-public abstract record DesiredWrite
-{
-    /// <summary>Make a child when it is missing.</summary>
-    /// <param name="Kind">Kind.</param>
-    /// <param name="Name">Name.</param>
-    /// <param name="Object">The whole child.</param>
-    public sealed record Create(ResourceKind Kind, string Name, System.Text.Json.Nodes.JsonNode Object) : DesiredWrite;
-
-    /// <summary>Suspend or resume a Job.</summary>
-    /// <param name="Job">The Job.</param>
-    /// <param name="Suspend">Whether its pods stop.</param>
-    public sealed record SetSuspend(JobView Job, bool Suspend) : DesiredWrite;
-
-    /// <summary>Delete an object.</summary>
-    /// <param name="Kind">Kind.</param>
-    /// <param name="Key">Name.</param>
-    /// <param name="Uid">Unique id.</param>
-    public sealed record Delete(ResourceKind Kind, ObjectKey Key, string Uid) : DesiredWrite;
-}
-
-/// <summary>What a reconcile wants.</summary>
-public sealed record ExperimentDecision
-{
-    /// <summary>Nothing at all: not this operator's experiment, or it is going away.</summary>
-    public static ExperimentDecision None { get; } = new();
-
-    /// <summary>Writes, in order.</summary>
-    public IReadOnlyList<DesiredWrite> Writes { get; init; } = [];
-
-    /// <summary>Children that must be there although no cache shows them; they are looked up before anything else is decided.</summary>
-    public IReadOnlyList<DesiredWrite.Create> Suspects { get; init; } = [];
-
-    /// <summary>The status; null leaves it alone.</summary>
-    public ExperimentStatus? Status { get; init; }
-
-    /// <summary>Events.</summary>
-    public IReadOnlyList<ObjectEvent> Events { get; init; } = [];
-
-    /// <summary>When to look again without a change.</summary>
-    public TimeSpan? Again { get; init; }
 }
 
 /// <summary>The plan that an experiment follows, and the image it runs.</summary>

@@ -95,10 +95,6 @@ public static class JobBuilder
         if (spec.QueueName != null)
         {
             metadata["labels"]![Labels.Queue] = spec.QueueName;
-            if (experiment.Label(Labels.QueuePriority) is { } priority)
-            {
-                metadata["labels"]![Labels.QueuePriority] = priority;
-            }
         }
 
         return new JsonObject

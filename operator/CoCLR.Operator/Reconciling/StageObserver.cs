@@ -50,7 +50,9 @@ public static class StageObserver
             // A pod may outlive its Job by its grace period; a second one must not write into the same folder meanwhile.
             PodView? orphan = observed.Pods.FirstOrDefault(p => !p.Over && p.Meta.Label(Labels.ExperimentUid) == observed.Experiment.Meta.Uid && p.Meta.Label(Labels.Stage) == name);
             StageStatus gone = known with { State = orphan != null ? StageState.Restarting : known.State == StageState.Suspended ? known.State : StageState.Pending, WaitingSince = null };
-            return new SeenStage(orphan == null ? gone : gone with { Reason = "PodEnding", Message = $"its Job is gone and pod {orphan.Meta.Key.Name} is still ending" }, null, orphan, null);
+            return new SeenStage(
+                orphan == null ? gone : gone with { Reason = ConditionReasons.PodEnding, Message = $"its Job is gone and pod {orphan.Meta.Key.Name} is still ending" },
+                null, orphan, null);
         }
 
         PodView[] pods = [.. observed.Pods.Where(p => p.Meta.Controller?.Uid == job.Meta.Uid).OrderBy(p => p.Meta.Created).ThenBy(p => p.Meta.Key.Name, StringComparer.Ordinal)];
@@ -83,6 +85,12 @@ public static class StageObserver
             return Failed(status, job, ended, report, observed.Now);
         }
 
+        if (live?.LostSince(observed.Now) != null)
+        {
+            StageStatus lost = status with { State = StageState.Restarting, WaitingSince = status.WaitingSince ?? observed.Now, Reason = ConditionReasons.NodeLost, Message = Lost(live) };
+            return new SeenStage(lost, job, live, report);
+        }
+
         if (job.Suspended)
         {
             return Suspended(status, job, live, report, observed);
@@ -101,6 +109,12 @@ public static class StageObserver
 
         return Waiting(status, job, live, ended, report, observed);
     }
+
+    /// <summary>What is wrong with a pod whose node is lost, and what a person can do.</summary>
+    /// <param name="pod">The pod.</param>
+    public static string Lost(PodView pod) =>
+        $"node {pod.Node} does not answer, so pod {pod.Meta.Key.Name} cannot end and no new one may start; when the machine is off for good, delete the Node (kubectl delete node {pod.Node}) "
+        + $"or taint it (kubectl taint node {pod.Node} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute), and the stage continues from its checkpoint";
 
     private static SeenStage Suspended(StageStatus status, JobView job, PodView? live, StageReport? report, ExperimentObservation observed)
     {
@@ -130,7 +144,7 @@ public static class StageObserver
         (string? reason, string? message, bool missing) = WhyWaiting(job, live, observed);
         if (reason == null && again)
         {
-            (reason, message) = ended != null ? WhyEnded(ended) : ("PodLost", "its pod is gone; a new one continues from the checkpoint");
+            (reason, message) = ended != null ? WhyEnded(ended) : (ConditionReasons.PodLost, "its pod is gone; a new one continues from the checkpoint");
         }
 
         return new SeenStage(status with { Reason = reason, Message = StageReport.Clean(message, 1024) }, job, live, report, missing);
@@ -161,7 +175,7 @@ public static class StageObserver
         {
             // Not "pod has unbound immediate PersistentVolumeClaims. not found": that claim is there and waits for its volume.
             bool missing = unscheduled.Message.Contains("persistentvolumeclaim \"", StringComparison.Ordinal) && unscheduled.Message.Contains("\" not found", StringComparison.Ordinal);
-            return (unscheduled.Reason.Length > 0 ? unscheduled.Reason : "Unschedulable", unscheduled.Message, missing);
+            return (unscheduled.Reason.Length > 0 ? unscheduled.Reason : ConditionReasons.Unschedulable, unscheduled.Message, missing);
         }
 
         return (null, null, false);
@@ -171,12 +185,12 @@ public static class StageObserver
     {
         if (message.Contains("exceeded quota", StringComparison.OrdinalIgnoreCase))
         {
-            return ("QuotaExceeded", message, false);
+            return (ConditionReasons.QuotaExceeded, message, false);
         }
 
         bool missing = message.Contains("not found", StringComparison.OrdinalIgnoreCase)
             || (message.Contains("no PriorityClass", StringComparison.OrdinalIgnoreCase) && message.Contains("found", StringComparison.OrdinalIgnoreCase));
-        return (missing ? ConditionReasons.DependencyNotReady : "PodCreationFailed", message, missing);
+        return (missing ? ConditionReasons.DependencyNotReady : ConditionReasons.PodCreationFailed, message, missing);
     }
 
     /// <summary>Why a pod ended, as a reason and in words.</summary>
@@ -185,12 +199,12 @@ public static class StageObserver
     {
         if (pod.Disruption is { } disruption)
         {
-            return (disruption.Reason.Length > 0 ? disruption.Reason : "Disrupted", disruption.Message);
+            return (disruption.Reason.Length > 0 ? disruption.Reason : ConditionReasons.Disrupted, disruption.Message);
         }
 
         if (pod.Ended is not { } ended)
         {
-            return (pod.Reason ?? "PodFailed", pod.Message ?? "its pod failed");
+            return (pod.Reason ?? ConditionReasons.PodFailed, pod.Message ?? "its pod failed");
         }
 
         string said = StageReport.Read(ended.Message, default)?.Message ?? LastLine(ended.Message);
@@ -201,10 +215,10 @@ public static class StageObserver
 
         if (ended.ExitCode == ExitCodes.Terminated)
         {
-            return ("Terminated", said.Length > 0 ? said : "it was asked to stop and has written a checkpoint");
+            return (ConditionReasons.Stopped, said.Length > 0 ? said : "it was asked to stop and has written a checkpoint");
         }
 
-        string reason = ExitCodes.IsPermanent((int)ended.ExitCode) ? ConditionReasons.NonRetryableError : pod.Reason ?? "StageFailed";
+        string reason = ExitCodes.IsPermanent((int)ended.ExitCode) ? ConditionReasons.NonRetryableError : pod.Reason ?? ConditionReasons.StageFailed;
         return (reason, $"exit code {ended.ExitCode}{(said.Length > 0 ? ": " + said : "")}");
     }
 

@@ -34,6 +34,7 @@ public sealed class ApiWriter : IDisposable
     private readonly TimeProvider _time;
     private readonly TokenBucketRateLimiter _limiter;
     private readonly ConcurrentDictionary<ResourceKind, DateTimeOffset> _older = new();
+    private readonly ConcurrentDictionary<string, DateTimeOffset> _leaving = new();
     private long _pausedUntil;
 
     /// <summary>Creates the writer.</summary>
@@ -104,6 +105,9 @@ public sealed class ApiWriter : IDisposable
         return await WriteAsync("status", kind, HttpMethod.Patch, $"{path}?fieldManager={_options.FieldManager}", replace, "application/json-patch+json", cancellation).ConfigureAwait(false);
     }
 
+    /// <summary>Whether an object's namespace is known to be going away: nothing can be made there, so nothing is tried. One of its name that was made since is another.</summary>
+    /// <param name="about">Metadata of the object.</param>
+    public bool IsLeaving(ObjectMeta about) => _leaving.TryGetValue(about.Key.Namespace, out DateTimeOffset seen) && about.Created <= seen;
 
     /// <summary>Changes a few fields of an object.</summary>
     /// <param name="kind">Kind.</param>
@@ -112,6 +116,15 @@ public sealed class ApiWriter : IDisposable
     /// <param name="cancellation">Stops waiting.</param>
     public Task<JsonDocument> PatchAsync(ResourceKind kind, ObjectKey key, JsonNode patch, CancellationToken cancellation)
         => WriteAsync("patch", kind, HttpMethod.Patch, $"{kind.Path(key)}?fieldManager={_options.FieldManager}", patch, "application/merge-patch+json", cancellation);
+
+    /// <summary>Changes a few fields of an object's status; lists are merged by their keys.</summary>
+    /// <param name="kind">A built-in kind.</param>
+    /// <param name="key">Name.</param>
+    /// <param name="patch">A strategic merge patch.</param>
+    /// <param name="cancellation">Stops waiting.</param>
+    public Task<JsonDocument> PatchStatusAsync(ResourceKind kind, ObjectKey key, JsonNode patch, CancellationToken cancellation)
+        => WriteAsync(
+            "status", kind, HttpMethod.Patch, $"{kind.Path(key, "status")}?fieldManager={_options.FieldManager}", patch, "application/strategic-merge-patch+json", cancellation);
 
     /// <summary>Makes an object.</summary>
     /// <param name="kind">Kind.</param>
@@ -126,7 +139,8 @@ public sealed class ApiWriter : IDisposable
     /// <param name="key">Name.</param>
     /// <param name="uid">Its unique id: another object of that name is left alone.</param>
     /// <param name="cancellation">Stops waiting.</param>
-    public async Task DeleteAsync(ResourceKind kind, ObjectKey key, string uid, CancellationToken cancellation)
+    /// <param name="graceSeconds">Time to end; the object's own when null, none at all when 0.</param>
+    public async Task DeleteAsync(ResourceKind kind, ObjectKey key, string uid, CancellationToken cancellation, int? graceSeconds = null)
     {
         var options = new JsonObject
         {
@@ -135,6 +149,11 @@ public sealed class ApiWriter : IDisposable
             ["propagationPolicy"] = "Background",
             ["preconditions"] = new JsonObject { ["uid"] = uid },
         };
+        if (graceSeconds is { } seconds)
+        {
+            options["gracePeriodSeconds"] = seconds;
+        }
+
         try
         {
             using JsonDocument answer = await WriteAsync("delete", kind, HttpMethod.Delete, kind.Path(key), options, "application/json", cancellation).ConfigureAwait(false);
@@ -180,6 +199,11 @@ public sealed class ApiWriter : IDisposable
                 // Everybody waits, not only this object.
                 TimeSpan wait = error.RetryAfter ?? TimeSpan.FromSeconds(1);
                 Interlocked.Exchange(ref _pausedUntil, _time.GetTimestamp() + (long)(wait.TotalSeconds * _time.TimestampFrequency));
+            }
+
+            if (error.IsNamespaceTerminating)
+            {
+                _leaving[kind.NamespaceOf(path)] = _time.GetUtcNow();
             }
 
             throw;

@@ -58,7 +58,7 @@ public sealed class EventRecorder
     public async Task RecordAsync(ResourceKind kind, ObjectMeta about, ObjectEvent value, CancellationToken cancellation)
     {
         string identity = $"{about.Uid}|{value.Reason}|{value.Message}";
-        if (!Admit(about.Uid, identity))
+        if (_writer.IsLeaving(about) || !Admit(about.Uid, identity))
         {
             return;
         }

@@ -21,7 +21,7 @@ internal static class StageCommand
             string planFile = parsed.GetValue(plan)!;
             string folder = parsed.GetValue(runDir) ?? Variable("COCLR_RUN_DIR") ?? Path.GetDirectoryName(Path.GetFullPath(planFile))!;
             using var signals = new StopSignals();
-            var reporter = StageReporter.FromEnvironment(folder, parsed.GetValue(stage)!);
+            var reporter = StageReporter.FromEnvironment(folder, planFile, parsed.GetValue(stage)!, signals.Token);
             await using (reporter.ConfigureAwait(false))
             {
                 // The stage runs on a thread of its own: signals and senders stay awake.
@@ -34,6 +34,8 @@ internal static class StageCommand
                             RunFolder = folder,
                             Cache = parsed.GetValue(cache) ?? Variable("COCLR_CACHE_DIR") ?? new RunFolder(folder).SharedCache,
                             Observer = reporter.Observe,
+                            WhenTaken = Variable("COCLR_POD_NAME") == null ? null
+                                : () => Say.Note("another process still works on this stage (a pod on a node that does not answer?); it begins when that one has ended"),
                         },
                         signals.Token),
                     CancellationToken.None,

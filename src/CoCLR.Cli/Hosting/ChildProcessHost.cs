@@ -45,7 +45,7 @@ internal sealed class ChildProcessHost(StagePlan plan, RunFolder folder, string 
                 if (dashboard != null)
                 {
                     // What stages could not send while the dashboard was away.
-                    var sender = new EventSender(dashboard, EventSender.TokenFile, folder, plan.Stages[^1].Name);
+                    var sender = new EventSender(dashboard, folder, folder.PlanFile, plan.Stages[^1].Name, stop);
                     await sender.DisposeAsync().ConfigureAwait(false);
                 }
 

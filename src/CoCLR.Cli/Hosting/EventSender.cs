@@ -27,14 +27,17 @@ internal sealed class EventSender : IAsyncDisposable
     private static readonly TimeSpan MaxBackoff = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan RequestLimit = TimeSpan.FromSeconds(60);
 
-    // After the last stage of a cluster's run nobody sends what is left, and its pod holds no device: it may outwait a restart of the dashboard.
-    private static readonly TimeSpan LastPatience = TimeSpan.FromMinutes(5);
+    // A stage that holds a device never waits for a dashboard; a process that was asked to end waits even less.
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan Haste = TimeSpan.FromSeconds(1);
     private readonly string _address;
     private readonly string? _tokenFile;
     private readonly string? _namespace;
     private readonly TimeSpan _finalPatience;
     private readonly RunFolder _folder;
+    private readonly string _planFile;
     private readonly string _ownStage;
+    private readonly CancellationToken _hurry;
     private readonly HttpClient _client;
     private readonly CancellationTokenSource _ending = new();
     private readonly CancellationTokenSource _abort = new();
@@ -44,35 +47,51 @@ internal sealed class EventSender : IAsyncDisposable
 
     /// <summary>Begins to send.</summary>
     /// <param name="dashboard">Address, with the path below which the dashboard is served.</param>
-    /// <param name="tokenFile">File with the token; read for every request, because it may be renewed.</param>
     /// <param name="folder">The run folder.</param>
+    /// <param name="planFile">The plan that the stages follow; in a pod it lies outside the run folder.</param>
     /// <param name="stage">The stage of this process.</param>
-    /// <param name="space">Namespace of the run, or null.</param>
-    /// <param name="finalPatience">How long the end waits without anything getting through.</param>
+    /// <param name="hurry">The process was asked to end: it waits no longer for a dashboard.</param>
+    /// <param name="finalPatience">How long the end waits; after the last stage, which nobody follows, how long nothing may get through.</param>
     /// <param name="transport">Takes the place of the network; for tests.</param>
-    internal EventSender(Uri dashboard, string? tokenFile, RunFolder folder, string stage, string? space = null, TimeSpan? finalPatience = null, HttpMessageHandler? transport = null)
+    internal EventSender(
+        Uri dashboard, RunFolder folder, string planFile, string stage, CancellationToken hurry, TimeSpan? finalPatience = null, HttpMessageHandler? transport = null)
     {
         _address = dashboard.ToString().TrimEnd('/') + "/api/v1/ingest";
-        (_tokenFile, _folder, _ownStage, _namespace) = (tokenFile, folder, stage, space);
-        _finalPatience = finalPatience ?? TimeSpan.FromSeconds(10);
+        (_tokenFile, _namespace) = (Variable("COCLR_DASHBOARD_TOKEN_FILE"), Variable("COCLR_POD_NAMESPACE"));
+        (_folder, _planFile, _ownStage, _hurry) = (folder, planFile, stage, hurry);
+        _finalPatience = finalPatience ?? Patience;
         _client = new HttpClient(transport ?? new SocketsHttpHandler { AllowAutoRedirect = false }) { Timeout = RequestLimit };
         _loop = Task.Run(LoopAsync);
     }
 
     /// <summary>A sender to where the environment says; null when it says nothing.</summary>
     /// <param name="runFolder">The run folder.</param>
+    /// <param name="planFile">The plan that the stage follows.</param>
     /// <param name="stage">The stage.</param>
-    public static EventSender? FromEnvironment(string runFolder, string stage) =>
+    /// <param name="hurry">The process was asked to end.</param>
+    public static EventSender? FromEnvironment(string runFolder, string planFile, string stage, CancellationToken hurry) =>
         Uri.TryCreate(Environment.GetEnvironmentVariable("COCLR_DASHBOARD_URL"), UriKind.Absolute, out Uri? dashboard)
-            ? new EventSender(dashboard, TokenFile, new RunFolder(runFolder), stage, Variable("COCLR_POD_NAMESPACE"), Variable("COCLR_POD_NAMESPACE") != null && stage == Planner.ReportStage ? LastPatience : null)
+            ? new EventSender(dashboard, new RunFolder(runFolder), planFile, stage, hurry)
             : null;
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
         await _ending.CancelAsync().ConfigureAwait(false);
-        await Task.WhenAny(_loop, Task.Delay(_finalPatience)).ConfigureAwait(false);
-        bool all = _loop.IsCompleted && await FinishAsync().ConfigureAwait(false);
+        bool asked = _hurry.IsCancellationRequested;
+        using var patience = new CancellationTokenSource(asked ? Haste : _finalPatience);
+        using CancellationTokenRegistration giveUp = asked ? default : _hurry.Register(patience.Cancel);
+        bool all = false;
+        try
+        {
+            await _loop.WaitAsync(patience.Token).ConfigureAwait(false);
+            all = await FinishAsync(patience).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            // Out of patience: the run folder keeps the rest.
+        }
+
         await _abort.CancelAsync().ConfigureAwait(false);
         await _loop.ConfigureAwait(false);
         if (!all)
@@ -85,36 +104,36 @@ internal sealed class EventSender : IAsyncDisposable
         _abort.Dispose();
     }
 
-    /// <summary>As long as something gets through, the end waits for the rest.</summary>
-    private async Task<bool> FinishAsync()
+    /// <summary>Sends what is left; after the last stage the end lasts as long as something gets through.</summary>
+    /// <returns>Whether everything was sent.</returns>
+    private async Task<bool> FinishAsync(CancellationTokenSource patience)
     {
-        using var patience = CancellationTokenSource.CreateLinkedTokenSource(_abort.Token);
-        try
+        bool last = _ownStage == Planner.ReportStage;
+        while (true)
         {
-            while (true)
+            Sent sent = await SendAsync(patience.Token).ConfigureAwait(false);
+            if (sent == Sent.Nothing)
             {
-                patience.CancelAfter(_finalPatience);
-                Sent sent = await SendAsync(patience.Token).ConfigureAwait(false);
-                while (sent == Sent.Failed)
-                {
-                    await Task.Delay(Interval, patience.Token).ConfigureAwait(false);
-                    sent = await SendAsync(patience.Token).ConfigureAwait(false);
-                }
+                return true;
+            }
 
-                if (sent != Sent.Some)
+            if (sent == Sent.Some)
+            {
+                if (last && !_hurry.IsCancellationRequested)
                 {
-                    return sent == Sent.Nothing;
+                    patience.CancelAfter(_finalPatience);
                 }
             }
-        }
-        catch (OperationCanceledException)
-        {
-            return false;
+            else if (sent == Sent.Away && !last)
+            {
+                return false;
+            }
+            else
+            {
+                await Task.Delay(Interval, patience.Token).ConfigureAwait(false);
+            }
         }
     }
-
-    /// <summary>File with the token of the run, as the environment says.</summary>
-    public static string? TokenFile => Variable("COCLR_DASHBOARD_TOKEN_FILE");
 
     private static string? Variable(string name) => Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : null;
 
@@ -206,8 +225,16 @@ internal sealed class EventSender : IAsyncDisposable
 
     private static bool IsDone(HttpStatusCode status) => (int)status is >= 200 and < 300 || status is HttpStatusCode.BadRequest or HttpStatusCode.UnprocessableEntity;
 
-    private async Task<bool> SendPlanAsync(CancellationToken stop) =>
-        _planSent || (_planSent = IsDone(await SendTextAsync(HttpMethod.Put, $"{_address}/plan", await File.ReadAllTextAsync(_folder.PlanFile, stop).ConfigureAwait(false), "application/json", stop).ConfigureAwait(false)));
+    private async Task<bool> SendPlanAsync(CancellationToken stop)
+    {
+        if (!_planSent)
+        {
+            string plan = await File.ReadAllTextAsync(_planFile, stop).ConfigureAwait(false);
+            _planSent = IsDone(await SendTextAsync(HttpMethod.Put, $"{_address}/plan", plan, "application/json", stop).ConfigureAwait(false));
+        }
+
+        return _planSent;
+    }
 
     /// <summary>Sends the next piece of a file. Nothing: it is whole there (or can never be); Some: a piece went; Failed: later.</summary>
     private async Task<Sent> UploadAsync(Upload upload, CancellationToken stop)

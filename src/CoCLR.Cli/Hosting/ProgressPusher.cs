@@ -11,6 +11,9 @@ namespace CoCLR.Cli.Hosting;
 internal sealed class ProgressPusher : IAsyncDisposable
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(10);
+
+    // The termination message says the same: the end of a stage does not wait for an operator that is away.
+    private static readonly TimeSpan Farewell = TimeSpan.FromSeconds(2);
     private readonly Uri _address;
     private readonly string? _tokenFile;
     private readonly string? _caFile;
@@ -46,7 +49,8 @@ internal sealed class ProgressPusher : IAsyncDisposable
     {
         await _stop.CancelAsync().ConfigureAwait(false);
         await _loop.ConfigureAwait(false);
-        await PushAsync().ConfigureAwait(false);
+        using var limit = new CancellationTokenSource(Farewell);
+        await PushAsync(limit.Token).ConfigureAwait(false);
         _client?.Dispose();
         _stop.Dispose();
     }
@@ -58,7 +62,7 @@ internal sealed class ProgressPusher : IAsyncDisposable
         {
             while (await timer.WaitForNextTickAsync(_stop.Token).ConfigureAwait(false))
             {
-                await PushAsync().ConfigureAwait(false);
+                await PushAsync(_stop.Token).ConfigureAwait(false);
             }
         }
         catch (OperationCanceledException)
@@ -90,7 +94,7 @@ internal sealed class ProgressPusher : IAsyncDisposable
         return _client = new HttpClient(handler) { Timeout = TimeSpan.FromSeconds(10) };
     }
 
-    private async Task PushAsync()
+    private async Task PushAsync(CancellationToken cancellation)
     {
         if (_current?.Invoke() is not { Run: not null } summary)
         {
@@ -103,12 +107,12 @@ internal sealed class ProgressPusher : IAsyncDisposable
             if (_tokenFile != null)
             {
                 // Read each time: the kubelet renews projected tokens.
-                request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", (await File.ReadAllTextAsync(_tokenFile).ConfigureAwait(false)).Trim());
+                request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", (await File.ReadAllTextAsync(_tokenFile, cancellation).ConfigureAwait(false)).Trim());
             }
 
-            using HttpResponseMessage response = await Client().SendAsync(request).ConfigureAwait(false);
+            using HttpResponseMessage response = await Client().SendAsync(request, cancellation).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is HttpRequestException or IOException or UnauthorizedAccessException or TaskCanceledException or CryptographicException)
+        catch (Exception e) when (e is HttpRequestException or IOException or UnauthorizedAccessException or OperationCanceledException or CryptographicException)
         {
             // Progress is never worth a failed training; the termination message brings the end result.
         }

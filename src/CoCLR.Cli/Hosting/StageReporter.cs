@@ -61,12 +61,14 @@ internal sealed class StageReporter : IAsyncDisposable
 
     /// <summary>A reporter to whatever the environment names (docs/operator.md).</summary>
     /// <param name="runFolder">The run folder.</param>
+    /// <param name="planFile">The plan that the stage follows.</param>
     /// <param name="stage">The stage.</param>
-    public static StageReporter FromEnvironment(string runFolder, string stage) => new(
+    /// <param name="hurry">The process was asked to end: nothing waits for a dashboard any more.</param>
+    public static StageReporter FromEnvironment(string runFolder, string planFile, string stage, CancellationToken hurry) => new(
         stage,
         Environment.GetEnvironmentVariable("COCLR_TERMINATION_LOG"),
         ProgressPusher.FromEnvironment(),
-        EventSender.FromEnvironment(runFolder, stage));
+        EventSender.FromEnvironment(runFolder, planFile, stage, hurry));
 
     /// <summary>Takes in an event of the stage.</summary>
     public void Observe(RunEvent e)
@@ -92,18 +94,10 @@ internal sealed class StageReporter : IAsyncDisposable
     }
 
     /// <inheritdoc/>
-    public async ValueTask DisposeAsync()
-    {
-        if (_pusher != null)
-        {
-            await _pusher.DisposeAsync().ConfigureAwait(false);
-        }
-
-        if (_sender != null)
-        {
-            await _sender.DisposeAsync().ConfigureAwait(false);
-        }
-    }
+    public async ValueTask DisposeAsync() =>
+        await Task.WhenAll(
+            _pusher?.DisposeAsync().AsTask() ?? Task.CompletedTask,
+            _sender?.DisposeAsync().AsTask() ?? Task.CompletedTask).ConfigureAwait(false);
 
     private StageSummary Current()
     {

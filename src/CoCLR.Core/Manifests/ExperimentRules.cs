@@ -49,6 +49,12 @@ public static class ExperimentRules
     internal const string OneSource = "give exactly one of path, volumeClaim, s3 or synthetic";
     internal const string OneValue = "give exactly one of value, secretKeyRef or configMapKeyRef";
     internal const string SystemPriority = "scheduling.priorityClassName must not be one of the system's own (system-...)";
+    internal const string OneGpu = "give 0 or 1: a stage computes on one GPU, and more would be held idle; to use several, run several experiments side by side (a CoCLRBenchmark with parallelism)";
+    internal const string ResourcePrefix = "the name of an extended resource does not begin with requests.";
+    internal const string LongPrefix = "the prefix of a label key has at most 253 characters";
+    internal const string TolerationWithoutKey = "without a key the operator must be Exists, which tolerates every taint";
+    internal const string TolerationValue = "with the operator Exists there is no value: leave it out, or use Equal";
+    internal const string TolerationSeconds = "tolerationSeconds needs effect: NoExecute";
     internal const string ReservedName = "names that begin with COCLR_, LD_ or KUBERNETES_ are reserved";
 
     internal static string NeedsBothViews(string method) => $"{method} needs both views: set views to [RGB, Flow]";
@@ -73,6 +79,8 @@ public static class ExperimentRules
             (spec.Cotrain.QueueSize is { } length && (length < training.BatchSize || length % training.BatchSize != 0), "cotrain.queueSize", TurnQueueMultiple),
             (spec.Cotrain is { MineIn: MiningSpace.Features, Order: not CotrainOrder.Alternating }, "cotrain.mineIn", FeaturesAlternate),
             (spec.Scheduling?.PriorityClassName?.StartsWith("system-", StringComparison.Ordinal) == true, "scheduling.priorityClassName", SystemPriority),
+            (spec.Resources.Gpus > 1, "resources.gpus", OneGpu),
+            (spec.Resources.GpuResourceName.StartsWith("requests.", StringComparison.Ordinal), "resources.gpuResourceName", ResourcePrefix),
             (new object?[] { source.Path, source.VolumeClaim, source.S3, source.Synthetic }.Count(s => s != null) != 1, "dataset.source", OneSource),
         ];
         foreach ((bool _, string field, string message) in rules.Where(r => r.Broken))
@@ -80,7 +88,7 @@ public static class ExperimentRules
             yield return new ManifestProblem($"{path}.{field}", message);
         }
 
-        foreach (ManifestProblem problem in CheckSchedules(spec, path))
+        foreach (ManifestProblem problem in CheckSchedules(spec, path).Concat(CheckScheduling(spec.Scheduling, $"{path}.scheduling")))
         {
             yield return problem;
         }
@@ -99,6 +107,7 @@ public static class ExperimentRules
             }
         }
     }
+
     /// <summary>A milestone or a warm-up that a stage is too short for would change nothing, silently.</summary>
     private static IEnumerable<ManifestProblem> CheckSchedules(ExperimentSpec spec, string path)
     {
@@ -124,4 +133,28 @@ public static class ExperimentRules
         : optimizer is { Schedule: Schedule.Step, Milestones: { } milestones } && milestones.Any(m => m >= epochs)
             ? ("milestones", $"milestone {milestones.First(m => m >= epochs)} lies beyond the {epochs} epochs")
         : null;
+
+    private static IEnumerable<ManifestProblem> CheckScheduling(SchedulingSpec? scheduling, string path)
+    {
+        static bool IsLong(string? key) => key?.IndexOf('/', StringComparison.Ordinal) > 253;
+        foreach ((NodeAffinityTerm term, int i) in (scheduling?.Affinity ?? []).Select((t, i) => (t, i)).Where(t => IsLong(t.t.Key)))
+        {
+            yield return new ManifestProblem($"{path}.affinity[{i}].key", LongPrefix);
+        }
+
+        foreach ((TolerationSpec toleration, int i) in (scheduling?.Tolerations ?? []).Select((t, i) => (t, i)))
+        {
+            (bool Broken, string Field, string Message)[] rules =
+            [
+                (IsLong(toleration.Key), "key", LongPrefix),
+                (toleration is { Key: null, Operator: not TolerationOperator.Exists }, "operator", TolerationWithoutKey),
+                (toleration is { Operator: TolerationOperator.Exists, Value.Length: > 0 }, "value", TolerationValue),
+                (toleration is { TolerationSeconds: not null, Effect: not TaintEffect.NoExecute }, "tolerationSeconds", TolerationSeconds),
+            ];
+            foreach ((bool _, string field, string message) in rules.Where(r => r.Broken))
+            {
+                yield return new ManifestProblem($"{path}.tolerations[{i}].{field}", message);
+            }
+        }
+    }
 }

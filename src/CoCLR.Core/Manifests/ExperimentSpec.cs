@@ -68,11 +68,11 @@ public sealed record ExperimentSpec
     public string? Image { get; init; }
 
     /// <summary>Secrets of the same namespace for pulling the image, of those that the operator allows.</summary>
-    [ClusterOnly, Bounds(0, 8), Pattern(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "a Secret name"), ListKey]
+    [ClusterOnly, Bounds(0, 8), ItemLength(253), Pattern(KubernetesNames.Subdomain, KubernetesNames.SubdomainMeaning), ListKey]
     public IReadOnlyList<string> ImagePullSecrets { get; init; } = [];
 
     /// <summary>Service account of the stages, of those that the operator allows; its token is not mounted.</summary>
-    [ClusterOnly, Bounds(1, 253), Pattern(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "a service account name")]
+    [ClusterOnly, Bounds(1, 253), Pattern(KubernetesNames.Subdomain, KubernetesNames.SubdomainMeaning)]
     public string? ServiceAccountName { get; init; }
 
     /// <summary>What a training pod asks for. A change counts for pods that do not run yet, so that more memory after an OOMKilled loses no checkpoint.</summary>
@@ -110,6 +110,10 @@ public sealed record ExperimentSpec
     /// <summary>Seconds without progress after which the pod of a running stage is replaced; it goes on from its checkpoint and counts as a retry. Never when absent.</summary>
     [MutableField, ClusterOnly, Bounds(60, 31536000)]
     public int? StallDeadlineSeconds { get; init; }
+
+    /// <summary>What happens when the node of a stage is lost.</summary>
+    [MutableField, ClusterOnly]
+    public NodeLostSpec NodeLostPolicy { get; init; } = new();
 
     /// <summary>Seconds after which a finished experiment is deleted, by outcome; kept when absent.</summary>
     [MutableField, ClusterOnly]
@@ -218,7 +222,7 @@ public sealed record DatasetSource
 public sealed record VolumeClaimSource
 {
     /// <summary>Name of the claim.</summary>
-    [RequiredField, Bounds(1, 253), Pattern(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "a claim name")]
+    [RequiredField, Bounds(1, 253), Pattern(KubernetesNames.Subdomain, KubernetesNames.SubdomainMeaning)]
     public string Name { get; init; } = "";
 
     /// <summary>Folder inside the claim.</summary>
@@ -246,7 +250,7 @@ public sealed record S3Source
     public string Region { get; init; } = "us-east-1";
 
     /// <summary>Secret of the same namespace with the keys accessKeyId and secretAccessKey.</summary>
-    [Bounds(1, 253), Pattern(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "a Secret name")]
+    [Bounds(1, 253), Pattern(KubernetesNames.Subdomain, KubernetesNames.SubdomainMeaning)]
     public string? SecretName { get; init; }
 }
 
@@ -847,30 +851,32 @@ public enum Gallery
 }
 
 /// <summary>What a training pod asks for.</summary>
+[CelRule("self.gpus <= 1", ExperimentRules.OneGpu, ".gpus")]
+[CelRule("!self.gpuResourceName.startsWith('requests.')", ExperimentRules.ResourcePrefix, ".gpuResourceName")]
 public sealed record ResourcesSpec
 {
-    /// <summary>GPUs per stage.</summary>
+    /// <summary>GPUs of a stage: 0 or 1. A stage computes on one GPU; several run side by side as several experiments of a suite.</summary>
     [Bounds(0, 16)]
     public int Gpus { get; init; } = 1;
 
     /// <summary>Name of the GPU resource.</summary>
-    [Bounds(1, 128), Pattern(@"^[a-z0-9.-]+/[A-Za-z0-9._-]+$", "an extended resource such as nvidia.com/gpu")]
+    [Bounds(1, 128), Pattern(KubernetesNames.ExtendedResource, "an extended resource such as nvidia.com/gpu")]
     public string GpuResourceName { get; init; } = "nvidia.com/gpu";
 
     /// <summary>CPU as a Kubernetes quantity.</summary>
-    [Bounds(1, 32), Pattern(@"^[0-9]+(\.[0-9]+)?m?$", "a quantity such as 4 or 500m")]
+    [Bounds(1, 32), Pattern(KubernetesNames.Cpu, "a quantity above 0 such as 4 or 500m")]
     public string Cpu { get; init; } = "4";
 
     /// <summary>Memory as a Kubernetes quantity.</summary>
-    [Bounds(1, 32), Pattern(@"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$", "a quantity such as 16Gi")]
+    [Bounds(1, 32), Pattern(KubernetesNames.Bytes, "a quantity above 0 such as 16Gi")]
     public string Memory { get; init; } = "16Gi";
 
     /// <summary>Shared memory (/dev/shm) as a Kubernetes quantity.</summary>
-    [Bounds(1, 32), Pattern(@"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$", "a quantity such as 1Gi")]
+    [Bounds(1, 32), Pattern(KubernetesNames.Bytes, "a quantity above 0 such as 1Gi")]
     public string SharedMemory { get; init; } = "1Gi";
 
     /// <summary>Scratch space (/tmp, logs) as a Kubernetes quantity; no limit when absent.</summary>
-    [Bounds(1, 32), Pattern(@"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$", "a quantity such as 10Gi")]
+    [Bounds(1, 32), Pattern(KubernetesNames.Bytes, "a quantity above 0 such as 10Gi")]
     public string? EphemeralStorage { get; init; }
 }
 
@@ -879,7 +885,7 @@ public sealed record ResourcesSpec
 public sealed record SchedulingSpec
 {
     /// <summary>Labels a node must have.</summary>
-    [Bounds(0, 16)]
+    [Bounds(0, 16), LabelMap]
     public IReadOnlyDictionary<string, string>? NodeSelector { get; init; }
 
     /// <summary>Taints that are tolerated.</summary>
@@ -895,30 +901,34 @@ public sealed record SchedulingSpec
     public IReadOnlyList<TopologySpreadTerm>? TopologySpread { get; init; }
 
     /// <summary>Priority class; not one of the system's own.</summary>
-    [MutableField, Bounds(1, 253), Pattern(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "a priority class name")]
+    [MutableField, Bounds(1, 253), Pattern(KubernetesNames.Subdomain, KubernetesNames.SubdomainMeaning)]
     public string? PriorityClassName { get; init; }
 
     /// <summary>Runtime class, such as nvidia.</summary>
-    [Bounds(1, 253), Pattern(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "a runtime class name")]
+    [Bounds(1, 253), Pattern(KubernetesNames.Subdomain, KubernetesNames.SubdomainMeaning)]
     public string? RuntimeClassName { get; init; }
 
     /// <summary>Scheduler of the pods.</summary>
-    [Bounds(1, 253), Pattern(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "a scheduler name")]
+    [Bounds(1, 253), Pattern(KubernetesNames.Subdomain, KubernetesNames.SubdomainMeaning)]
     public string? SchedulerName { get; init; }
 }
 
 /// <summary>A tolerated taint.</summary>
+[CelRule("!has(self.key) || self.key.matches('" + KubernetesNames.ShortPrefix + "')", ExperimentRules.LongPrefix, ".key")]
+[CelRule("has(self.key) || self.operator == 'Exists'", ExperimentRules.TolerationWithoutKey, ".operator")]
+[CelRule("self.operator != 'Exists' || !has(self.value) || self.value == ''", ExperimentRules.TolerationValue, ".value")]
+[CelRule("!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')", ExperimentRules.TolerationSeconds, ".tolerationSeconds")]
 public sealed record TolerationSpec
 {
     /// <summary>Key of the taint; all taints when absent.</summary>
-    [Bounds(1, 316), Pattern(@"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$", "a taint key")]
+    [Bounds(1, KubernetesNames.LongestLabelKey), Pattern(KubernetesNames.LabelKey, KubernetesNames.LabelKeyMeaning)]
     public string? Key { get; init; }
 
     /// <summary>Equal or Exists.</summary>
     public TolerationOperator Operator { get; init; } = TolerationOperator.Equal;
 
     /// <summary>Value of the taint.</summary>
-    [Bounds(0, 63), Pattern(@"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$", "a label value")]
+    [Bounds(0, KubernetesNames.LongestLabelValue), Pattern(KubernetesNames.LabelValue, KubernetesNames.LabelValueMeaning)]
     public string? Value { get; init; }
 
     /// <summary>Effect of the taint; all effects when absent.</summary>
@@ -953,14 +963,15 @@ public enum TaintEffect
 }
 
 /// <summary>A required node label.</summary>
+[CelRule("self.key.matches('" + KubernetesNames.ShortPrefix + "')", ExperimentRules.LongPrefix, ".key")]
 public sealed record NodeAffinityTerm
 {
     /// <summary>Label key.</summary>
-    [RequiredField, Bounds(1, 316), Pattern(@"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$", "a label key")]
+    [RequiredField, Bounds(1, KubernetesNames.LongestLabelKey), Pattern(KubernetesNames.LabelKey, KubernetesNames.LabelKeyMeaning)]
     public string Key { get; init; } = "";
 
     /// <summary>Allowed values.</summary>
-    [RequiredField, Bounds(1, 32), Pattern(@"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$", "a label value")]
+    [RequiredField, Bounds(1, 32), ItemLength(KubernetesNames.LongestLabelValue), Pattern(KubernetesNames.LabelValue, KubernetesNames.LabelValueMeaning)]
     public IReadOnlyList<string> Values { get; init; } = [];
 }
 
@@ -968,7 +979,7 @@ public sealed record NodeAffinityTerm
 public sealed record TopologySpreadTerm
 {
     /// <summary>Node label whose values are the places, such as topology.kubernetes.io/zone.</summary>
-    [RequiredField, Bounds(1, 316), Pattern(@"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$", "a label key")]
+    [RequiredField, Bounds(1, KubernetesNames.LongestLabelKey), Pattern(KubernetesNames.LabelKey, KubernetesNames.LabelKeyMeaning)]
     public string TopologyKey { get; init; } = "";
 
     /// <summary>Largest difference of the numbers of pods between two places.</summary>
@@ -993,15 +1004,15 @@ public enum UnsatisfiableAction
 public sealed record StorageSpec
 {
     /// <summary>An existing claim of the same namespace; one is made for the experiment when absent.</summary>
-    [Bounds(1, 253), Pattern(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "a claim name")]
+    [Bounds(1, 253), Pattern(KubernetesNames.Subdomain, KubernetesNames.SubdomainMeaning)]
     public string? ClaimName { get; init; }
 
     /// <summary>Size of the claim that is made.</summary>
-    [Bounds(1, 32), Pattern(@"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$", "a quantity such as 50Gi")]
+    [Bounds(1, 32), Pattern(KubernetesNames.Bytes, "a quantity above 0 such as 50Gi")]
     public string Size { get; init; } = "50Gi";
 
     /// <summary>Storage class of the claim that is made; the cluster's default when absent.</summary>
-    [Bounds(1, 253), Pattern(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "a storage class name")]
+    [Bounds(1, 253), Pattern(KubernetesNames.Subdomain, KubernetesNames.SubdomainMeaning)]
     public string? ClassName { get; init; }
 
     /// <summary>Access mode; with ReadWriteMany stages on different nodes run side by side.</summary>
@@ -1055,12 +1066,34 @@ public sealed record EnvironmentVariableSpec
 public sealed record KeyReference
 {
     /// <summary>Name of the object.</summary>
-    [RequiredField, Bounds(1, 253), Pattern(@"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "an object name")]
+    [RequiredField, Bounds(1, 253), Pattern(KubernetesNames.Subdomain, KubernetesNames.SubdomainMeaning)]
     public string Name { get; init; } = "";
 
     /// <summary>Key inside it.</summary>
-    [RequiredField, Bounds(1, 253), Pattern(@"^[-._A-Za-z0-9]+$", "a key")]
+    [RequiredField, Bounds(1, 253), Pattern(KubernetesNames.ConfigKey, "a key: letters, digits, '-', '_' or '.', not '.' alone and not beginning with '..'")]
     public string Key { get; init; } = "";
+}
+
+/// <summary>What happens when the node of a stage is lost: its machine is off, or the network does not reach it.</summary>
+public sealed record NodeLostSpec
+{
+    /// <summary>wait leaves the pod to a person, who deletes the Node or taints it as out of service; replace gives the pod up and starts a new one elsewhere.</summary>
+    [MutableField]
+    public NodeLostAction Action { get; init; } = NodeLostAction.Wait;
+
+    /// <summary>Seconds after the loss until replace acts. A process that still runs on the lost node keeps its lock on the run folder; the new one waits for it.</summary>
+    [MutableField, Bounds(0, 86400)]
+    public int AfterSeconds { get; init; } = 300;
+}
+
+/// <summary>What happens when a node is lost.</summary>
+public enum NodeLostAction
+{
+    /// <summary>A person says that the node is gone.</summary>
+    [JsonStringEnumMemberName("wait")] Wait,
+
+    /// <summary>A new pod takes over.</summary>
+    [JsonStringEnumMemberName("replace")] Replace,
 }
 
 /// <summary>Seconds after which a finished experiment is deleted, by outcome.</summary>

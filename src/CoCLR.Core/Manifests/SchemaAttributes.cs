@@ -37,6 +37,18 @@ public sealed class PatternAttribute(string pattern, string meaning) : Attribute
     public string Meaning { get; } = meaning;
 }
 
+/// <summary>Longest string of a list of strings.</summary>
+[AttributeUsage(AttributeTargets.Property)]
+public sealed class ItemLengthAttribute(int maximum) : Attribute
+{
+    /// <summary>Most characters.</summary>
+    public int Maximum { get; } = maximum;
+}
+
+/// <summary>The keys and values of the map are those of Kubernetes' labels.</summary>
+[AttributeUsage(AttributeTargets.Property)]
+public sealed class LabelMapAttribute : Attribute;
+
 /// <summary>The property must be given.</summary>
 [AttributeUsage(AttributeTargets.Property)]
 public sealed class RequiredFieldAttribute : Attribute;

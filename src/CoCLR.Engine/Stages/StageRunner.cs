@@ -25,6 +25,10 @@ public sealed record StageOptions
     /// <summary>Folder of the stores that several runs share.</summary>
     public required string Cache { get; init; }
 
+    /// <summary>Called when another process works on the stage: this one then waits for its end instead of failing. In a cluster the pod before may still run on a node
+    /// that does not answer.</summary>
+    public Action? WhenTaken { get; init; }
+
     /// <summary>Sees every event after it was written.</summary>
     public Action<RunEvent>? Observer { get; init; }
 }
@@ -32,6 +36,8 @@ public sealed record StageOptions
 /// <summary>Runs stages.</summary>
 public static class StageRunner
 {
+    private static readonly TimeSpan LockInterval = TimeSpan.FromSeconds(1);
+
     /// <summary>Runs one stage to its end, or continues it.</summary>
     /// <param name="options">Where and how.</param>
     /// <param name="stop">Asks the stage to write a checkpoint and end.</param>
@@ -41,7 +47,13 @@ public static class StageRunner
         StagePlan plan = RunFolder.ReadPlan(options.PlanFile);
         Stage stage = plan[options.Stage];
         var folder = new RunFolder(options.RunFolder ?? Path.GetDirectoryName(Path.GetFullPath(options.PlanFile))!);
-        using IDisposable hold = folder.Lock(stage.Name);
+        using IDisposable? hold = Hold(folder, stage.Name, options.WhenTaken, stop);
+        if (hold == null)
+        {
+            return (ExitCodes.Terminated, "asked to stop while another process worked on the stage");
+        }
+
+        folder.Complete(plan);
         WholeFile.Sweep(folder.Stage(stage.Name), recursive: true);
         if (folder.HasSucceeded(stage.Name))
         {
@@ -93,6 +105,27 @@ public static class StageRunner
             events.Finished(StageOutcome.Failed, ExitCodes.Failed, message, clock.Elapsed.TotalSeconds);
             return (ExitCodes.Failed, message);
         }
+    }
+
+    private static IDisposable? Hold(RunFolder folder, string stage, Action? whenTaken, CancellationToken stop)
+    {
+        if (whenTaken == null)
+        {
+            return folder.Lock(stage);
+        }
+
+        IDisposable? hold = folder.TryLock(stage);
+        if (hold == null)
+        {
+            whenTaken();
+        }
+
+        while (hold == null && !stop.WaitHandle.WaitOne(LockInterval))
+        {
+            hold = folder.TryLock(stage);
+        }
+
+        return hold;
     }
 
     private static StageResult Execute(StageContext context) => context.Stage.Kind switch

@@ -21,6 +21,7 @@ internal static class Admission
         service.Mutating.Add(r => DefaultStorageClass(cluster, r));
         service.Mutating.Add(r => Priority(cluster, r));
         service.Mutating.Add(r => LimitRange(cluster, r));
+        service.Mutating.Add(r => DefaultTolerations(cluster, r));
         service.Validating.Add(r => Escalation(cluster, r));
         service.Validating.Add(r => PodSecurity.Check(cluster, r));
         service.Validating.Add(r => Quota(cluster, r));
@@ -79,6 +80,24 @@ internal static class Admission
                         }),
                 },
             });
+        }
+    }
+
+    private static void DefaultTolerations(InProcessCluster cluster, AdmissionRequest request)
+    {
+        if (!request.Is("", "pods") || request.Old is not null)
+        {
+            return;
+        }
+
+        var tolerations = request.Object.Ensure("spec").EnsureItems("tolerations");
+        foreach (var key in new[] { "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable" })
+        {
+            var taint = new JsonObject { ["key"] = key, ["effect"] = "NoExecute" };
+            if (!tolerations.Any(t => Scheduler.Tolerates(t!, taint)))
+            {
+                tolerations.Add(new JsonObject { ["key"] = key, ["operator"] = "Exists", ["effect"] = "NoExecute", ["tolerationSeconds"] = cluster.Options.DefaultTolerationSeconds });
+            }
         }
     }
 

@@ -180,6 +180,15 @@ internal static class BuiltInRules
         {
             errors.Add(FieldError.Required("spec.resources[storage]"));
         }
+        else if (!(Quantities.Parse(spec.At("resources", "requests", "storage")) > 0))
+        {
+            errors.Add(FieldError.Invalid("spec.resources[storage]", spec.At("resources", "requests", "storage"), "must be greater than zero"));
+        }
+
+        if (spec.Text("storageClassName") is { Length: > 0 } className && !ObjectMetaRules.IsSubdomain(className))
+        {
+            errors.Add(FieldError.Invalid("spec.storageClassName", className, ObjectMetaRules.SubdomainMessage));
+        }
 
         if (request.Old is { } old)
         {
@@ -477,6 +486,15 @@ internal static class BuiltInRules
         }
 
         ObjectMetaRules.Labels(spec.At("nodeSelector"), path + ".nodeSelector", errors);
+        foreach (var (expression, i) in spec.Items("affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms")
+            .SelectMany(t => t.Items("matchExpressions")).Select((e, i) => (e, i)))
+        {
+            if (ObjectMetaRules.QualifiedError(expression.Text("key") ?? "") is { } why)
+            {
+                errors.Add(FieldError.Invalid($"{path}.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[{i}].key", expression.Text("key"), why));
+            }
+        }
+
         foreach (var (toleration, i) in spec.Items("tolerations").Select((t, i) => (t, i)))
         {
             var at = $"{path}.tolerations[{i}]";
@@ -605,8 +623,17 @@ internal static class BuiltInRules
                     errors.Add(FieldError.Invalid(where, value, "must be greater than or equal to 0"));
                 }
 
-                if (resource.Contains('/', StringComparison.Ordinal))
+                if (ObjectMetaRules.QualifiedError(resource) is { } why)
                 {
+                    errors.Add(FieldError.Invalid(where, resource, why));
+                }
+                else if (resource.Contains('/', StringComparison.Ordinal))
+                {
+                    if (resource.StartsWith("requests.", StringComparison.Ordinal))
+                    {
+                        errors.Add(FieldError.Invalid(where, resource, "doesn't follow extended resource name standard"));
+                    }
+
                     if (quantity != Math.Floor(quantity))
                     {
                         errors.Add(FieldError.Invalid(where, value, "must be an integer"));

@@ -30,6 +30,8 @@ public sealed class ControllerManager : IAsyncDisposable
             _controllers.Add(new BudgetController(cluster));
             Scheduler = new Scheduler(cluster);
             _controllers.Add(Scheduler);
+            Nodes = new NodeController(cluster);
+            _controllers.Add(Nodes);
         }
 
         foreach (var controller in _controllers)
@@ -46,6 +48,9 @@ public sealed class ControllerManager : IAsyncDisposable
 
     /// <summary>The scheduler, or null where no controllers run.</summary>
     public Scheduler? Scheduler { get; }
+
+    /// <summary>The nodes' life cycle, or null where no controllers run.</summary>
+    public NodeController? Nodes { get; }
 
     /// <summary>Starts them.</summary>
     public void Start() => _running.AddRange(_controllers.Select(c => Task.Run(() => c.RunAsync(_cluster.Stopping))));

@@ -46,10 +46,6 @@ public sealed class Scheduler(InProcessCluster cluster) : Controller(cluster, "d
         else if (key == Nodes || key == ClaimController.Claims)
         {
             EnqueueWaiting();
-            if (key == Nodes && !e.Deleted)
-            {
-                EvictIntolerant(e.After.Value);
-            }
         }
     }
 
@@ -67,28 +63,12 @@ public sealed class Scheduler(InProcessCluster cluster) : Controller(cluster, "d
         }
     }
 
-    private void EvictIntolerant(JsonObject node)
-    {
-        var taints = node.Items("spec", "taints").Where(t => t.Text("effect") == "NoExecute").ToList();
-        if (taints.Count == 0)
-        {
-            return;
-        }
-
-        foreach (var pod in Cluster.Store.All(ControllerManager.Pods).Where(p => p.Value.Text("spec", "nodeName") == node.Text("metadata", "name") && p.Value.At("metadata", "deletionTimestamp") is null
-            && p.Value.Text("status", "phase") is not ("Succeeded" or "Failed")))
-        {
-            if (taints.Exists(t => !Tolerates(pod.Value, t)))
-            {
-                Cluster.Controllers.MarkDisrupted(pod.Namespace, pod.Name, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint");
-                Delete(ControllerManager.Pods, pod.Namespace, pod.Name);
-            }
-        }
-    }
-
-    private static bool Tolerates(JsonObject pod, JsonNode? taint) => pod.Items("spec", "tolerations").Any(t =>
-        (string.IsNullOrEmpty(t.Text("effect")) || t.Text("effect") == taint.Text("effect"))
-        && (t.Text("operator") == "Exists" ? string.IsNullOrEmpty(t.Text("key")) || t.Text("key") == taint.Text("key") : t.Text("key") == taint.Text("key") && (t.Text("value") ?? "") == (taint.Text("value") ?? "")));
+    /// <summary>Whether one toleration of a pod is for a taint.</summary>
+    internal static bool Tolerates(JsonNode toleration, JsonNode? taint) =>
+        (string.IsNullOrEmpty(toleration.Text("effect")) || toleration.Text("effect") == taint.Text("effect"))
+        && (toleration.Text("operator") == "Exists"
+            ? string.IsNullOrEmpty(toleration.Text("key")) || toleration.Text("key") == taint.Text("key")
+            : toleration.Text("key") == taint.Text("key") && (toleration.Text("value") ?? "") == (taint.Text("value") ?? ""));
 
     /// <inheritdoc/>
     protected override void Reconcile(WorkItem item)
@@ -235,7 +215,7 @@ public sealed class Scheduler(InProcessCluster cluster) : Controller(cluster, "d
 
         foreach (var taint in node.Items("spec", "taints").Where(t => t.Text("effect") is "NoSchedule" or "NoExecute"))
         {
-            if (!Tolerates(pod, taint))
+            if (!pod.Items("spec", "tolerations").Any(t => Tolerates(t!, taint)))
             {
                 return [$"node(s) had untolerated taint {{{taint.Text("key")}: {taint.Text("value")}}}"];
             }

@@ -1,5 +1,5 @@
 // Why this exists: without containers a mount has no path of its own. Mount paths in command lines, variables and mounted configuration are
-// replaced by the folders that stand for them, and service names by the addresses of pods.
+// replaced by the folders that stand for them.
 using System.Text;
 using System.Text.RegularExpressions;
 

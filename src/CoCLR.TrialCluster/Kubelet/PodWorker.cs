@@ -17,6 +17,7 @@ internal sealed partial class PodWorker
     private readonly string _uid;
     private readonly string _address;
     private readonly PodFolders _folders;
+    private readonly PodNetwork _network;
     private readonly JsonObject _pod;
     private readonly Channel<bool> _news = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
     private readonly Dictionary<string, ContainerRun> _runs = new(StringComparer.Ordinal);
@@ -37,6 +38,7 @@ internal sealed partial class PodWorker
         _uid = pod.Text("metadata", "uid")!;
         _address = address;
         _folders = new PodFolders(cluster, pod);
+        _network = new PodNetwork(cluster, pod);
     }
 
     /// <summary>What is known of one container.</summary>
@@ -93,6 +95,7 @@ internal sealed partial class PodWorker
         }
         finally
         {
+            _network.Dispose();
             done();
             _ended.TrySetResult();
         }
@@ -188,6 +191,13 @@ internal sealed partial class PodWorker
         var renew = Now.AddMinutes(5);
         while (true)
         {
+            if (_cluster.Controllers.Nodes?.IsSilent(_pod.Text("spec", "nodeName")) == true)
+            {
+                // A kubelet without a network hears of nothing and reports nothing.
+                await WaitAsync(TimeSpan.FromMilliseconds(250), stop);
+                continue;
+            }
+
             if (_gone)
             {
                 KillAll();
@@ -409,6 +419,11 @@ internal sealed partial class PodWorker
         environment["HOSTNAME"] = _name;
         environment["KUBERNETES_SERVICE_HOST"] = _cluster.Url.Host;
         environment["KUBERNETES_SERVICE_PORT"] = _cluster.Url.Port.ToString(CultureInfo.InvariantCulture);
+        foreach (var (name, value) in _network.Environment)
+        {
+            environment[name] = value;
+        }
+
         var declared = DeclaredEnvironment(run.Spec);
         foreach (var (name, value) in declared)
         {
@@ -497,38 +512,8 @@ internal sealed partial class PodWorker
         run.Running = FollowAsync(run, process, log, messageFile, rewriter, stop);
     }
 
-    /// <summary>Service names, and addresses that mean all of the pod's.</summary>
-    private string Addresses(string text)
-    {
-        if (text is "0.0.0.0" or "[::]" or "::")
-        {
-            return _address;
-        }
-
-        text = text.Replace("://0.0.0.0:", $"://{_address}:", StringComparison.Ordinal).Replace("://*:", $"://{_address}:", StringComparison.Ordinal)
-            .Replace("://+:", $"://{_address}:", StringComparison.Ordinal).Replace("://[::]:", $"://{_address}:", StringComparison.Ordinal);
-        return ServiceAddress().Replace(text, m =>
-        {
-            var parts = m.Groups[2].Value.Split('.');
-            var ns = parts.Length > 1 ? parts[1] : _ns;
-            if (_cluster.Store.Get(new ResourceKey("", "services"), ns, parts[0]) is not { } service)
-            {
-                return m.Value;
-            }
-
-            var wanted = m.Groups[3].Success ? long.Parse(m.Groups[3].Value[1..], CultureInfo.InvariantCulture) : m.Groups[1].Value == "https" ? 443 : 80;
-            var port = service.Value.Items("spec", "ports").FirstOrDefault(p => p.Number("port") == wanted);
-            var pod = _cluster.Store.All(ControllerManager.Pods).FirstOrDefault(p => p.Namespace == ns && p.Value.Text("status", "podIP") is not null
-                && Selector.Matches(new JsonObject { ["matchLabels"] = service.Value.At("spec", "selector")?.DeepClone() }, p.Value.At("metadata", "labels")));
-            if (port is null || pod is null)
-            {
-                return m.Value;
-            }
-
-            var target = port.Number("targetPort") ?? pod.Value.Items("spec", "containers").SelectMany(c => c.Items("ports")).FirstOrDefault(p => p.Text("name") == port.Text("targetPort")).Number("containerPort") ?? wanted;
-            return $"{m.Groups[1].Value}://{pod.Value.Text("status", "podIP")}:{target}";
-        });
-    }
+    /// <summary>Addresses that mean all of the machine's mean those of the pod.</summary>
+    private string Addresses(string text) => text is "0.0.0.0" or "[::]" or "::" ? _address : EveryAddress().Replace(text, $"://{_address}:");
 
     private Dictionary<string, string> DeclaredEnvironment(JsonNode container)
     {
@@ -658,57 +643,57 @@ internal sealed partial class PodWorker
 
     private async Task ProbeAsync(ContainerRun run, Process process, CancellationToken stop)
     {
-        var probe = run.Spec.Map("readinessProbe");
-        var alive = run.Spec.Map("livenessProbe");
         try
         {
-            if (probe is null)
-            {
-                run.Ready = true;
-                _news.Writer.TryWrite(true);
-            }
-
-            var failures = 0;
-            DateTimeOffset? silentSince = null;
-            var began = DateTimeOffset.UtcNow;
-            while (true)
-            {
-                if (probe is null && alive is null)
-                {
-                    return;
-                }
-
-                await Task.Delay(TimeSpan.FromSeconds(Math.Min(_cluster.Options.ProbePeriod.TotalSeconds, (probe ?? alive).Number("periodSeconds") ?? 10)), stop);
-                if (probe is not null)
-                {
-                    var ok = await AskAsync(run.Spec, probe, stop);
-                    failures = ok ? 0 : failures + 1;
-                    var ready = ok || (run.Ready && failures < (probe.Number("failureThreshold") ?? 3));
-                    if (ready != run.Ready)
-                    {
-                        run.Ready = ready;
-                        _news.Writer.TryWrite(true);
-                    }
-                }
-
-                if (alive is not null && DateTimeOffset.UtcNow - began > TimeSpan.FromSeconds(alive.Number("initialDelaySeconds") ?? 5))
-                {
-                    // Asked more often than a real kubelet asks, so what counts is how long it has been silent.
-                    silentSince = await AskAsync(run.Spec, alive, stop) ? null : silentSince ?? DateTimeOffset.UtcNow;
-                    if (DateTimeOffset.UtcNow - silentSince > TimeSpan.FromSeconds((alive.Number("failureThreshold") ?? 3) * (alive.Number("periodSeconds") ?? 10)))
-                    {
-                        Record("Warning", "Unhealthy", $"Liveness probe failed; container {run.Name} will be restarted");
-                        _ = Native.Kill(process.Id, Native.SIGTERM);
-                        return;
-                    }
-                }
-            }
+            await Task.WhenAll(ProbeReadinessAsync(run, stop), ProbeLivenessAsync(run, process, stop));
         }
         catch (OperationCanceledException)
         {
             // The container has ended.
             return;
         }
+    }
+
+    private async Task ProbeReadinessAsync(ContainerRun run, CancellationToken stop)
+    {
+        if (run.Spec.Map("readinessProbe") is not { } probe)
+        {
+            run.Ready = true;
+            _news.Writer.TryWrite(true);
+            return;
+        }
+
+        for (long failures = 0; ;)
+        {
+            await Task.Delay(TimeSpan.FromSeconds(Math.Min(_cluster.Options.ProbePeriod.TotalSeconds, probe.Number("periodSeconds") ?? 10)), stop);
+            var ok = await AskAsync(run.Spec, probe, stop);
+            failures = ok ? 0 : failures + 1;
+            var ready = ok || (run.Ready && failures < (probe.Number("failureThreshold") ?? 3));
+            if (ready != run.Ready)
+            {
+                run.Ready = ready;
+                _news.Writer.TryWrite(true);
+            }
+        }
+    }
+
+    // At its own pace: asked more often than it says, a container that starts slowly would be killed again and again.
+    private async Task ProbeLivenessAsync(ContainerRun run, Process process, CancellationToken stop)
+    {
+        if (run.Spec.Map("livenessProbe") is not { } probe)
+        {
+            return;
+        }
+
+        await Task.Delay(TimeSpan.FromSeconds(probe.Number("initialDelaySeconds") ?? 0), stop);
+        for (long failures = 0; failures < (probe.Number("failureThreshold") ?? 3);)
+        {
+            await Task.Delay(TimeSpan.FromSeconds(probe.Number("periodSeconds") ?? 10), stop);
+            failures = await AskAsync(run.Spec, probe, stop) ? 0 : failures + 1;
+        }
+
+        Record("Warning", "Unhealthy", $"Liveness probe failed; container {run.Name} will be restarted");
+        _ = Native.Kill(process.Id, Native.SIGTERM);
     }
 
     private async Task<bool> AskAsync(JsonNode container, JsonNode probe, CancellationToken stop)
@@ -999,6 +984,6 @@ internal sealed partial class PodWorker
     [GeneratedRegex(@"\$?\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")]
     private static partial Regex VariableReference();
 
-    [GeneratedRegex(@"\b(https?)://([a-z0-9-]+(?:\.[a-z0-9-]+(?:\.svc(?:\.cluster\.local)?)?)?)(:\d+)?(?=$|[/\s,;""'])")]
-    private static partial Regex ServiceAddress();
+    [GeneratedRegex(@"://(0\.0\.0\.0|\*|\+|\[::\]):")]
+    private static partial Regex EveryAddress();
 }

@@ -158,7 +158,7 @@ public static class OperatorBench
             TimeSpan before = Process.GetCurrentProcess().TotalProcessorTime;
             for (int n = 0; n < 10; n++)
             {
-                ExperimentDecision decision = ExperimentReconciler.Reconcile(observed, settings);
+                Decision<ExperimentStatus> decision = ExperimentReconciler.Reconcile(observed, settings);
                 JsonSerializer.SerializeToUtf8Bytes(decision.Status, CoclrJson.Compact);
             }
 
@@ -193,7 +193,7 @@ public static class OperatorBench
         };
         for (int i = 0; i < 100; i++)
         {
-            ExperimentDecision decision = ExperimentReconciler.Reconcile(Observe(), new ChildSettings());
+            Decision<ExperimentStatus> decision = ExperimentReconciler.Reconcile(Observe(), new ChildSettings());
             resource["status"] = JsonSerializer.SerializeToNode(decision.Status, CoclrJson.Compact);
             if (decision.Status!.State == ExperimentState.Succeeded || jobs.Count > stages)
             {

@@ -14,6 +14,16 @@ internal static class Chart
     /// <summary>Folder of the chart.</summary>
     public static string Folder => Path.Combine(Root, "charts", "coclr-platform");
 
+    /// <summary>The programs that stand for the chart's images.</summary>
+    public static IReadOnlyList<ImageProgram> Programs =>
+    [
+        ImageProgram.For("coclr-operator:*", ["dotnet", Assembly("operator/CoCLR.Operator", "CoCLR.Operator")]),
+        ImageProgram.For("coclr-dashboard:*", ["dotnet", Assembly("src/CoCLR.Dashboard", "CoCLR.Dashboard")]),
+    ];
+
+    private static string Assembly(string project, string name) =>
+        Path.Combine(Root, project, "bin", new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name, "net10.0", name + ".dll");
+
     private static string Find()
     {
         for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)

@@ -7,12 +7,6 @@ public sealed class ChartClusterTests : IAsyncLifetime
 {
     private InProcessCluster _cluster = null!;
 
-    private static string Assembly(string project, string name)
-    {
-        var configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name;
-        return Path.Combine(Chart.Root, project, "bin", configuration, "net10.0", name + ".dll");
-    }
-
     public async ValueTask InitializeAsync()
     {
         Chart.Tool("helm");
@@ -20,12 +14,7 @@ public sealed class ChartClusterTests : IAsyncLifetime
         _cluster = await InProcessCluster.StartAsync(
             new InProcessClusterOptions
             {
-                Images =
-                [
-                    ImageProgram.For("coclr-operator:*", ["dotnet", Assembly("operator/CoCLR.Operator", "CoCLR.Operator")]),
-                    ImageProgram.For("coclr-dashboard:*", ["dotnet", Assembly("src/CoCLR.Dashboard", "CoCLR.Dashboard")]),
-                    ImageProgram.For("curlimages/curl:*", ["curl"]),
-                ],
+                Images = [.. Chart.Programs, ImageProgram.For("curlimages/curl:*", ["curl"])],
             },
             TestContext.Current.CancellationToken);
     }

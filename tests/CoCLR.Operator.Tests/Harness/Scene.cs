@@ -51,6 +51,8 @@ internal sealed class Scene
 
     public string[] Foreign { get; set; } = [];
 
+    public IReadOnlyList<Refusal> Refusals { get; set; } = [];
+
     public List<ObjectEvent> Events { get; } = [];
 
     public ExperimentStatus Status => Resource.ParseStatus();
@@ -81,12 +83,12 @@ internal sealed class Scene
     public void RemoveClaim(string name) => _claims.Remove(name);
 
     /// <summary>Reconciles until nothing is left to write, and applies what it decides.</summary>
-    public ExperimentDecision Reconcile()
+    public Decision<ExperimentStatus> Reconcile()
     {
-        ExperimentDecision last = ExperimentDecision.None;
+        Decision<ExperimentStatus> last = new();
         for (int i = 0; i < 10; i++)
         {
-            ExperimentDecision decision = Once();
+            Decision<ExperimentStatus> decision = Once();
             if (i == 0 || decision.Writes.Count > 0)
             {
                 last = decision;
@@ -102,9 +104,9 @@ internal sealed class Scene
     }
 
     /// <summary>Reconciles once and applies what it decides.</summary>
-    public ExperimentDecision Once()
+    public Decision<ExperimentStatus> Once()
     {
-        ExperimentDecision decision = ExperimentReconciler.Reconcile(Observation(), Settings);
+        Decision<ExperimentStatus> decision = ExperimentReconciler.Reconcile(Observation(), Settings);
         foreach (DesiredWrite write in decision.Writes)
         {
             Apply(write);
@@ -132,6 +134,7 @@ internal sealed class Scene
         Pushed = Pushed,
         ListeningSince = ListeningSince,
         Foreign = Foreign,
+        Refusals = Refusals,
         Now = Now,
     };
 

@@ -54,7 +54,7 @@ public class BenchmarkReconcilerTests
         Assert.Equal(("0.65", "+0.13"), (coclr.LinearProbeTop1!.Mean, coclr.LinearProbeTop1.Difference));
         Assert.Equal(Math.Sqrt(0.005), double.Parse(coclr.LinearProbeTop1.Std!, System.Globalization.CultureInfo.InvariantCulture), 5);
         Assert.Contains("65.0", suite.Status.Best, StringComparison.Ordinal);
-        Assert.Empty(suite.Reconcile().Create);
+        Assert.Empty(suite.Reconcile().Writes.OfType<DesiredWrite.Create>());
     }
 
     [Fact]
@@ -80,10 +80,10 @@ public class BenchmarkReconcilerTests
         var suite = new Suite(TwoByTwo.Replace("\"parallelism\":2", "\"parallelism\":3,\"failurePolicy\":\"Stop\"", StringComparison.Ordinal));
         suite.Reconcile();
         suite.Finish(0, "Failed", 0);
-        BenchmarkDecision decision = suite.Reconcile();
-        Assert.Empty(decision.Create);
-        Assert.Equal(2, decision.Patch.Count);
-        Assert.All(decision.Patch, p => Assert.True(p.Patch["spec"]!["suspend"]!.GetValue<bool>()));
+        Decision<BenchmarkStatus> decision = suite.Reconcile();
+        Assert.Empty(decision.Writes.OfType<DesiredWrite.Create>());
+        Assert.Equal(2, decision.Writes.OfType<DesiredWrite.Change>().Count());
+        Assert.All(decision.Writes.OfType<DesiredWrite.Change>(), p => Assert.True(p.Fields["spec"]!["suspend"]!.GetValue<bool>()));
         Assert.Null(suite.Condition("Stalled"));
         suite.SetState(1, "Suspended");
         suite.SetState(2, "Suspended");
@@ -102,9 +102,9 @@ public class BenchmarkReconcilerTests
         suite.Finish(2, "Succeeded", 0.6);
         suite.SetState(3, "Starting");
         suite.SetSpec(wide.Replace("\"CoCLR\"", "\"UberNCE\"", StringComparison.Ordinal));
-        BenchmarkDecision decision = suite.Reconcile();
-        Assert.Equal(2, decision.Create.Count);
-        Assert.Equal(before[3], Assert.Single(decision.Delete).Key.Name);
+        Decision<BenchmarkStatus> decision = suite.Reconcile();
+        Assert.Equal(2, decision.Writes.OfType<DesiredWrite.Create>().Count());
+        Assert.Equal(before[3], Assert.Single(decision.Writes.OfType<DesiredWrite.Delete>()).Key.Name);
         Assert.Contains(before[3], Assert.Single(decision.Events).Message, StringComparison.Ordinal);
         Assert.Contains(before[2], suite.Children.Keys);
 
@@ -124,10 +124,10 @@ public class BenchmarkReconcilerTests
         suite.SetState(3, "Training");
         suite.Children[running]["status"]!["startTime"] = "2026-01-31T12:00:00Z";
         suite.SetSpec(wide.Replace("\"seeds\":[0,1]", "\"seeds\":[0]", StringComparison.Ordinal));
-        BenchmarkDecision decision = suite.Reconcile();
+        Decision<BenchmarkStatus> decision = suite.Reconcile();
         Assert.True(suite.Children[running]["spec"]!["suspend"]!.GetValue<bool>());
         Assert.Contains(decision.Events, e => e is { Type: "Warning", Reason: "Stopped" } && e.Message.Contains(running, StringComparison.Ordinal));
-        Assert.Empty(suite.Reconcile().Patch);
+        Assert.Empty(suite.Reconcile().Writes.OfType<DesiredWrite.Change>());
         suite.SetSpec(wide);
         suite.Reconcile();
         Assert.False(suite.Children[running]["spec"]!["suspend"]!.GetValue<bool>());
@@ -141,8 +141,8 @@ public class BenchmarkReconcilerTests
         suite.Reconcile();
         suite.Finish(2, "Succeeded", 0.6);
         suite.SetSpec(wide.Replace("\"CoCLR\"", "\"UberNCE\"", StringComparison.Ordinal));
-        BenchmarkDecision decision = suite.Reconcile();
-        Assert.Equal(2, decision.Delete.Count);
+        Decision<BenchmarkStatus> decision = suite.Reconcile();
+        Assert.Equal(2, decision.Writes.OfType<DesiredWrite.Delete>().Count());
         ObjectEvent told = Assert.Single(decision.Events);
         Assert.Equal(("Warning", "Pruned"), (told.Type, told.Reason));
         Assert.Contains($"the results of {suite.Order[2]} are gone", told.Message, StringComparison.Ordinal);
@@ -185,11 +185,11 @@ public class BenchmarkReconcilerTests
         var suite = new Suite(TwoByTwo);
         suite.Reconcile();
         suite.SetSpec(TwoByTwo.Replace("\"training\":{\"epochs\":5}", "\"training\":{\"epochs\":5},\"activeDeadlineSeconds\":60", StringComparison.Ordinal));
-        BenchmarkDecision decision = suite.Reconcile();
-        Assert.Equal(2, decision.Patch.Count);
-        Assert.All(decision.Patch, p => Assert.Equal(60, p.Patch["spec"]!["activeDeadlineSeconds"]!.GetValue<int>()));
-        Assert.Empty(decision.Create);
-        Assert.Empty(suite.Reconcile().Patch);
+        Decision<BenchmarkStatus> decision = suite.Reconcile();
+        Assert.Equal(2, decision.Writes.OfType<DesiredWrite.Change>().Count());
+        Assert.All(decision.Writes.OfType<DesiredWrite.Change>(), p => Assert.Equal(60, p.Fields["spec"]!["activeDeadlineSeconds"]!.GetValue<int>()));
+        Assert.Empty(decision.Writes.OfType<DesiredWrite.Create>());
+        Assert.Empty(suite.Reconcile().Writes.OfType<DesiredWrite.Change>());
     }
 
     [Fact]
@@ -198,10 +198,10 @@ public class BenchmarkReconcilerTests
         var suite = new Suite(TwoByTwo);
         suite.Reconcile();
         suite.SetSpec(TwoByTwo.Replace("\"training\":{\"epochs\":5}", "\"training\":{\"epochs\":5},\"resources\":{\"memory\":\"64Gi\"}", StringComparison.Ordinal));
-        BenchmarkDecision decision = suite.Reconcile();
-        Assert.Equal(2, decision.Patch.Count);
-        Assert.All(decision.Patch, p => Assert.Equal("""{"resources":{"memory":"64Gi"}}""", p.Patch["spec"]!.ToJsonString()));
-        Assert.Empty(decision.Create);
+        Decision<BenchmarkStatus> decision = suite.Reconcile();
+        Assert.Equal(2, decision.Writes.OfType<DesiredWrite.Change>().Count());
+        Assert.All(decision.Writes.OfType<DesiredWrite.Change>(), p => Assert.Equal("""{"resources":{"memory":"64Gi"}}""", p.Fields["spec"]!.ToJsonString()));
+        Assert.Empty(decision.Writes.OfType<DesiredWrite.Create>());
     }
 
     [Fact]
@@ -210,21 +210,37 @@ public class BenchmarkReconcilerTests
         var suite = new Suite(TwoByTwo);
         suite.Reconcile();
         suite.SetSpec(TwoByTwo.Replace("\"parallelism\":2", "\"parallelism\":2,\"suspend\":true", StringComparison.Ordinal));
-        Assert.Equal(2, suite.Reconcile().Patch.Count);
+        Assert.Equal(2, suite.Reconcile().Writes.OfType<DesiredWrite.Change>().Count());
         Assert.Equal("False/Suspending", suite.Condition("Ready"));
         suite.SetState(0, "Suspended");
         suite.SetState(1, "Suspended");
         suite.Reconcile();
         Assert.Equal("True/Suspended", suite.Condition("Ready"));
         suite.SetSpec(TwoByTwo);
-        Assert.All(suite.Reconcile().Patch, p => Assert.False(p.Patch["spec"]!["suspend"]!.GetValue<bool>()));
+        Assert.All(suite.Reconcile().Writes.OfType<DesiredWrite.Change>(), p => Assert.False(p.Fields["spec"]!["suspend"]!.GetValue<bool>()));
+    }
+
+    [Fact]
+    public void Experiment_Refused_IsSaidInTheServersWordsUntilItIsTaken()
+    {
+        var suite = new Suite(TwoByTwo);
+        suite.Refusals = [new Refusal("coclrexperiments/suite-1", "exceeded quota: room")];
+        Decision<BenchmarkStatus> decision = suite.Reconcile();
+        Assert.Equal("False/QuotaExceeded", suite.Condition("Ready"));
+        Assert.Contains("the API server refuses coclrexperiments/suite-1: exceeded quota: room", suite.Status.Condition("Ready")!.Message, StringComparison.Ordinal);
+        Assert.Equal("QuotaExceeded", Assert.Single(decision.Events).Reason);
+        Assert.Equal(Refusal.Retry, decision.Again);
+        Assert.Empty(suite.Reconcile().Events);
+        suite.Refusals = [];
+        Assert.NotEmpty(suite.Reconcile().Writes);
+        Assert.Equal("False/Progressing", suite.Condition("Ready"));
     }
 
     [Fact]
     public void Suite_WithAnInvalidCell_SaysWhichAndWhy()
     {
         var suite = new Suite("""{"template":{"dataset":{"source":{"synthetic":{}}},"views":["RGB"],"training":{"method":"InfoNCE"}},"matrix":[{"name":"m","field":"training.method","values":["InfoNCE","CoCLR"]}]}""");
-        Assert.Empty(suite.Reconcile().Create);
+        Assert.Empty(suite.Reconcile().Writes.OfType<DesiredWrite.Create>());
         Assert.Equal("False/InvalidSpec", suite.Condition("Accepted"));
         Assert.Contains("m=CoCLR", suite.Status.Condition("Ready")!.Message, StringComparison.Ordinal);
     }
@@ -236,7 +252,7 @@ public class BenchmarkReconcilerTests
         suite.Reconcile();
         string name = suite.Children.Keys.First();
         suite.Disown(name);
-        Assert.Empty(suite.Reconcile().Create);
+        Assert.Empty(suite.Reconcile().Writes.OfType<DesiredWrite.Create>());
         Assert.Equal("True/NameConflict", suite.Condition("Stalled"));
     }
 
@@ -277,6 +293,8 @@ public class BenchmarkReconcilerTests
 
         private CustomResource<BenchmarkSpec, BenchmarkStatus> Resource => CustomResource.Read<BenchmarkSpec, BenchmarkStatus>(Scene.Element(_resource));
 
+        public IReadOnlyList<Refusal> Refusals { get; set; } = [];
+
         public string? Condition(string type) => Status.Condition(type) is { } c ? $"{c.Status}/{c.Reason}" : null;
 
         public void SetSpec(string spec)
@@ -302,40 +320,19 @@ public class BenchmarkReconcilerTests
             Children[Order[index]]["status"]!["results"] = new JsonArray(new JsonObject { ["view"] = "rgb", ["linearProbeTop1"] = probe.ToString(System.Globalization.CultureInfo.InvariantCulture) });
         }
 
-        public BenchmarkDecision Reconcile()
+        public Decision<BenchmarkStatus> Reconcile()
         {
             CustomResource<ExperimentSpec, ExperimentStatus>[] all = [.. Children.Values.Select(c => CustomResource.Read<ExperimentSpec, ExperimentStatus>(Scene.Element(c)))];
-            BenchmarkDecision decision = BenchmarkReconciler.Reconcile(new BenchmarkObservation
+            Decision<BenchmarkStatus> decision = BenchmarkReconciler.Reconcile(new BenchmarkObservation
             {
                 Benchmark = Resource,
                 Expansion = Expansion.Of(Resource),
                 Children = [.. all.Where(c => c.Meta.Controller?.Uid == "suite-uid")],
                 Experiment = name => all.FirstOrDefault(c => c.Meta.Key.Name == name),
+                Refusals = Refusals,
                 Now = _now,
             });
-            foreach (JsonObject child in decision.Create)
-            {
-                string name = child["metadata"]!["name"]!.ToString();
-                Assert.InRange(name.Length, 1, 52);
-                JsonObject made = (JsonObject)child.DeepClone();
-                made["metadata"]!["uid"] = "uid-" + name;
-                Children.Add(name, made);
-                Order.Add(name);
-            }
-
-            foreach ((ObjectMeta child, JsonObject patch) in decision.Patch)
-            {
-                foreach ((string key, JsonNode? value) in patch["spec"]!.AsObject())
-                {
-                    Children[child.Key.Name]["spec"]![key] = value?.DeepClone();
-                }
-            }
-
-            foreach (ObjectMeta child in decision.Delete)
-            {
-                Children.Remove(child.Key.Name);
-            }
-
+            decision.Writes.ToList().ForEach(Apply);
             if (decision.Status != null)
             {
                 StatusRules.Check(decision.Status.Conditions, decision.Status.ObservedGeneration, Resource.Meta.Generation);
@@ -343,6 +340,30 @@ public class BenchmarkReconcilerTests
             }
 
             return decision;
+        }
+
+        private void Apply(DesiredWrite write)
+        {
+            switch (write)
+            {
+                case DesiredWrite.Create create:
+                    Assert.InRange(create.Name.Length, 1, 52);
+                    var made = (JsonObject)create.Object.DeepClone();
+                    made["metadata"]!["uid"] = "uid-" + create.Name;
+                    Children.Add(create.Name, made);
+                    Order.Add(create.Name);
+                    break;
+                case DesiredWrite.Change change:
+                    foreach ((string key, JsonNode? value) in change.Fields["spec"]!.AsObject())
+                    {
+                        Children[change.Meta.Key.Name]["spec"]![key] = value?.DeepClone();
+                    }
+
+                    break;
+                case DesiredWrite.Delete delete:
+                    Children.Remove(delete.Key.Name);
+                    break;
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ public class ExperimentReconcilerTests
     public void Experiment_New_MakesPlanClaimAndFirstJobOnly()
     {
         var scene = new Scene();
-        ExperimentDecision decision = scene.Once();
+        Decision<ExperimentStatus> decision = scene.Once();
         Assert.Equal(FirstWrites, decision.Writes.Cast<DesiredWrite.Create>().Select(w => w.Kind.Plural));
         Assert.Equal("False/Starting", scene.Condition("Ready"));
         Assert.Equal("True/Starting", scene.Condition("Reconciling"));
@@ -242,7 +242,7 @@ public class ExperimentReconcilerTests
     {
         foreach (string spec in new[] { "{}", """{"queueName":"gpus"}""" })
         {
-            ExperimentDecision decision = ExperimentReconciler.Reconcile(new Scene(spec).Observation(), new ChildSettings());
+            Decision<ExperimentStatus> decision = ExperimentReconciler.Reconcile(new Scene(spec).Observation(), new ChildSettings());
             JsonNode job = decision.Writes.OfType<DesiredWrite.Create>().Single(w => w.Kind == ResourceKind.Job).Object;
             Assert.Null(job["spec"]!["suspend"]);
         }
@@ -393,7 +393,7 @@ public class ExperimentReconcilerTests
         scene.Fail("decode", "BackoffLimitExceeded", 1);
         scene.Once();
         scene.Now += TimeSpan.FromSeconds(secondsLater);
-        ExperimentDecision decision = scene.Once();
+        Decision<ExperimentStatus> decision = scene.Once();
         Assert.Equal(deleted, decision.Writes.OfType<DesiredWrite.Delete>().Any(d => d.Kind == ResourceKind.Experiment));
         Assert.Equal(deleted, decision.Again == null);
         Assert.True(decision.Again == null || decision.Again > TimeSpan.Zero);
@@ -533,7 +533,7 @@ public class ExperimentReconcilerTests
         scene.Reconcile();
         string pod = scene.AddPod("decode");
         scene.SetPod(pod, p => p["status"]!["conditions"] = new JsonArray(new JsonObject { ["type"] = "PodScheduled", ["status"] = "False", ["reason"] = "Unschedulable", ["message"] = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu." }));
-        ExperimentDecision decision = scene.Reconcile();
+        Decision<ExperimentStatus> decision = scene.Reconcile();
         Assert.Equal("False/Unschedulable", scene.Condition("Ready"));
         Assert.Contains("Insufficient nvidia.com/gpu", scene.Status.Condition("Ready")!.Message, StringComparison.Ordinal);
         Assert.Equal(600, decision.Again!.Value.TotalSeconds, 1.0);
@@ -626,7 +626,7 @@ public class ExperimentReconcilerTests
     public void Name_TakenBySomethingElse_StallsAndHeals()
     {
         var scene = new Scene { Foreign = ["jobs/exp-decode-123456"] };
-        ExperimentDecision decision = scene.Once();
+        Decision<ExperimentStatus> decision = scene.Once();
         Assert.Empty(decision.Writes);
         Assert.Equal("True/NameConflict", scene.Condition("Stalled"));
         Assert.NotNull(decision.Again);
@@ -684,7 +684,7 @@ public class ExperimentReconcilerTests
     public void Experiment_ManagedByAnother_IsUntouched()
     {
         var scene = new Scene("""{"managedBy":"kueue.x-k8s.io/multikueue"}""");
-        ExperimentDecision decision = scene.Once();
+        Decision<ExperimentStatus> decision = scene.Once();
         Assert.Empty(decision.Writes);
         Assert.Null(decision.Status);
         scene.SetSpec("""{"managedBy":"coclr.dev/operator"}""");

@@ -100,8 +100,17 @@ public static partial class CrdGenerator
                 break;
             case SchemaType.Map:
                 schema["type"] = "object";
-                schema["additionalProperties"] = new JsonObject { ["type"] = "string", ["maxLength"] = 316 };
+                JsonObject values = [];
+                AddString(values, node.Items!);
+                schema["additionalProperties"] = values;
                 AddBounds(schema, node, "minProperties", "maxProperties");
+                if (node.Keys is { Pattern: { } pattern } keys)
+                {
+                    // Structural schemas have no patterns for keys.
+                    string text = pattern.Replace(@"\", @"\\", StringComparison.Ordinal);
+                    Rules(schema).Add(Rule($"self.all(key, key.matches('{text}') && key.matches('{KubernetesNames.ShortPrefix}'))", $"each key must be {keys.PatternMeaning}", null, null));
+                }
+
                 break;
             case SchemaType.Boolean:
                 schema["type"] = "boolean";

@@ -64,8 +64,11 @@ public sealed record SchemaNode
     /// <summary>Fields of an object, in order.</summary>
     public IReadOnlyList<SchemaField> Fields { get; init; } = [];
 
-    /// <summary>Items of a list.</summary>
+    /// <summary>Items of a list, or values of a map.</summary>
     public SchemaNode? Items { get; init; }
+
+    /// <summary>Keys of a map; any when null.</summary>
+    public SchemaNode? Keys { get; init; }
 
     /// <summary>Smallest integer, shortest string, fewest items.</summary>
     public long? Minimum { get; init; }
@@ -158,14 +161,24 @@ public static class SchemaModel
                 Description = description,
                 Minimum = bounds?.Minimum,
                 Maximum = bounds?.Maximum,
-                Items = Scalar(item, "", null, pattern) ?? For(item),
+                Items = Scalar(item, "", property.GetCustomAttribute<ItemLengthAttribute>() is { } length ? new(0, length.Maximum) : null, pattern) ?? For(item),
                 ListKey = property.GetCustomAttribute<ListKeyAttribute>() is { } key ? key.Key ?? "" : null,
             };
         }
 
         if (typeof(IReadOnlyDictionary<string, string>).IsAssignableFrom(type))
         {
-            return new SchemaNode { Type = SchemaType.Map, ClrType = type, Description = description, Minimum = bounds?.Minimum, Maximum = bounds?.Maximum };
+            bool labels = property.GetCustomAttribute<LabelMapAttribute>() != null;
+            return new SchemaNode
+            {
+                Type = SchemaType.Map,
+                ClrType = type,
+                Description = description,
+                Minimum = bounds?.Minimum,
+                Maximum = bounds?.Maximum,
+                Keys = labels ? Text(new(1, KubernetesNames.LongestLabelKey), new(KubernetesNames.LabelKey, KubernetesNames.LabelKeyMeaning)) : null,
+                Items = labels ? Text(new(0, KubernetesNames.LongestLabelValue), new(KubernetesNames.LabelValue, KubernetesNames.LabelValueMeaning)) : Text(null, null),
+            };
         }
 
         if (property.GetCustomAttribute<DecimalStringAttribute>() is { } number)
@@ -185,6 +198,8 @@ public static class SchemaModel
 
         return Scalar(type, description, bounds, pattern) ?? For(type) with { Description = description };
     }
+
+    private static SchemaNode Text(BoundsAttribute? bounds, PatternAttribute? pattern) => Scalar(typeof(string), "", bounds, pattern)!;
 
     private static SchemaNode? Scalar(Type type, string description, BoundsAttribute? bounds, PatternAttribute? pattern)
     {

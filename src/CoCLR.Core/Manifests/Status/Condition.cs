@@ -158,4 +158,37 @@ public static class ConditionReasons
 
     /// <summary>A suite has failed experiments.</summary>
     public const string ExperimentsFailed = "ExperimentsFailed";
+
+    /// <summary>The API server refuses a child: an admission policy, a rule of its kind, a missing right.</summary>
+    public const string Refused = "Refused";
+
+    /// <summary>A quota of the namespace leaves no room.</summary>
+    public const string QuotaExceeded = "QuotaExceeded";
+
+    /// <summary>The node of a pod does not answer, so the pod cannot end.</summary>
+    public const string NodeLost = "NodeLost";
+
+    /// <summary>A pod of a Job that is gone is still ending.</summary>
+    public const string PodEnding = "PodEnding";
+
+    /// <summary>The pod is gone without a word.</summary>
+    public const string PodLost = "PodLost";
+
+    /// <summary>No node takes the pod.</summary>
+    public const string Unschedulable = "Unschedulable";
+
+    /// <summary>The Job cannot make its pod.</summary>
+    public const string PodCreationFailed = "PodCreationFailed";
+
+    /// <summary>The pod was ended from outside.</summary>
+    public const string Disrupted = "Disrupted";
+
+    /// <summary>The pod failed as a whole.</summary>
+    public const string PodFailed = "PodFailed";
+
+    /// <summary>The stage ended with a failure that may pass.</summary>
+    public const string StageFailed = "StageFailed";
+
+    /// <summary>The stage was asked to stop and wrote its checkpoint.</summary>
+    public const string Stopped = "Terminated";
 }

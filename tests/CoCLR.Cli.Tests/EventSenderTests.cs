@@ -1,0 +1,143 @@
+// Why this exists: what a stage tells reaches a dashboard from a pod, too, whose plan lies outside the run folder; and no dashboard, however it behaves, holds up the
+// end of a stage.
+using System.Collections.Concurrent;
+using System.IO.Compression;
+using System.Net;
+using System.Text;
+using CoCLR.Cli.Hosting;
+using CoCLR.Core;
+using CoCLR.Core.Planning;
+using CoCLR.Runs;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+
+namespace CoCLR.Cli.Tests;
+
+public sealed class EventSenderTests(TinyExperiment tiny) : IClassFixture<TinyExperiment>
+{
+    // Long enough for the slowest machine; a sender that waits for a dashboard waits longer.
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(2);
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task Stage_WithItsPlanOutsideTheRunFolder_SendsPlanAndEventsAndLeavesAWholeRunFolder()
+    {
+        await using Dashboard dashboard = await Dashboard.StartAsync();
+        (string plan, string run) = tiny.NewRun("from-a-pod", takeOver: false);
+        string mounted = Path.Combine(tiny.Folder, "mounted.json");
+        File.Move(plan, mounted);
+        var environment = new Dictionary<string, string> { ["COCLR_DASHBOARD_URL"] = dashboard.Address, ["COCLR_RUN_DIR"] = run, ["COCLR_CACHE_DIR"] = tiny.Cache };
+        (await Coclr.EndAsync(Coclr.StartWith(environment, "stage", "--plan", mounted, "--stage", "decode"))).Expect(ExitCodes.Done);
+
+        Assert.Equal(await File.ReadAllTextAsync(mounted, Cancel), dashboard.Taken["PUT /api/v1/ingest/plan"].Single());
+        string[] told = string.Concat(dashboard.Taken["POST /api/v1/ingest"]).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal(await File.ReadAllLinesAsync(Path.Combine(run, "stages", "decode", "events.jsonl"), Cancel), told);
+        Assert.Contains("\"finished\"", told[^1], StringComparison.Ordinal);
+        Assert.Equal("from-a-pod", RunFolder.ReadPlan(Path.Combine(run, "plan.json")).Run);
+    }
+
+    [Fact]
+    public async Task End_OfTheLastStage_StopsWaitingAtOnceWhenTheProcessIsAskedToEnd()
+    {
+        using var asked = new CancellationTokenSource();
+        using var network = new Network((_, stop) => Task.Delay(Timeout.InfiniteTimeSpan, stop));
+        EventSender sender = Sender("deaf", Planner.ReportStage, asked.Token, Timeout.InfiniteTimeSpan, network);
+        await network.Asked;
+        Task end = sender.DisposeAsync().AsTask();
+        Assert.False(end.IsCompleted);
+        await asked.CancelAsync();
+        await end.WaitAsync(Limit, Cancel);
+    }
+
+    [Fact]
+    public async Task End_AfterTheProcessWasAskedToEnd_StillSendsTheLastWord()
+    {
+        using var asked = new CancellationTokenSource();
+        using var network = new Network((_, _) => Task.CompletedTask);
+        await asked.CancelAsync();
+        await Sender("asked", "pretrain-rgb", asked.Token, Timeout.InfiniteTimeSpan, network).DisposeAsync();
+        Assert.Contains("POST", network.Methods);
+    }
+
+    [Fact]
+    public async Task End_OfATrainingStage_IsNotProlongedByWhatStillGetsThrough()
+    {
+        string events = "";
+        using var network = new Network((request, _) => request.Method == HttpMethod.Post ? File.AppendAllTextAsync(events, "{}\n", CancellationToken.None) : Task.CompletedTask);
+        events = new RunFolder(Path.Combine(tiny.Folder, "endless")).EventsFile("pretrain-rgb");
+        EventSender sender = Sender("endless", "pretrain-rgb", CancellationToken.None, TimeSpan.FromMilliseconds(200), network);
+        await network.Asked;
+        await sender.DisposeAsync().AsTask().WaitAsync(Limit, Cancel);
+    }
+
+    [Fact]
+    public async Task WhatAStageCouldNotSend_IsSentByTheNextOne()
+    {
+        using var away = new Network((_, _) => throw new HttpRequestException(HttpRequestError.ConnectionError));
+        await Sender("later", "pretrain-rgb", CancellationToken.None, null, away).DisposeAsync();
+        var folder = new RunFolder(Path.Combine(tiny.Folder, "later"));
+        await File.WriteAllTextAsync(folder.ResultFile("pretrain-rgb"), "{}", Cancel);
+        using var back = new Network((_, _) => Task.CompletedTask);
+        await Sender("later", "probe-rgb", CancellationToken.None, null, back).DisposeAsync();
+        Assert.Equal(["PUT", "POST", "POST"], back.Methods);
+    }
+
+    private EventSender Sender(string run, string stage, CancellationToken asked, TimeSpan? patience, HttpMessageHandler network)
+    {
+        (string plan, string folder) = tiny.NewRun(run, takeOver: false);
+        var runFolder = new RunFolder(folder);
+        Directory.CreateDirectory(runFolder.Stage(stage));
+        File.WriteAllText(runFolder.EventsFile(stage), "{}\n");
+        return new EventSender(new Uri("http://dashboard.example"), runFolder, plan, stage, asked, patience, network);
+    }
+
+    /// <summary>Takes the place of the network.</summary>
+    private sealed class Network(Func<HttpRequestMessage, CancellationToken, Task> answer) : HttpMessageHandler
+    {
+        private readonly TaskCompletionSource _asked = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Task Asked => _asked.Task;
+
+        public ConcurrentQueue<string> Methods { get; } = new();
+
+        protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+        {
+            Methods.Enqueue(request.Method.Method);
+            _asked.TrySetResult();
+            await answer(request, cancellationToken);
+            return new HttpResponseMessage(HttpStatusCode.OK);
+        }
+    }
+
+    /// <summary>A dashboard that takes everything.</summary>
+    private sealed class Dashboard : IAsyncDisposable
+    {
+        private readonly WebApplication _app;
+
+        private Dashboard(WebApplication app) => _app = app;
+
+        public string Address => _app.Urls.First();
+
+        public ConcurrentDictionary<string, ConcurrentQueue<string>> Taken { get; } = new();
+
+        public static async Task<Dashboard> StartAsync()
+        {
+            WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+            builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
+            WebApplication app = builder.Build();
+            var dashboard = new Dashboard(app);
+            app.Run(async context =>
+            {
+                await using var unpacked = new GZipStream(context.Request.Body, CompressionMode.Decompress);
+                using var reader = new StreamReader(unpacked, Encoding.UTF8);
+                dashboard.Taken.GetOrAdd($"{context.Request.Method} {context.Request.Path}", _ => new()).Enqueue(await reader.ReadToEndAsync(Cancel));
+            });
+            await app.StartAsync(Cancel);
+            return dashboard;
+        }
+
+        public ValueTask DisposeAsync() => _app.DisposeAsync();
+    }
+}
