@@ -433,9 +433,12 @@ public static class SchemaOperations
         _ => actual == wanted,
     };
 
+    // Go's "$" is the end of the text; .NET's would also take a line feed before it.
+    private static string EndOfText(string pattern) => pattern.EndsWith('$') ? pattern[..^1] + "\\z" : pattern;
+
     /// <summary>A pattern in Go's syntax as a .NET regular expression, made once.</summary>
     public static Regex Regex(string pattern) => Patterns.GetOrAdd(pattern, static p =>
-        new Regex(p.Replace("(?P<", "(?<", StringComparison.Ordinal).Replace("\\z", "\\z", StringComparison.Ordinal), RegexOptions.CultureInvariant | RegexOptions.NonBacktracking));
+        new Regex(EndOfText(p.Replace("(?P<", "(?<", StringComparison.Ordinal)), RegexOptions.CultureInvariant | RegexOptions.NonBacktracking));
 
     private static bool FormatFits(string format, string text) => format switch
     {
