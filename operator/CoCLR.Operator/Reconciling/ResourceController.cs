@@ -6,6 +6,7 @@ using System.Text.Json.Nodes;
 using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Operator.Api;
+using CoCLR.Operator.Progress;
 using CoCLR.Operator.Runtime;
 
 namespace CoCLR.Operator.Reconciling;
