@@ -1,4 +1,5 @@
 // Why this exists: what is stored must be the motion that was computed, whatever the two sizes.
+using CoCLR.Core.Manifests;
 using CoCLR.Engine.Flow;
 using static TorchSharp.torch;
 
@@ -56,6 +57,13 @@ public sealed class FlowFieldTests
         Assert.Equal(field.Average(), stored.Average(), 0.02f);
         Assert.True(stored.Select(v => v * v).Average() < 0.5 * field.Select(v => v * v).Average());
     }
+
+    [Theory]
+    [InlineData("auto", false, null)]
+    [InlineData("auto", true, 20.0)]
+    [InlineData("7.5", true, 7.5)]
+    public void Options_OfAManifest_MeasureTheBoundUnlessItIsGivenOrPublished(string bound, bool reference, double? expected) =>
+        Assert.Equal(expected, FlowOptions.From(new FlowSpec { Bound = bound }, reference).Bound);
 
     [Fact]
     public void Survey_Bound_HoldsAllButAHalfPercent()
