@@ -40,6 +40,16 @@ internal sealed unsafe class GpuMeter : IDisposable
             : null;
     }
 
+    /// <summary>The card's name, as the driver says it; null when it does not.</summary>
+    public string? Name()
+    {
+        const int Length = 96; // NVML_DEVICE_NAME_V2_BUFFER_SIZE
+        byte* name = stackalloc byte[Length];
+        return NativeLibrary.TryGetExport(_library, "nvmlDeviceGetName", out nint get) && ((delegate* unmanaged<nint, byte*, uint, int>)get)(_device, name, Length) == Success
+            ? Marshal.PtrToStringUTF8((nint)name)
+            : null;
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -138,6 +138,28 @@ public static partial class TorchRuntime
         torch.backends.cudnn.allow_tf32 = precision == Precision.Tf32;
     }
 
+    /// <summary>
+    /// Lets cuDNN try its algorithms on each new shape and keep the fastest: pays off over hundreds of steps of one shape, costs seconds at first. TorchSharp
+    /// does not bind this switch, so libtorch's own function is called by its C++ name.
+    /// </summary>
+    /// <param name="on">The new setting, for the whole process.</param>
+    /// <returns>The setting that holds now; null where this libtorch does not export the functions, and nothing was changed.</returns>
+    public static unsafe bool? SetCudnnBenchmark(bool on)
+    {
+        Initialize();
+        if (!NativeLibrary.TryLoad(Path.Combine(s_libraryDirectory.Value, "libtorch_cpu.so"), out nint library)
+            || !NativeLibrary.TryGetExport(library, "_ZN2at13globalContextEv", out nint context)
+            || !NativeLibrary.TryGetExport(library, "_ZN2at7Context17setBenchmarkCuDNNEb", out nint set)
+            || !NativeLibrary.TryGetExport(library, "_ZNK2at7Context14benchmarkCuDNNEv", out nint get))
+        {
+            return null;
+        }
+
+        nint global = ((delegate* unmanaged<nint>)context)();
+        ((delegate* unmanaged<nint, byte, void>)set)(global, (byte)(on ? 1 : 0));
+        return ((delegate* unmanaged<nint, byte>)get)(global) != 0;
+    }
+
     /// <summary>Says what this process computes with.</summary>
     public static TorchDescription Describe()
     {
@@ -245,7 +267,7 @@ public static partial class TorchRuntime
 
         return beside
             ? Path.GetDirectoryName(torchSharp)! // CUDA packages: TorchSharp loads them itself
-            : throw new UserErrorException("libtorch: this build comes without it. Set COCLR_LIBTORCH to the lib folder of an installed PyTorch 2.10 (python3 -c \"import torch, os; print(os.path.dirname(torch.__file__) + '/lib')\"); see docs/native-library.md.", ExitCodes.BadConfiguration);
+            : throw new UserErrorException("libtorch: this build comes without it. Set COCLR_LIBTORCH to the lib folder of an installed PyTorch 2.10 or 2.11 (python3 -c \"import torch, os; print(os.path.dirname(torch.__file__) + '/lib')\"); see docs/native-library.md.", ExitCodes.BadConfiguration);
     }
 
     private static string LoadForeign(string directory, string torchSharp)
@@ -268,7 +290,7 @@ public static partial class TorchRuntime
         }
 
         // Every symbol is bound at once: a PyTorch of another version shows here and not in the middle of a training.
-        Open(torchSharp, RtldNow, $"COCLR_LIBTORCH{version} does not fit: TorchSharp's library cannot bind to {folder}", "It needs PyTorch 2.10 as pip or conda install it; name such a folder, or unset COCLR_LIBTORCH.");
+        Open(torchSharp, RtldNow, $"COCLR_LIBTORCH{version} does not fit: TorchSharp's library cannot bind to {folder}", "It needs PyTorch 2.10 or 2.11 as pip or conda install it; name such a folder, or unset COCLR_LIBTORCH.");
         return folder;
     }
 

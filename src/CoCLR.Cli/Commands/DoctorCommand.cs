@@ -76,7 +76,7 @@ internal static class DoctorCommand
         (bool found, string output) = Output("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader");
         return !found ? new Finding("GPU", "none (nvidia-smi is not there); training runs on the CPU", Fine: true)
             : seen > 0 ? new Finding("GPU", string.Join("; ", output.Split('\n', StringSplitOptions.RemoveEmptyEntries)), Fine: true)
-            : new Finding("GPU", $"{output.Split('\n')[0]}, but libtorch does not use it", Fine: false, Mend: "build with -p:TorchBackend=cuda, or set COCLR_LIBTORCH to the lib folder of an installed CUDA PyTorch 2.10");
+            : new Finding("GPU", $"{output.Split('\n')[0]}, but libtorch does not use it", Fine: false, Mend: "build with -p:TorchBackend=cuda, or set COCLR_LIBTORCH to the lib folder of an installed CUDA PyTorch 2.10 or 2.11");
     }
 
     private static Finding Tool(string name, string use, string mend, bool required, params string[] arguments)

@@ -1,6 +1,7 @@
 // Why this exists: keys must stay comparable over thousands of steps, so they come from a slowly moving copy of the query encoder.
 using CoCLR.Engine.Models;
 using CoCLR.Engine.Training.Optimization;
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Contrastive;
@@ -53,6 +54,9 @@ public sealed class MomentumEncoder : IDisposable
     /// <summary>m.</summary>
     public double Momentum { get; }
 
+    /// <summary>For comparing the two ways: groups in one forward pass (as on a GPU) or one after the other (as on a processor, whose fast path is for whole batches).</summary>
+    internal bool? NormalizesTogether { get; set; }
+
     /// <summary>Sets the key's parameters to the query's.</summary>
     public void CopyQuery()
     {
@@ -94,6 +98,13 @@ public sealed class MomentumEncoder : IDisposable
 
         using var frozen = no_grad();
         using var scope = NewDisposeScope();
+        if (groups > 1 && (NormalizesTogether ?? clips.device_type == DeviceType.CUDA))
+        {
+            using var together = Layers.NormalizingInGroups(groups);
+            var shuffled = clips.index_select(0, tensor(forward, device: clips.device));
+            return Key.forward(shuffled).index_select(0, tensor(back, device: clips.device)).MoveToOuterDisposeScope();
+        }
+
         var size = batch / groups;
         var parts = new Tensor[groups];
         for (var g = 0; g < groups; g++)

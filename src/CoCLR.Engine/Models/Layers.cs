@@ -8,18 +8,63 @@ namespace CoCLR.Engine.Models;
 /// <summary>Fused layer functions. Inputs are never disposed; results are fresh tensors.</summary>
 internal static class Layers
 {
+    [ThreadStatic]
+    private static int t_groups;
+
+    /// <summary>
+    /// Until it is disposed, batch norms in training mode on this thread take their statistics from equal, neighbouring parts of the batch, as if each part
+    /// had come by itself, one after the other. One forward pass of the whole batch keeps a device busy; one a part starves it.
+    /// </summary>
+    /// <param name="groups">Parts; divides the batch.</param>
+    public static IDisposable NormalizingInGroups(int groups) => new Groups(groups);
+
+    /// <summary>Whether <see cref="NormalizingInGroups"/> holds on this thread.</summary>
+    public static bool NormalizesInGroups => t_groups > 1;
+
+    /// <summary>Batch norm, in the groups of <see cref="NormalizingInGroups"/>. Gradients do not flow through groups: keys want none.</summary>
+    private static Tensor Normalize(Tensor input, BatchNorm3d norm)
+    {
+        int groups = t_groups;
+        if (groups < 2 || !norm.training)
+        {
+            return norm.forward(input);
+        }
+
+        using var scope = NewDisposeScope();
+        using var frozen = no_grad();
+        long[] shape = input.shape;
+        (long batch, long channels) = (shape[0] / groups, shape[1]);
+        long[] parted = [groups, batch, channels, .. shape[2..]], joined = [batch, groups * channels, .. shape[2..]];
+        Tensor together = input.view(parted).transpose(0, 1).reshape(joined);
+
+        // With momentum 1 the running statistics become those of the batch; each group's then move the norm's own, in turn.
+        (Tensor mean, Tensor variance) = (norm.running_mean!.repeat(groups), norm.running_var!.repeat(groups));
+        Tensor output = nn.functional.batch_norm(together, mean, variance, norm.weight!.repeat(groups), norm.bias!.repeat(groups), training: true, momentum: 1, eps: norm.eps);
+        double momentum = norm.momentum ?? 0.1;
+        foreach ((Tensor own, Tensor groupwise) in new[] { (norm.running_mean!, mean), (norm.running_var!, variance) })
+        {
+            for (int g = 0; g < groups; g++)
+            {
+                own.mul_(1 - momentum).add_(groupwise.narrow(0, g * channels, channels), alpha: momentum);
+            }
+        }
+
+        norm.num_batches_tracked?.add_(groups);
+        return output.view([batch, groups, channels, .. shape[2..]]).transpose(0, 1).reshape(shape).MoveToOuterDisposeScope();
+    }
+
     /// <summary>ReLU(batch norm(convolution(x))).</summary>
     public static Tensor ConvNormRelu(Tensor input, Conv3d conv, BatchNorm3d norm)
     {
         using var scope = NewDisposeScope();
-        return nn.functional.relu(norm.forward(Convolve(input, conv)), inplace: true).MoveToOuterDisposeScope();
+        return nn.functional.relu(Normalize(Convolve(input, conv), norm), inplace: true).MoveToOuterDisposeScope();
     }
 
     /// <summary>Batch norm of a convolution's result without ReLU, as before a residual sum.</summary>
     public static Tensor ConvNorm(Tensor input, Conv3d conv, BatchNorm3d norm)
     {
         using var scope = NewDisposeScope();
-        return norm.forward(Convolve(input, conv)).MoveToOuterDisposeScope();
+        return Normalize(Convolve(input, conv), norm).MoveToOuterDisposeScope();
     }
 
     /// <summary>
@@ -57,5 +102,14 @@ internal static class Layers
         var bound = 1 / Math.Sqrt(fanIn);
         SeededInit.Uniform(weight, bound, generator);
         SeededInit.Uniform(bias, bound, generator);
+    }
+
+    private sealed class Groups : IDisposable
+    {
+        private readonly int _before = t_groups;
+
+        public Groups(int groups) => t_groups = groups;
+
+        public void Dispose() => t_groups = _before;
     }
 }

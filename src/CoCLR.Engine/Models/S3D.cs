@@ -102,7 +102,7 @@ public sealed class S3D : Backbone
     private bool CanRunFast(Tensor input, out Mode mode)
     {
         mode = training ? Mode.Observe : Mode.Evaluate;
-        if (!AllowFast || Architecture == "S3DG" || input.device_type != DeviceType.CPU || input.dtype != ScalarType.Float32)
+        if (!AllowFast || Layers.NormalizesInGroups || Architecture == "S3DG" || input.device_type != DeviceType.CPU || input.dtype != ScalarType.Float32)
         {
             return false;
         }

@@ -18,6 +18,9 @@ public sealed class ContrastiveTraining : IDisposable
     private const int MetricsPerEpoch = 25;
     private const int AnchorsPerEpoch = 6;
 
+    /// <summary>Fewer steps than this do not pay for cuDNN's trials of every convolution.</summary>
+    private const int StepsThatPayForTrials = 500;
+
     private readonly StageContext _context;
     private readonly OptimizerSpec _optimizerSpec;
     private readonly double _maxNorm;
@@ -115,6 +118,11 @@ public sealed class ContrastiveTraining : IDisposable
         bool resumed = Resume();
         _context.Events.Started(_context.DeviceName, _epochs, _data.StepsPerEpoch, resumed ? Step : null);
         _context.UsePrecision();
+        if (_context.Device.type == DeviceType.CUDA)
+        {
+            TorchRuntime.SetCudnnBenchmark(((long)_epochs * _data.StepsPerEpoch) - Step >= StepsThatPayForTrials);
+        }
+
         if (!resumed && _epochs > 0)
         {
             _learner.FindNeighbours(_context, _data);

@@ -2,6 +2,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
+using CoCLR.Core.Manifests;
 using CoCLR.Engine;
 using CoCLR.Engine.Contrastive;
 using CoCLR.Engine.Contrastive.Methods;
@@ -29,8 +30,15 @@ internal static class StepBench
         var device = TorchRuntime.Select(o.Device);
         var cuda = device.type == DeviceType.CUDA;
         backends.cuda.matmul.allow_tf32 = backends.cudnn.allow_tf32 = o.Tf32;
+        using var gpu = GpuMeter.Open(device);
+        if (cuda)
+        {
+            TorchRuntime.SetCudnnBenchmark(o.CudnnBenchmark);
+        }
+
         using var session = new Session(o, device);
         var times = new List<double>();
+        long peak = 0;
         for (var i = 0; i < o.Warmup + o.Steps; i++)
         {
             var start = Stopwatch.GetTimestamp();
@@ -40,6 +48,7 @@ internal static class StepBench
                 torch.cuda.synchronize();
             }
 
+            peak = Math.Max(peak, gpu?.Read()?.MemoryBytes ?? 0);
             if (i >= o.Warmup)
             {
                 times.Add(Stopwatch.GetElapsedTime(start).TotalSeconds);
@@ -51,10 +60,10 @@ internal static class StepBench
         Console.WriteLine(JsonSerializer.Serialize(new Dictionary<string, object>
         {
             ["step"] = o.Step, ["device"] = o.Device, ["batch"] = o.Batch, ["frames"] = o.Frames, ["size"] = o.Size, ["queue"] = o.Queue, ["topk"] = o.TopK,
-            ["steps"] = o.Steps, ["warmup"] = o.Warmup, ["threads"] = get_num_threads(), ["amp"] = o.Amp, ["tf32"] = o.Tf32, ["channels_last"] = o.ChannelsLast,
-            ["torch"] = __version__, ["chip"] = cuda ? "cuda" : "cpu",
+            ["steps"] = o.Steps, ["warmup"] = o.Warmup, ["threads"] = get_num_threads(), ["amp"] = o.Amp, ["tf32"] = o.Tf32, ["channels_last"] = o.ChannelsLast, ["cudnn_benchmark"] = o.CudnnBenchmark,
+            ["torch"] = TorchRuntime.Describe().LibraryVersion, ["chip"] = cuda ? gpu?.Name() ?? "cuda" : "cpu",
             ["median_s"] = Math.Round(median, 5), ["min_s"] = Math.Round(times[0], 5), ["max_s"] = Math.Round(times[^1], 5),
-            ["clips_per_s"] = Math.Round(o.Batch / median, 3), ["parameters"] = session.Parameters, ["peak_mib"] = PeakMebibytes(),
+            ["clips_per_s"] = Math.Round(o.Batch / median, 3), ["parameters"] = session.Parameters, ["peak_mib"] = cuda ? peak >> 20 : PeakMebibytes(),
         }));
     }
 
@@ -65,7 +74,7 @@ internal static class StepBench
         return long.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[^2], CultureInfo.InvariantCulture) / 1024;
     }
 
-    private sealed record Options(string Step, string Device, int Batch, int Frames, int Size, int Queue, int TopK, int Steps, int Warmup, int Threads, string Amp, bool Tf32, bool ChannelsLast)
+    private sealed record Options(string Step, string Device, int Batch, int Frames, int Size, int Queue, int TopK, int Steps, int Warmup, int Threads, string Amp, bool Tf32, bool ChannelsLast, bool CudnnBenchmark)
     {
         public static Options Parse(string[] args)
         {
@@ -73,7 +82,7 @@ internal static class StepBench
             int Number(string name, int fallback) => int.Parse(Text(name, fallback.ToString(CultureInfo.InvariantCulture)), CultureInfo.InvariantCulture);
             return new Options(
                 Text("--step", "infonce"), Text("--device", "cpu"), Number("--batch", 8), Number("--frames", 16), Number("--size", 64), Number("--queue", 2048), Number("--topk", 5),
-                Number("--steps", 9), Number("--warmup", 2), Number("--threads", 0), Text("--amp", "off"), args.Contains("--tf32"), args.Contains("--channels-last"));
+                Number("--steps", 9), Number("--warmup", 2), Number("--threads", 0), Text("--amp", "off") is ("off" or "bf16") and var amp ? amp : throw new ArgumentException("--amp takes off or bf16"), args.Contains("--tf32"), args.Contains("--channels-last"), args.Contains("--cudnn-benchmark"));
         }
     }
 
@@ -91,7 +100,7 @@ internal static class StepBench
         {
             _o = o;
             using var generator = new Generator(0);
-            _clips = [.. Enumerable.Range(0, 2).Select(_ => Enumerable.Range(0, 3).Select(_ => randn([o.Batch, 3, o.Frames, o.Size, o.Size], generator: generator).to(device)).ToArray())];
+            _clips = [.. Enumerable.Range(0, 2).Select(_ => Enumerable.Range(0, 3).Select(_ => Clips(o, generator, device)).ToArray())];
             _momentum = new MomentumEncoder(VideoEncoder.Create("S3D", device: device), VideoEncoder.Create("S3D", device: device));
             if (o.Step == "coclr")
             {
@@ -104,9 +113,20 @@ internal static class StepBench
                 _momentum.Query.eval();
             }
 
+            foreach (var encoder in new[] { _momentum.Query, _momentum.Key, _sampler }.OfType<VideoEncoder>())
+            {
+                encoder.Backbone.Precision = o.Amp == "bf16" ? Precision.Bf16 : Precision.Fp32;
+            }
+
             _queue = new KeyQueue(128, o.Queue, second: o.Step == "coclr", device: device);
             _adam = new Adam([ParameterGroup.Of(_momentum.Query)], 1e-3, 1e-5);
             _videos = arange(o.Batch, ScalarType.Int64, device);
+        }
+
+        private static Tensor Clips(Options o, Generator generator, Device device)
+        {
+            var clips = randn([o.Batch, 3, o.Frames, o.Size, o.Size], generator: generator).to(device);
+            return o.ChannelsLast ? clips.permute(0, 2, 3, 4, 1).contiguous().permute(0, 4, 1, 2, 3) : clips;
         }
 
         public long Parameters => _momentum.Query.parameters().Sum(p => p.numel());

@@ -1,4 +1,6 @@
 // Why this exists: the pipeline of the paper as tables: which stages, fed by which checkpoints, and what is done next.
+using System.Security.Cryptography;
+using System.Text;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 
@@ -126,6 +128,7 @@ public sealed class PlannerTests
 
     [Theory]
     [InlineData(1, false, true, false)] // a counted failure within the retries starts again
+    [InlineData(3, false, true, false)] // as many as spec.retries
     [InlineData(4, false, false, true)] // more than spec.retries
     [InlineData(1, true, false, true)] // exit 64-78
     public void Failure_IsRetriedOrEndsTheRun(int failures, bool permanent, bool restarts, bool ends)
@@ -139,6 +142,35 @@ public sealed class PlannerTests
         {
             Assert.Contains("broken file", next.Message, StringComparison.Ordinal);
         }
+    }
+
+    [Fact]
+    public void Stage_StartsOnlyWhenAllThatItNeedsSucceeded_AndOnlyWhereThereIsRoom()
+    {
+        StagePlan plan = Planner.Plan("e", Spec(Method.CoCLR));
+        var observed = new Dictionary<string, StageObservation>
+        {
+            ["decode"] = new(StagePhase.Succeeded),
+            ["flow"] = new(StagePhase.Succeeded),
+            ["pretrain-rgb"] = new(StagePhase.Succeeded),
+            ["pretrain-flow"] = new(StagePhase.Running),
+        };
+        Assert.DoesNotContain("cycle-1-rgb", NextActions.Decide(plan, new PlanObservation(observed)).Start);
+        observed["pretrain-flow"] = new(StagePhase.Succeeded);
+        Assert.Equal(["cycle-1-rgb"], NextActions.Decide(plan, new PlanObservation(observed)).Start);
+
+        observed = new() { ["decode"] = new(StagePhase.Succeeded), ["flow"] = new(StagePhase.Running) };
+        Assert.Equal(["pretrain-rgb"], NextActions.Decide(plan, new PlanObservation(observed, MaxParallel: 2)).Start);
+        Assert.Empty(NextActions.Decide(plan, new PlanObservation(observed, MaxParallel: 1)).Start);
+    }
+
+    // A field that a later version adds with its default must leave every hash as it was.
+    [Fact]
+    public void SpecHash_IsOfTheFieldsThatDifferFromTheDefaults()
+    {
+        string[] written = ["""{"seed":1,"training":{"batchSize":16}}""", """{"training":{"batchSize":16},"seed":1}"""]; // in the order of the types
+        string hash = Planner.SpecHash(new ExperimentSpec { Seed = 1, Training = new TrainingSpec { BatchSize = 16 } });
+        Assert.Contains(hash, written.Select(w => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(w)))));
     }
 
     [Fact]

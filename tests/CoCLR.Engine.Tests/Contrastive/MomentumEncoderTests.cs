@@ -1,6 +1,7 @@
 // Why this exists: keys must come back in the order they were given, normalised in the groups that were asked for, whatever the shuffle.
 using CoCLR.Engine.Contrastive;
 using CoCLR.Engine.Models;
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Tests.Contrastive;
@@ -39,6 +40,34 @@ public sealed class MomentumEncoderTests
 
         Assert.All(momentum.Key.named_buffers().Zip(alone.named_buffers()), pair => Assert.InRange(Close.AbsoluteError(pair.First.buffer, pair.Second.buffer), 0, 1e-5));
         Assert.All(keys.norm(1).data<float>().ToArray(), norm => Assert.Equal(1, norm, 1e-5));
+    }
+
+    // A GPU gets the whole batch at once, with statistics by group; it must be what one forward pass a group gives, running statistics too.
+    [Theory]
+    [InlineData("S3DMini", 2)]
+    [InlineData("S3DMini", 3)]
+    [InlineData("R2Plus1D18", 2)]
+    public void EncodeKeys_GroupsTogether_AreGroupsOneAfterTheOther(string backbone, int groups)
+    {
+        using var scope = NewDisposeScope();
+        VideoEncoder Make() => (VideoEncoder)VideoEncoder.Create(backbone, 8, 1, width: 0.0625).to(ScalarType.Float64); // single precision would add rounding to it
+        using var query = Make();
+        using var one = new MomentumEncoder(query, Make()) { NormalizesTogether = true };
+        using var each = new MomentumEncoder(query, Make()) { NormalizesTogether = false };
+        one.Key.train();
+        each.Key.train();
+        using var generator = new Generator(3);
+        var clips = randn([6, 3, 8, 32, 32], generator: generator).to(ScalarType.Float64);
+        int[] order = [4, 0, 5, 2, 1, 3];
+        for (var step = 0; step < 2; step++)
+        {
+            Assert.InRange(Close.AbsoluteError(one.EncodeKeys(clips, order, groups), each.EncodeKeys(clips, order, groups)), 0, 1e-8);
+        }
+
+        foreach (var (a, b) in one.Key.named_buffers().Zip(each.Key.named_buffers()))
+        {
+            Assert.InRange(Close.AbsoluteError(a.buffer, b.buffer), 0, 1e-8 * Math.Max(1, b.buffer.to_type(ScalarType.Float64).abs().max().item<double>()));
+        }
     }
 
     [Fact]
