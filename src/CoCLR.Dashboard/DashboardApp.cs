@@ -4,7 +4,7 @@ using CoCLR.Dashboard.Api;
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Components;
 using CoCLR.Dashboard.Configuration;
-using CoCLR.Dashboard.Ingest;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Live;
 using CoCLR.Dashboard.Storage;
 using Microsoft.Extensions.Options;
@@ -21,8 +21,6 @@ public static class DashboardApp
         ["--path-base"] = "Dashboard:PathBase",
         ["--coclr"] = "Dashboard:CoclrCommand",
     };
-
-    private static readonly string[] NotPages = ["/api/v1", "/hubs", "/_blazor", "/openapi", "/healthz"];
 
     /// <summary>Builds the application.</summary>
     /// <param name="args">Command line: <c>--workdir DIR --urls URL --data DIR --rebuild</c>, and every setting as <c>--Dashboard:Name value</c>.</param>
@@ -72,10 +70,6 @@ public static class DashboardApp
         return app;
     }
 
-    /// <summary>Whether a person's browser asks for a page, and not a script for data.</summary>
-    internal static bool IsPage(HttpContext context) => HttpMethods.IsGet(context.Request.Method)
-        && !NotPages.Any(p => context.Request.Path.StartsWithSegments(p, StringComparison.OrdinalIgnoreCase));
-
     /// <summary>One of our switches as the setting that it stands for.</summary>
     private static string[] Setting(string argument)
     {
@@ -95,18 +89,18 @@ public static class DashboardApp
         }
 
         app.UseMiddleware<SecurityHeaders>();
-        app.UseWhen(IsPage, pages =>
+        app.UseWhen(PageRequests.IsPage, pages =>
         {
             pages.UseExceptionHandler(new ExceptionHandlerOptions { ExceptionHandlingPath = "/error", CreateScopeForErrors = true });
             pages.UseStatusCodePagesWithReExecute("/not-found", createScopeForStatusCodePages: true);
         });
-        app.UseWhen(c => !IsPage(c), scripts => scripts.UseProblems());
+        app.UseWhen(c => !PageRequests.IsPage(c), scripts => scripts.UseProblems());
         app.UseRouting();
         app.UseAuthentication();
         app.UseAuthorization();
         app.UseRateLimiter();
         app.UseAntiforgery();
-        app.Use((context, next) => app.Services.GetRequiredService<CircuitLimit>().GuardAsync(context, next, IsPage));
+        app.Use((context, next) => app.Services.GetRequiredService<CircuitLimit>().GuardAsync(context, next, PageRequests.IsPage));
     }
 
     private static void Map(WebApplication app, AuthenticationMode mode)

@@ -83,9 +83,9 @@ internal sealed class Api : IDisposable
         return made;
     }
 
-    #pragma warning disable CA1822 // Reads as what this client may do.
+#pragma warning disable CA1822 // Reads as what this client may do.
     public Task<JsonNode> Ok(Task<Answer> call) => Unwrap(call);
-    #pragma warning restore CA1822
+#pragma warning restore CA1822
 
     private static async Task<JsonNode> Unwrap(Task<Answer> call)
     {

@@ -45,7 +45,7 @@ public sealed class OperatorRuntime : IDisposable
             _elector = new LeaderElector(_client, leader ?? new LeaderOptions { Namespace = options.LeaseNamespace, Name = options.LeaseName, Identity = identity }, loggers.CreateLogger<LeaderElector>(), _time);
         }
 
-        _writer = new ApiWriter(_client, () => !_abandoned && Leads, new WriterOptions { WritesPerSecond = options.WritesPerSecond, Burst = options.WriteBurst }, _time) 
+        _writer = new ApiWriter(_client, () => !_abandoned && Leads, new WriterOptions { WritesPerSecond = options.WritesPerSecond, Burst = options.WriteBurst }, _time)
         {
             BeforeWrite = beforeWrite,
             OlderDefinition = (kind, words) => _logger.LogWarning("The CRD {Definition} is older than this operator, so some of the status is not kept: {Words}. Upgrade it: kubectl apply --server-side -f crds/", $"{kind.Plural}.{kind.Group}", words),

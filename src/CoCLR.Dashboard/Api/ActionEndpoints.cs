@@ -3,6 +3,7 @@ using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Configuration;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Hosting;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Antiforgery;

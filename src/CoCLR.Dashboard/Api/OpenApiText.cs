@@ -1,5 +1,6 @@
 // Why this exists: the description from which clients are made: every operation has a name, every answer a schema, every error one format, every way to sign in its scheme.
 using CoCLR.Dashboard.Authentication;
+using CoCLR.Dashboard.Formatting;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.OpenApi;

@@ -2,6 +2,7 @@
 using System.Security.Claims;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
+using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Live;

@@ -2,6 +2,7 @@
 using CoCLR.Core;
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Configuration;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Storage;
 using CoCLR.Runs;
 using Microsoft.AspNetCore.Http.HttpResults;

@@ -1,5 +1,6 @@
 // Why this exists: how people and machines come in: a session of a browser, a token in a header, or a provider of identities.
 using CoCLR.Dashboard.Configuration;
+using CoCLR.Dashboard.Formatting;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.Cookies;
 using Microsoft.AspNetCore.Components.Authorization;
@@ -59,7 +60,7 @@ internal static class SessionSetup
     private static Task ToLogin(RedirectContext<CookieAuthenticationOptions> context, int status)
     {
         // Pages lead to the sign-in; everything else gets its status.
-        if (DashboardApp.IsPage(context.HttpContext))
+        if (PageRequests.IsPage(context.HttpContext))
         {
             context.Response.Redirect(context.RedirectUri);
         }

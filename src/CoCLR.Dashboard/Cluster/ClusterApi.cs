@@ -61,11 +61,11 @@ internal sealed class ClusterApi : IDisposable
         SendAsync(HttpMethod.Delete, path, new JsonObject { ["apiVersion"] = "v1", ["kind"] = "DeleteOptions", ["propagationPolicy"] = "Background" }, "application/json", cancel);
 
     /// <summary>Changes after a version, until the server ends the watch.</summary>
-    public async IAsyncEnumerable<JsonObject> WatchAsync(string path, string version, [EnumeratorCancellation] CancellationToken cancel)
+    public async IAsyncEnumerable<JsonObject> WatchAsync(string path, string? selector, string version, [EnumeratorCancellation] CancellationToken cancel)
     {
         using var silence = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         silence.CancelAfter(_silence);
-        using HttpRequestMessage request = await CreateAsync(HttpMethod.Get, $"{path}?watch=1&allowWatchBookmarks=true&timeoutSeconds=240&resourceVersion={Uri.EscapeDataString(version)}", cancel);
+        using HttpRequestMessage request = await CreateAsync(HttpMethod.Get, $"{path}?watch=1&allowWatchBookmarks=true&timeoutSeconds=240&resourceVersion={Uri.EscapeDataString(version)}{(selector == null ? "" : "&" + selector)}", cancel);
         using HttpResponseMessage response = await _kubernetes.HttpClient.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, silence.Token);
         await ThrowIfRefusedAsync(response, silence.Token);
         using var reader = new StreamReader(await response.Content.ReadAsStreamAsync(silence.Token), Encoding.UTF8);

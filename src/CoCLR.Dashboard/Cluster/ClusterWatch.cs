@@ -17,6 +17,7 @@ internal sealed partial class ClusterWatch(ClusterApi api, IOptions<DashboardOpt
     /// <summary>Path of experiments below a namespace.</summary>
     public const string ExperimentsPath = "apis/coclr.dev/v1alpha1";
 
+    private const int PageSize = 500;
     private static readonly TimeSpan MaxBackoff = TimeSpan.FromSeconds(20);
     private readonly ConcurrentDictionary<string, ClusterExperiment> _experiments = new();
     private readonly ConcurrentDictionary<string, ClusterBenchmark> _benchmarks = new();
@@ -63,7 +64,7 @@ internal sealed partial class ClusterWatch(ClusterApi api, IOptions<DashboardOpt
         {
             watches.Add(Follow($"{ExperimentsPath}/{prefix}coclrexperiments", _experiments, ClusterExperiment.Read, Told, stoppingToken));
             watches.Add(Follow($"{ExperimentsPath}/{prefix}coclrbenchmarks", _benchmarks, ClusterBenchmark.Read, null, stoppingToken));
-            watches.Add(Follow($"api/v1/{prefix}pods", _pods, ClusterPod.Read, null, stoppingToken, wanted: o => o.Text("metadata", "labels", "coclr.dev/stage") != null));
+            watches.Add(Follow($"api/v1/{prefix}pods", _pods, ClusterPod.Read, null, stoppingToken, selector: "labelSelector=coclr.dev%2Fstage"));
             watches.Add(Follow($"api/v1/{prefix}events", _events, ClusterEvent.Read, null, stoppingToken, wanted: o => o.Text("involvedObject", "kind") is "CoCLRExperiment" or "CoCLRBenchmark" or "Job" or "Pod"));
         }
 
@@ -71,7 +72,7 @@ internal sealed partial class ClusterWatch(ClusterApi api, IOptions<DashboardOpt
         return Task.WhenAll(watches);
     }
 
-    private async Task Follow<T>(string path, ConcurrentDictionary<string, T> into, Func<JsonObject, T> read, Action<string, T?>? told, CancellationToken stop, Func<JsonObject, bool>? wanted = null, bool mayBeHidden = false)
+    private async Task Follow<T>(string path, ConcurrentDictionary<string, T> into, Func<JsonObject, T> read, Action<string, T?>? told, CancellationToken stop, Func<JsonObject, bool>? wanted = null, string? selector = null, bool mayBeHidden = false)
         where T : class
     {
         var mine = new HashSet<string>(StringComparer.Ordinal);
@@ -80,14 +81,22 @@ internal sealed partial class ClusterWatch(ClusterApi api, IOptions<DashboardOpt
         {
             try
             {
-                JsonObject list = await api.GetAsync(path, stop);
+                // In pages and only what is asked for: a cluster holds far more pods and events than ours.
                 var seen = new HashSet<string>(StringComparer.Ordinal);
-                foreach (JsonObject o in list["items"]?.AsArray().OfType<JsonObject>() ?? [])
+                string version = "";
+                for (string? next = ""; next != null;)
                 {
-                    if (wanted?.Invoke(o) != false)
+                    JsonObject page = await api.GetAsync(Query(path, $"limit={PageSize}", selector, next.Length > 0 ? "continue=" + Uri.EscapeDataString(next) : null), stop);
+                    foreach (JsonObject o in page["items"]?.AsArray().OfType<JsonObject>() ?? [])
                     {
-                        seen.Add(Put(o));
+                        if (wanted?.Invoke(o) != false)
+                        {
+                            seen.Add(Put(o));
+                        }
                     }
+
+                    version = page.Text("metadata", "resourceVersion") ?? "";
+                    next = page.Text("metadata", "continue") is { Length: > 0 } more ? more : null;
                 }
 
                 foreach (string gone in mine.Except(seen).ToArray())
@@ -107,10 +116,9 @@ internal sealed partial class ClusterWatch(ClusterApi api, IOptions<DashboardOpt
                 }
 
                 wait = TimeSpan.FromMilliseconds(500);
-                string version = list.Text("metadata", "resourceVersion") ?? "";
                 while (!stop.IsCancellationRequested && version.Length > 0)
                 {
-                    await foreach (JsonObject change in api.WatchAsync(path, version, stop))
+                    await foreach (JsonObject change in api.WatchAsync(path, selector, version, stop))
                     {
                         if (change["object"] is not JsonObject o || change.Text("type") is not { } type || type == "ERROR")
                         {
@@ -138,6 +146,10 @@ internal sealed partial class ClusterWatch(ClusterApi api, IOptions<DashboardOpt
             {
                 NodesHidden = "The dashboard may not read the nodes of this cluster.";
                 wait = TimeSpan.FromMinutes(1);
+            }
+            catch (ClusterException e) when (e.Code == System.Net.HttpStatusCode.Gone)
+            {
+                // The pages or the version have expired: after a moment everything is listed anew.
             }
             catch (Exception e) when (e is ClusterException or HttpRequestException or IOException or OperationCanceledException or System.Text.Json.JsonException)
             {
@@ -182,6 +194,8 @@ internal sealed partial class ClusterWatch(ClusterApi api, IOptions<DashboardOpt
 
         static string Key(JsonObject o) => $"{o.Text("metadata", "namespace")}/{o.Text("metadata", "name")}";
     }
+
+    private static string Query(string path, params string?[] parts) => $"{path}?{string.Join('&', parts.Where(p => p != null))}";
 
     /// <summary>The list shows an experiment as soon as the operator has named its run, and what the cluster says of it.</summary>
     private void Told(string key, ClusterExperiment? experiment)

@@ -102,8 +102,14 @@ public static class Text
 
     /// <summary>A stage's state in words.</summary>
     public static string State(StagePhase phase) =>
-        phase switch { StagePhase.Running => "Running", StagePhase.Succeeded => "Done", StagePhase.Failed => "Failed",
-        StagePhase.Stopped => "Stopped", _ => "Waiting" };
+        phase switch
+        {
+            StagePhase.Running => "Running",
+            StagePhase.Succeeded => "Done",
+            StagePhase.Failed => "Failed",
+            StagePhase.Stopped => "Stopped",
+            _ => "Waiting"
+        };
 
     /// <summary>The icon of a state: state is never told by colour alone.</summary>
     public static string Icon(string state) => state switch

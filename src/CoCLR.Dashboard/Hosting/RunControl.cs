@@ -4,7 +4,6 @@ using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Dashboard.Authentication;
-using CoCLR.Dashboard.Cluster;
 using CoCLR.Dashboard.Storage;
 
 namespace CoCLR.Dashboard.Hosting;

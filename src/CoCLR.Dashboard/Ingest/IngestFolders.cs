@@ -8,8 +8,8 @@ using System.Text.Json;
 using CoCLR.Core;
 using CoCLR.Core.Events;
 using CoCLR.Core.Planning;
-using CoCLR.Dashboard.Api;
 using CoCLR.Dashboard.Configuration;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Storage;
 using CoCLR.Runs;
 

@@ -50,8 +50,11 @@ internal sealed partial class RunEntry
             case ProgressEvent e when fold.IsNewest:
                 fold.Stage = Begun(fold.Stage, e) with
                 {
-                    Doing = Cut(e.Phase, 80), Done = Math.Max(0, e.Done), Total = Math.Max(0, e.Total),
-                    Unit = e.Unit is null ? null : Cut(e.Unit, 40), EtaSeconds = e.EtaSeconds is >= 0 and < 1e9 ? e.EtaSeconds : null,
+                    Doing = Cut(e.Phase, 80),
+                    Done = Math.Max(0, e.Done),
+                    Total = Math.Max(0, e.Total),
+                    Unit = e.Unit is null ? null : Cut(e.Unit, 40),
+                    EtaSeconds = e.EtaSeconds is >= 0 and < 1e9 ? e.EtaSeconds : null,
                 };
                 break;
             case MetricEvent e:
@@ -101,8 +104,15 @@ internal sealed partial class RunEntry
         {
             stage = stage with
             {
-                Attempt = e.Attempt, Phase = StagePhase.Running, Finished = null, Message = null, ExitCode = null, EtaSeconds = null,
-                Device = e.Device ?? stage.Device, Host = e.Host ?? stage.Host, Epochs = e.Epochs ?? stage.Epochs,
+                Attempt = e.Attempt,
+                Phase = StagePhase.Running,
+                Finished = null,
+                Message = null,
+                ExitCode = null,
+                EtaSeconds = null,
+                Device = e.Device ?? stage.Device,
+                Host = e.Host ?? stage.Host,
+                Epochs = e.Epochs ?? stage.Epochs,
             };
             fold.Info = fold.Info with { Device = e.Device ?? fold.Info.Device };
         }
@@ -171,8 +181,12 @@ internal sealed partial class RunEntry
         {
             fold.Stage = fold.Stage with
             {
-                Attempt = e.Attempt, Phase = phase, ExitCode = e.ExitCode, Message = e.Message is null ? null : Cut(e.Message, 2000),
-                Finished = fold.Time, EtaSeconds = null,
+                Attempt = e.Attempt,
+                Phase = phase,
+                ExitCode = e.ExitCode,
+                Message = e.Message is null ? null : Cut(e.Message, 2000),
+                Finished = fold.Time,
+                EtaSeconds = null,
             };
         }
     }

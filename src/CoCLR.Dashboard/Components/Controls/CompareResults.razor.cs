@@ -67,9 +67,15 @@ public sealed partial class CompareResults
 
         static int Place(string header) => header switch
         {
-            "method" => 0, "view" =>
-                1, "epochs" => 2, "seed" => 3, "linear probe" => 4, _ when header.StartsWith("kNN", StringComparison.Ordinal) => 5,
-            "fine-tune" => 6, _ => 7 + (int.TryParse(header.AsSpan(2), CultureInfo.InvariantCulture, out int k) ? k : 0),
+            "method" => 0,
+            "view" =>
+                1,
+            "epochs" => 2,
+            "seed" => 3,
+            "linear probe" => 4,
+            _ when header.StartsWith("kNN", StringComparison.Ordinal) => 5,
+            "fine-tune" => 6,
+            _ => 7 + (int.TryParse(header.AsSpan(2), CultureInfo.InvariantCulture, out int k) ? k : 0),
         };
     }
 

@@ -114,7 +114,11 @@ public sealed partial class CurvesTab
 
     private static int Order(string name) => name switch
     {
-        MetricNames.Loss => 0, MetricNames.Top1 => 1, MetricNames.Top5 => 2, MetricNames.MiningPrecision => 3, _ => 9,
+        MetricNames.Loss => 0,
+        MetricNames.Top1 => 1,
+        MetricNames.Top5 => 2,
+        MetricNames.MiningPrecision => 3,
+        _ => 9,
     };
 
     private ChartSeries[] SeriesOf(StageInfo[] training, string name) =>

@@ -1,4 +1,5 @@
 // Why this exists: gives the script that draws the log the rows that it asks for, and tells it when there are more.
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Components;
 using Microsoft.Extensions.Caching.Memory;

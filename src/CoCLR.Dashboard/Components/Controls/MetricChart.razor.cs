@@ -87,7 +87,7 @@ public sealed partial class MetricChart : IAsyncDisposable
     private object Config => new
     {
         title = Title, series = Series, x = X, log = Log, smoothing = Math.Clamp(Smoothing, 0, 0.999), percent = Percent, bytes = InBytes,
-            height = Height,
+        height = Height,
         sync = Sync, points = Points, level = Level, levelName = LevelName, outliers = HideOutliers ? "hide"
             : "show", yMin = YMin, yMax = YMax, live = true,
     };

@@ -1,7 +1,6 @@
 // Why this exists: does what can be done with a run, and says how it went.
 using System.Security.Claims;
 using CoCLR.Core;
-using CoCLR.Dashboard.Cluster;
 using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Hosting;
 using CoCLR.Dashboard.Storage;

@@ -1,6 +1,5 @@
 // Why this exists: makes one path of up to 64 values.
 using System.Globalization;
-using CoCLR.Dashboard.Formatting;
 using Microsoft.AspNetCore.Components;
 
 namespace CoCLR.Dashboard.Components.Controls;

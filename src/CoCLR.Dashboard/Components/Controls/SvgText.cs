@@ -1,5 +1,4 @@
 // Why this exists: `text` is a word of Razor's own inside code blocks, so SVG text there is written by a component; its content is encoded.
-using CoCLR.Dashboard.Formatting;
 using Microsoft.AspNetCore.Components;
 using Microsoft.AspNetCore.Components.Rendering;
 

@@ -54,8 +54,12 @@ public sealed partial class MainLayout : IAsyncDisposable
     private bool OnExperiments => Navigation.ToBaseRelativePath(Navigation.Uri).StartsWith("experiments", StringComparison.Ordinal);
 
     private string ThemeIcon =>
-        _theme switch { "light" => Icons.Material.Outlined.LightMode, "dark" => Icons.Material.Outlined.DarkMode,
-        _ => Icons.Material.Outlined.SettingsBrightness };
+        _theme switch
+        {
+            "light" => Icons.Material.Outlined.LightMode,
+            "dark" => Icons.Material.Outlined.DarkMode,
+            _ => Icons.Material.Outlined.SettingsBrightness
+        };
 
     /// <summary>The browser's own preference changed, or is told for the first time.</summary>
     [JSInvokable]
@@ -175,6 +179,9 @@ public sealed partial class MainLayout : IAsyncDisposable
 
     private Task<IDialogReference> OpenSearch() =>
         Dialogs.ShowAsync<GoToDialog>("Go to",
-        new DialogOptions { NoHeader = true, Position = DialogPosition.TopCenter, FullWidth = true, MaxWidth = MaxWidth.Small,
-        CloseOnEscapeKey = true });
+        new DialogOptions
+        {
+            NoHeader = true, Position = DialogPosition.TopCenter, FullWidth = true, MaxWidth = MaxWidth.Small,
+            CloseOnEscapeKey = true
+        });
 }

@@ -5,9 +5,7 @@ using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Schema;
 using CoCLR.Core.Planning;
-using CoCLR.Dashboard.Api;
 using CoCLR.Dashboard.Authentication;
-using CoCLR.Dashboard.Cluster;
 using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Hosting;
 using Microsoft.AspNetCore.Components;
@@ -145,8 +143,14 @@ public sealed partial class NewPage
     private static string Sentence(string text) => text.Split(". ")[0].TrimEnd('.');
 
     private static string? Show(JsonNode? node) =>
-        node switch { null => null, JsonArray list => string.Join(", ", list.Select(i => i?.ToString())), JsonObject => null,
-        JsonValue value when value.TryGetValue(out bool flag) => flag ? "true" : "false", _ => node.ToString() };
+        node switch
+        {
+            null => null,
+            JsonArray list => string.Join(", ", list.Select(i => i?.ToString())),
+            JsonObject => null,
+            JsonValue value when value.TryGetValue(out bool flag) => flag ? "true" : "false",
+            _ => node.ToString()
+        };
 
     private string? Value(string path)
     {

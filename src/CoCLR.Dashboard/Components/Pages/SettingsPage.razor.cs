@@ -2,7 +2,6 @@
 using System.Globalization;
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Configuration;
-using CoCLR.Dashboard.Hosting;
 using CoCLR.Dashboard.Storage;
 using CoCLR.Runs;
 using Microsoft.AspNetCore.Components;

@@ -2,11 +2,10 @@
 using System.Security.Claims;
 using System.Text.Json;
 using CoCLR.Core;
-using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Configuration;
 using Microsoft.Extensions.Options;
 
-namespace CoCLR.Dashboard.Storage;
+namespace CoCLR.Dashboard.Authentication;
 
 /// <summary>A deed.</summary>
 /// <param name="Time">When.</param>

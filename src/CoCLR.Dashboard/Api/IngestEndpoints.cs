@@ -2,14 +2,15 @@
 using System.Buffers;
 using System.Globalization;
 using System.IO.Compression;
-using CoCLR.Dashboard.Api;
 using CoCLR.Dashboard.Configuration;
+using CoCLR.Dashboard.Formatting;
+using CoCLR.Dashboard.Ingest;
 using CoCLR.Dashboard.Storage;
 using CoCLR.Runs;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.Extensions.Options;
 
-namespace CoCLR.Dashboard.Ingest;
+namespace CoCLR.Dashboard.Api;
 
 /// <summary>The ingest API.</summary>
 internal static class IngestEndpoints

@@ -5,12 +5,13 @@ using System.Text.Json.Nodes;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Dashboard.Authentication;
+using CoCLR.Dashboard.Cluster;
 using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Storage;
 using CoCLR.Runs;
 using Microsoft.Extensions.Options;
 
-namespace CoCLR.Dashboard.Cluster;
+namespace CoCLR.Dashboard.Hosting;
 
 /// <summary>Experiments as resources of the cluster.</summary>
 internal sealed class ClusterHost(ClusterApi api, ClusterWatch watch, IOptions<DashboardOptions> options)

@@ -1,12 +1,11 @@
 // Why this exists: a script that meets an error anywhere (API, hub, ingest, limits, sign-in) reads one format, problem+json of RFC 9457, with one sentence that says what to do.
 using System.Text.Json;
-using CoCLR.Dashboard.Authentication;
 using Microsoft.AspNetCore.Diagnostics;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.WebUtilities;
 
-namespace CoCLR.Dashboard.Api;
+namespace CoCLR.Dashboard.Formatting;
 
 /// <summary>Errors of everything that is not a page.</summary>
 internal static class Problems
@@ -65,24 +64,4 @@ internal static class Problems
         StatusCodes.Status429TooManyRequests => "Too many requests: wait as long as Retry-After says.",
         _ => null,
     };
-}
-
-/// <summary>Lets a request pass that names a run which its sender may see; runs of others are as if they were not.</summary>
-internal sealed class SeenRun(Storage.RunStore store) : IEndpointFilter
-{
-    public async ValueTask<object?> InvokeAsync(EndpointFilterInvocationContext context, EndpointFilterDelegate next)
-    {
-        HttpContext http = context.HttpContext;
-        string run = http.GetRouteValue("run") as string ?? "";
-        if (store.Find(run) is not { } info || !Authentication.Access.MaySee(http.User, info))
-        {
-            return Problems.Missing($"run '{run}'");
-        }
-
-        http.Items[typeof(SeenRun)] = info;
-        return await next(context);
-    }
-
-    /// <summary>The run of a request that passed.</summary>
-    public static Storage.RunInfo Of(HttpContext context) => (Storage.RunInfo)context.Items[typeof(SeenRun)]!;
 }

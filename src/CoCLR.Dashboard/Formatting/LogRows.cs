@@ -1,7 +1,7 @@
 // Why this exists: a log of a million lines is looked at a screen at a time: this knows which line stands at which row, and reads only the rows that are asked for.
-using CoCLR.Dashboard.Formatting;
+using CoCLR.Dashboard.Storage;
 
-namespace CoCLR.Dashboard.Storage;
+namespace CoCLR.Dashboard.Formatting;
 
 /// <summary>A row on the screen.</summary>
 /// <param name="Row">Number of the row, from 0.</param>
