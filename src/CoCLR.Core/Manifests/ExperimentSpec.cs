@@ -360,6 +360,7 @@ public sealed record FlowSpec
     /// sample of the data set, kept in the store; the published code's 20 with compatibility: reference.
     /// </summary>
     [Pattern(@"^(auto|[0-9]{1,3}(\.[0-9]{1,3})?)$", "auto or a number of pixels such as \"20\""), Bounds(1, 8)]
+    [IntegerOrString, JsonConverter(typeof(IntegerOrStringConverter))]
     public string Bound { get; init; } = "auto";
 
     /// <summary>

@@ -37,6 +37,10 @@ public sealed class PatternAttribute(string pattern, string meaning) : Attribute
     public string Meaning { get; } = meaning;
 }
 
+/// <summary>The string may also be written as a whole number without quotes (x-kubernetes-int-or-string).</summary>
+[AttributeUsage(AttributeTargets.Property)]
+public sealed class IntegerOrStringAttribute : Attribute;
+
 /// <summary>Longest string of a list of strings.</summary>
 [AttributeUsage(AttributeTargets.Property)]
 public sealed class ItemLengthAttribute(int maximum) : Attribute

@@ -29,6 +29,18 @@ public sealed class ManifestReaderTests
         Assert.Equal(0.07, Decimals.Parse(spec.Training.Temperature));
     }
 
+    // flow.bound once was a whole number: manifests, stored resources and plans still have it so.
+    [Theory]
+    [InlineData("20", "20")]
+    [InlineData("\"4.5\"", "4.5")]
+    [InlineData("auto", "auto")]
+    public void FlowBound_AsANumberOrAString_IsRead(string written, string read)
+    {
+        var reading = ManifestReader.ReadExperiment(Minimal + $"\n  flow: {{bound: {written}}}");
+        Assert.Empty(reading.Problems);
+        Assert.Equal(read, reading.Manifest!.Spec.Flow.Bound);
+    }
+
     [Theory]
     [InlineData("  training: {metod: InfoNCE}", "spec.training.metod", "did you mean 'method'?")]
     [InlineData("  trainning: {}", "spec.trainning", "did you mean 'training'?")]
@@ -53,6 +65,8 @@ public sealed class ManifestReaderTests
     [InlineData("  cotrain: {queueSize: 1000}", "spec.cotrain.queueSize", "multiple of training.batchSize")]
     [InlineData("  cotrain: {topK: 64, queueSize: 64}", "spec.cotrain.topK", "smaller than the queue of the turns")]
     [InlineData("  flow: {bound: \"-1\"}", "spec.flow.bound", "auto or a number")]
+    [InlineData("  flow: {bound: -1}", "spec.flow.bound", "auto or a number")]
+    [InlineData("  flow: {bound: 4.5}", "spec.flow.bound", "in quotes")]
     [InlineData("  device: tpu", "spec.device", "auto, cpu, cuda or cuda:N")]
     [InlineData("  env: [{name: COCLR_X, value: a}]", "spec.env[0].name", "reserved")]
     [InlineData("  env: [{name: A}]", "spec.env[0]", "exactly one of value")]

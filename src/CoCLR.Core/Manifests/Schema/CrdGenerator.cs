@@ -208,7 +208,7 @@ public static partial class CrdGenerator
 
     private static void AddString(JsonObject schema, SchemaNode node)
     {
-        schema["type"] = "string";
+        schema[node.IntegerOrString ? "x-kubernetes-int-or-string" : "type"] = node.IntegerOrString ? true : "string";
         if (node.EnumValues is { } values)
         {
             schema["enum"] = new JsonArray([.. values.Select(v => (JsonNode)v.Value)]);

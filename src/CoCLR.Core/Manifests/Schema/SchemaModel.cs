@@ -82,6 +82,9 @@ public sealed record SchemaNode
     /// <summary>What the pattern allows, in words.</summary>
     public string? PatternMeaning { get; init; }
 
+    /// <summary>The string may be written as a whole number without quotes.</summary>
+    public bool IntegerOrString { get; init; }
+
     /// <summary>Format of a string, such as date-time.</summary>
     public string? Format { get; init; }
 
@@ -196,7 +199,9 @@ public static class SchemaModel
             };
         }
 
-        return Scalar(type, description, bounds, pattern) ?? For(type) with { Description = description };
+        return Scalar(type, description, bounds, pattern) is { } scalar
+            ? scalar with { IntegerOrString = property.IsDefined(typeof(IntegerOrStringAttribute)) }
+            : For(type) with { Description = description };
     }
 
     private static SchemaNode Text(BoundsAttribute? bounds, PatternAttribute? pattern) => Scalar(typeof(string), "", bounds, pattern)!;

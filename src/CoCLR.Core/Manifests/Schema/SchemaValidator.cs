@@ -65,6 +65,9 @@ public static class SchemaValidator
             case SchemaType.String when Scalar(value) is string text:
                 CheckString(text, schema, path, problems);
                 break;
+            case SchemaType.String when schema.IntegerOrString && Scalar(value) is long number:
+                CheckString(number.ToString(CultureInfo.InvariantCulture), schema, path, problems);
+                break;
             default:
                 problems.Add(new ManifestProblem(path, WrongType(value, schema)));
                 break;
