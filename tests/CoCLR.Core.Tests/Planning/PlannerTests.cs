@@ -169,7 +169,7 @@ public sealed class PlannerTests
     public void SpecHash_IsOfTheFieldsThatDifferFromTheDefaults()
     {
         string[] written = ["""{"seed":1,"training":{"batchSize":16}}""", """{"training":{"batchSize":16},"seed":1}"""]; // in the order of the types
-        string hash = Planner.SpecHash(new ExperimentSpec { Seed = 1, Training = new TrainingSpec { BatchSize = 16 } });
+        string hash = SpecHash.Of(new ExperimentSpec { Seed = 1, Training = new TrainingSpec { BatchSize = 16 } });
         Assert.Contains(hash, written.Select(w => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(w)))));
     }
 

@@ -56,7 +56,7 @@ public sealed class ExportTests : IDisposable
         });
         EvaluationArtifacts.Write(run.Stage("report"), EvaluationArtifacts.Previews, new PreviewTable { Previews = [new Preview("b.mp4", "rgb", "previews/1.mp4", "previews/1.jpg")] });
         Assert.Equal(ExitCodes.MissingInput, Assert.Throws<UserErrorException>(() => FolderReport.Write(run, _folder.File("out"))).ExitCode);
-        EvaluationArtifacts.WriteReport(run.Root, new RunReport { Name = "a & b", DataSet = "d", Device = "CPU", Rows = [], Warnings = ["1 test video is in training too"] });
+        run.WriteReport(new RunReport { Name = "a & b", DataSet = "d", Device = "CPU", Rows = [], Warnings = ["1 test video is in training too"] });
         string index = File.ReadAllText(FolderReport.Write(run, _folder.File("out")));
         Assert.Contains("a &amp; b", index, StringComparison.Ordinal);
         Assert.Contains("Careful: 1 test video", index, StringComparison.Ordinal);

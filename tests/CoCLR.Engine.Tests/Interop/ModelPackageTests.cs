@@ -5,6 +5,7 @@ using CoCLR.Engine.Evaluation;
 using CoCLR.Engine.Interop;
 using CoCLR.Engine.Interop.Onnx;
 using CoCLR.Engine.Models;
+using CoCLR.Engine.Stages;
 using CoCLR.Engine.Tests.Video;
 using CoCLR.Engine.Training;
 using Microsoft.ML.OnnxRuntime;
