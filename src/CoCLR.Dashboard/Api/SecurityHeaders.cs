@@ -1,5 +1,6 @@
 // Why this exists: headers on every response that keep a browser from doing what no page of the dashboard needs.
 using CoCLR.Dashboard.Configuration;
+using CoCLR.Dashboard.Formatting;
 using Microsoft.Extensions.Options;
 
 namespace CoCLR.Dashboard.Api;
@@ -71,12 +72,7 @@ internal sealed class SecurityHeaders(RequestDelegate next, IOptions<DashboardOp
 
     private static string Printable(string text) => new([.. text.Take(100).Select(c => char.IsLetterOrDigit(c) || c is '.' or '-' or ':' ? c : '?')]);
 
-    private static Task Refuse(HttpContext context, int status, string text)
-    {
-        context.Response.StatusCode = status;
-        context.Response.ContentType = "text/plain; charset=utf-8";
-        return context.Response.WriteAsync(text + "\n");
-    }
+    private static Task Refuse(HttpContext context, int status, string text) => Problems.WriteAsync(context, status, text);
 }
 
 /// <summary>Host names of the addresses that are listened on; a wildcard address adds the machine's own names.</summary>

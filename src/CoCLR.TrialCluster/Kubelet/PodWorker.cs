@@ -1,5 +1,6 @@
 // Why this exists: the life of one pod: pull, mount, start, probe, end, restart, report.
 using System.Diagnostics;
+using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Text;
 using System.Text.Json.Nodes;
@@ -9,6 +10,7 @@ using System.Threading.Channels;
 namespace CoCLR.TrialCluster;
 
 /// <summary>Runs one pod.</summary>
+[SuppressMessage("Design", "CA1001", Justification = "The pod's network ends with the pod, at the end of Start's task.")]
 internal sealed partial class PodWorker
 {
     private readonly InProcessCluster _cluster;

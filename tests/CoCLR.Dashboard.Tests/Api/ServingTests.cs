@@ -16,6 +16,11 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace CoCLR.Dashboard.Tests.Api;
 
+/// <summary>Tests that weigh the process's memory, which tests beside them would change.</summary>
+[CollectionDefinition(nameof(AloneInTheProcess), DisableParallelization = true)]
+public sealed class AloneInTheProcess;
+
+[Collection(nameof(AloneInTheProcess))]
 public sealed class ServingTests
 {
     [Fact]
