@@ -109,6 +109,7 @@ public static class DashboardApp
         app.MapRazorComponents<App>().AddInteractiveServerRenderMode(o => o.ContentSecurityFrameAncestorsPolicy = null);
         app.MapHub<RunsHub>("/hubs/runs", o => o.ApplicationMaxBufferSize = o.TransportMaxBufferSize = 64 * 1024).RequireAuthorization(Policies.View);
         app.MapRuns();
+        app.MapSuites();
         app.MapActions();
         app.MapTokens();
         app.MapIngest();

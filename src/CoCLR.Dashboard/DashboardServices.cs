@@ -68,6 +68,7 @@ internal static class DashboardServices
             services.AddHostedService(s => s.GetRequiredService<ClusterWatch>());
         }
 
+        services.AddSingleton<WebhookSender>().AddHostedService<Webhooks>();
         services.AddSingleton<QueryVideos>();
         services.AddSingleton<Suites>();
         services.AddSingleton<RunResults>();

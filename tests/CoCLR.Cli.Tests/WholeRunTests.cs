@@ -2,6 +2,7 @@
 using System.Text.Json;
 using CoCLR.Core;
 using CoCLR.Core.Events;
+using CoCLR.Core.Manifests;
 using CoCLR.Core.Results;
 
 namespace CoCLR.Cli.Tests;
@@ -61,6 +62,15 @@ public sealed class WholeRunTests(TinyExperiment tiny) : IClassFixture<TinyExper
         Assert.Equal(3, hits.GetArrayLength());
         Assert.Equal(Path.GetFileName(query), Path.GetFileName(hits[0].GetProperty("id").GetString()));
         Assert.InRange(hits[0].GetProperty("distance").GetDouble(), 0, hits[1].GetProperty("distance").GetDouble());
+
+        // The report says where its numbers come from, and the manifest beside it starts the same run.
+        JsonElement provenance = JsonDocument.Parse(await File.ReadAllTextAsync(Path.Combine(folder, "report.json"), TestContext.Current.CancellationToken)).RootElement.GetProperty("provenance");
+        Assert.Matches("^[0-9a-f]{64}$", provenance.GetProperty("dataFingerprint").GetString());
+        Assert.Equal("coclr run -f manifest.yaml", provenance.GetProperty("command").GetString());
+        Assert.Contains("libtorch", await File.ReadAllTextAsync(Path.Combine(folder, "report.md"), TestContext.Current.CancellationToken), StringComparison.Ordinal);
+        string hash = provenance.GetProperty("manifestHash").GetString()!;
+        ExperimentSpec same = ManifestReader.ReadExperiment(await File.ReadAllTextAsync(Path.Combine(folder, "manifest.yaml"), TestContext.Current.CancellationToken)).Manifest!.Spec;
+        Assert.Equal(hash, SpecHash.Of(same));
 
         string exported = Path.Combine(tiny.Folder, "s3d.safetensors");
         (await RunAsync("export", checkpoint, exported, "--what", "encoder")).Expect(0);
@@ -163,6 +173,17 @@ public sealed class WholeRunTests(TinyExperiment tiny) : IClassFixture<TinyExper
 
         Finished again = (await RunAsync("run", "-f", file, "-w", runs)).Expect(0);
         Assert.DoesNotContain("starting", again.Errors, StringComparison.Ordinal);
+
+        // The same results against what a suite expects: the exit code is the gate.
+        string kept = await File.ReadAllTextAsync(file, TestContext.Current.CancellationToken);
+        async Task<Finished> Expecting(string minimum)
+        {
+            await File.WriteAllTextAsync(file, kept.Replace("  parallelism: 2", $"  parallelism: 2\n  expect: [{{measure: linearProbeTop1, minimum: \"{minimum}\"}}]", StringComparison.Ordinal), TestContext.Current.CancellationToken);
+            return await RunAsync("run", "-f", file, "-w", runs);
+        }
+
+        Assert.Contains("not met: method=InfoNCE, rgb, linear probe:", (await Expecting("1")).Expect(ExitCodes.Failed).Errors, StringComparison.Ordinal);
+        Assert.Contains("met: method=UberNCE, rgb, linear probe:", (await Expecting("0")).Expect(0).Errors, StringComparison.Ordinal);
         Assert.Contains("--set", (await RunAsync("run", "-f", file, "--set", "seed=1")).Expect(ExitCodes.Usage).Errors, StringComparison.Ordinal);
     }
 

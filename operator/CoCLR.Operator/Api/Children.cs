@@ -103,6 +103,9 @@ public sealed record PodView : ICachedObject
     /// <summary>When its container began to run.</summary>
     public DateTimeOffset? RunningSince { get; init; }
 
+    /// <summary>The image that its container runs, as the node has resolved it.</summary>
+    public string? ImageId { get; init; }
+
     /// <summary>How its container ended.</summary>
     public Termination? Ended { get; init; }
 
@@ -147,6 +150,7 @@ public sealed record PodView : ICachedObject
             Waiting = waiting is { } w ? new ChildCondition(w.Text("reason") ?? "", w.Text("message") ?? "", null) : null,
             Node = item.Child("spec")?.Text("nodeName"),
             UnreachableSince = kubeletSaysReady && state.Child("running") != null ? ChildCondition.Of(status, "Ready", "False")?.Since : null,
+            ImageId = container.Text("imageID") is { Length: > 0 } id ? id : null,
             RunningSince = state.Child("running")?.Time("startedAt"),
             Ended = ended is { } e ? new Termination(e.Number("exitCode") ?? -1, e.Text("reason") ?? "", e.Text("message"), e.Time("startedAt"), e.Time("finishedAt")) : null,
         };

@@ -126,9 +126,16 @@ public static class BenchmarkReconciler
         (IReadOnlyList<BenchmarkRow> rows, bool truncated) = Table(states.Select(s => (s.Experiment, s.State == ExperimentState.Succeeded ? s.Child!.ParseStatus() : null)), spec);
 
         bool done = stop ? active.All(a => a.State == ExperimentState.Suspended) && create.Length == 0 : succeeded + failed == states.Length;
+        var statuses = states.Where(s => s.Child != null).ToDictionary(s => s.Experiment.Name, s => s.Child!.ParseStatus());
+        IReadOnlyList<ExpectationOutcome> outcomes = Acceptance.Judge(
+            spec,
+            wanted,
+            (e, view, measure) => statuses.GetValueOrDefault(e.Name) is { State: ExperimentState.Succeeded } status ? Acceptance.Value(status.Results, view, measure) : null,
+            e => statuses.GetValueOrDefault(e.Name)?.State is ExperimentState.Succeeded or ExperimentState.Failed);
         BenchmarkStatus next = known with
         {
             ObservedGeneration = meta.Generation,
+            Expectations = [.. outcomes.Take(64).Select(o => new ExpectationStatus { Met = StatusOf(o.Met), Text = EventRecorder.Truncate(o.Text, 512) })],
             Total = states.Length,
             Pending = pending - create.Length,
             Active = active.Length + create.Length,
@@ -141,7 +148,7 @@ public static class BenchmarkReconciler
             StartTime = known.StartTime ?? (create.Length > 0 ? observed.Now : null),
             CompletionTime = done ? known.CompletionTime ?? observed.Now : null,
         };
-        next = Describe(next, spec, [.. active.Select(a => a.Child!)], done, observed);
+        next = Describe(next, spec, [.. active.Select(a => a.Child!)], done, outcomes, observed);
         List<ObjectEvent> events = [.. leftovers.Events];
         if (next.State != known.State && next.State is ExperimentState.Succeeded or ExperimentState.Failed or ExperimentState.Suspended or ExperimentState.Stalled)
         {
@@ -201,8 +208,23 @@ public static class BenchmarkReconciler
     private static ExperimentState StateOf(CustomResource<ExperimentSpec, ExperimentStatus>? child) =>
         Enum.TryParse(child?.State, out ExperimentState state) ? state : ExperimentState.Pending;
 
+    private static ConditionStatus StatusOf(bool? met) => met switch { true => ConditionStatus.True, false => ConditionStatus.False, null => ConditionStatus.Unknown };
+
+    /// <summary>What the suite expects and how that stands, in words; the worst first.</summary>
+    private static (string Reason, string Message) Acceptable(IReadOnlyList<ExpectationOutcome> outcomes) => Acceptance.All(outcomes) switch
+    {
+        true => (ConditionReasons.ExpectationsMet, $"{outcomes.Count} of {outcomes.Count} expectations are met"),
+        false => (ConditionReasons.ExpectationsNotMet, string.Join("; ", outcomes.Where(o => o.Met == false).Take(8).Select(o => o.Text))),
+        null => (ConditionReasons.NotFinished, $"{outcomes.Count(o => o.Met == true)} of {outcomes.Count} expectations are met so far"),
+    };
+
     private static BenchmarkStatus Describe(
-        BenchmarkStatus next, BenchmarkSpec spec, IReadOnlyList<CustomResource<ExperimentSpec, ExperimentStatus>> active, bool done, BenchmarkObservation observed)
+        BenchmarkStatus next,
+        BenchmarkSpec spec,
+        IReadOnlyList<CustomResource<ExperimentSpec, ExperimentStatus>> active,
+        bool done,
+        IReadOnlyList<ExpectationOutcome> outcomes,
+        BenchmarkObservation observed)
     {
         int training = active.Count(c => StateOf(c) == ExperimentState.Training);
         var conditions = new ConditionSet(observed.Benchmark.ParseStatus().Conditions, observed.Benchmark.Meta.Generation, observed.Now)
@@ -212,16 +234,23 @@ public static class BenchmarkReconciler
                 training > 0 ? ConditionStatus.True : ConditionStatus.False,
                 training > 0 ? ConditionReasons.Training : ConditionReasons.NotRunning,
                 $"{training} experiments train");
+        if (outcomes.Count > 0)
+        {
+            (string why, string words) = Acceptable(outcomes);
+            conditions.Set(ConditionTypes.Met, StatusOf(Acceptance.All(outcomes)), why, words);
+        }
+
         string counts = $"{next.Succeeded} succeeded, {next.Failed} failed, {next.Active} active{Detail(active)}, {next.Pending} pending";
         if (done)
         {
-            return next.Failed > 0
+            (string Reason, string Message)? failure = next.Failed > 0 ? (ConditionReasons.ExperimentsFailed, counts) : Acceptance.All(outcomes) == false ? Acceptable(outcomes) : null;
+            return failure is { } failed
                 ? next with
                 {
                     State = ExperimentState.Failed,
-                    Conditions = conditions.False(ConditionTypes.Ready, ConditionReasons.ExperimentsFailed, counts)
-                        .True(ConditionTypes.Stalled, ConditionReasons.ExperimentsFailed, counts)
-                        .False(ConditionTypes.Succeeded, ConditionReasons.ExperimentsFailed, counts).Build(),
+                    Conditions = conditions.False(ConditionTypes.Ready, failed.Reason, failed.Message)
+                        .True(ConditionTypes.Stalled, failed.Reason, failed.Message)
+                        .False(ConditionTypes.Succeeded, failed.Reason, failed.Message).Build(),
                 }
                 : next with
                 {

@@ -92,4 +92,5 @@ public sealed record ChildSettings
 /// <summary>The plan that an experiment follows, and the image it runs.</summary>
 /// <param name="Plan">The plan.</param>
 /// <param name="Image">The image.</param>
-public sealed record PlanSnapshot(StagePlan Plan, string Image);
+/// <param name="Resolved">The same with the digest that a node has found; null until a pod has run.</param>
+public sealed record PlanSnapshot(StagePlan Plan, string Image, string? Resolved = null);

@@ -67,7 +67,7 @@ public static class ExperimentReconciler
             return Refused(known, observed, ConditionReasons.NameConflict, $"{string.Join(" and ", foreign)} belongs to something else; delete or rename it and the experiment goes on by itself");
         }
 
-        return new ExperimentRun(known, spec, Snapshot(observed, spec, settings), observed, settings).Decide();
+        return new ExperimentRun(known, spec, Snapshot(observed, spec, settings) with { Resolved = known.Image }, observed, settings).Decide();
     }
 
     /// <summary>Results of all stages, gathered by view.</summary>

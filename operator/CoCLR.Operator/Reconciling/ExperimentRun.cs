@@ -96,6 +96,7 @@ internal sealed partial class ExperimentRun
             ObservedGeneration = _meta.Generation,
             Run = _snapshot.Plan.Run,
             Queue = _spec.QueueName,
+            Image = ResolvedImage() ?? _known.Image,
             DashboardUrl = _settings.DashboardUrl == null ? null : $"{_settings.DashboardUrl.TrimEnd('/')}/runs/{_snapshot.Plan.Run}",
             Stages = [.. stages.Select(s => s.Status)],
             Results = ExperimentReconciler.Results(_known.Results, _snapshot.Plan, stages),
@@ -105,6 +106,11 @@ internal sealed partial class ExperimentRun
         next = Clock(next with { Best = ExperimentReconciler.Best(next.Results) }, stages);
         return next with { Progress = ProgressCalculator.Of(_snapshot.Plan, stages, _known.Progress), StartTime = next.StartTime ?? FirstStart(stages) };
     }
+
+    /// <summary>The image of the newest pod, with the digest that its node has found.</summary>
+    private string? ResolvedImage() =>
+        _observed.Pods.Where(p => p.Meta.Label(Labels.ExperimentUid) == _meta.Uid && p.ImageId?.Contains("@sha256:", StringComparison.Ordinal) == true)
+            .MaxBy(p => p.Meta.Created)?.ImageId?.Replace("docker-pullable://", "", StringComparison.Ordinal);
 
     private SeenStage Observe(Stage stage)
     {

@@ -306,6 +306,7 @@ public static class JobBuilder
         Add("COCLR_RUN_DIR", $"{StorageMount}/runs/{snapshot.Plan.Run}");
         Add("COCLR_CACHE_DIR", $"{StorageMount}/cache");
         Add("COCLR_TERMINATION_LOG", "/dev/termination-log");
+        Add("COCLR_IMAGE", snapshot.Resolved ?? snapshot.Image);
         env.Add(FieldReference("COCLR_POD_NAME", "metadata.name"));
         env.Add(FieldReference("COCLR_POD_NAMESPACE", "metadata.namespace"));
         if (settings.ProgressUrl != null)

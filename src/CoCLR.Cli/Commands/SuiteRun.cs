@@ -81,6 +81,30 @@ internal static class SuiteRun
             }
         }
 
+        var reports = done.ToDictionary(d => d.Item1.Name, d => d.Item2);
+        IReadOnlyList<ExpectationOutcome> judged = Acceptance.Judge(
+            suite, experiments, (e, view, measure) => reports.TryGetValue(e.Name, out RunReport? report) ? Acceptance.Value(report, view, measure) : null, e => reports.ContainsKey(e.Name));
+        foreach (ExpectationOutcome outcome in judged)
+        {
+            switch (outcome.Met)
+            {
+                case true:
+                    Say.Note($"met: {outcome.Text}");
+                    break;
+                case false:
+                    Say.Error($"not met: {outcome.Text}");
+                    break;
+                default:
+                    Say.Note($"open: {outcome.Text}");
+                    break;
+            }
+        }
+
+        if (outcomes.All(o => o.ExitCode == ExitCodes.Done))
+        {
+            return Acceptance.All(judged) == false ? ExitCodes.Failed : ExitCodes.Done;
+        }
+
         return outcomes.Where(o => o.ExitCode != ExitCodes.Done).Select(o => o.ExitCode).OrderBy(c => c == ExitCodes.Terminated).FirstOrDefault(ExitCodes.Done);
     }
 }

@@ -15,6 +15,8 @@ public sealed record MatrixExperiment(string Name, IReadOnlyDictionary<string, s
 /// <summary>Expands suites and checks them.</summary>
 public static class BenchmarkRules
 {
+    internal const string NoBound = "give minimum, minimumDifference or both";
+
     private const int MaxExperiments = 500;
     private const int MaxNameLength = 52;
 
@@ -24,7 +26,8 @@ public static class BenchmarkRules
     {
         var axes = spec.Matrix.ToDictionary(a => a.Name);
         foreach ((AxisValue value, string path) in spec.Baseline.Select((v, i) => (v, $"spec.baseline[{i}]"))
-            .Concat(spec.Exclude.SelectMany((e, i) => e.Match.Select((v, j) => (v, $"spec.exclude[{i}].match[{j}]")))))
+            .Concat(spec.Exclude.SelectMany((e, i) => e.Match.Select((v, j) => (v, $"spec.exclude[{i}].match[{j}]"))))
+            .Concat(spec.Expect.SelectMany((e, i) => e.Cell.Select((v, j) => (v, $"spec.expect[{i}].cell[{j}]")))))
         {
             if (!axes.TryGetValue(value.Axis, out MatrixAxis? axis))
             {
@@ -33,6 +36,20 @@ public static class BenchmarkRules
             else if (!axis.Values.Contains(value.Value))
             {
                 yield return new ManifestProblem($"{path}.value", $"'{value.Value}' is not a value of {axis.Name} ({string.Join(", ", axis.Values)})");
+            }
+        }
+
+        for (int i = 0; i < spec.Expect.Count; i++)
+        {
+            Expectation expected = spec.Expect[i];
+            if (expected.Minimum == null && expected.MinimumDifference == null)
+            {
+                yield return new ManifestProblem($"spec.expect[{i}]", NoBound);
+            }
+
+            if (expected.MinimumDifference != null && spec.Baseline.Count == 0)
+            {
+                yield return new ManifestProblem($"spec.expect[{i}].minimumDifference", "needs spec.baseline, the cell that others are compared with");
             }
         }
 

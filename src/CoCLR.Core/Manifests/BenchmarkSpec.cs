@@ -38,6 +38,10 @@ public sealed record BenchmarkSpec
     [Bounds(0, 6), ListKey("axis")]
     public IReadOnlyList<AxisValue> Baseline { get; init; } = [];
 
+    /// <summary>What the results must be. A suite that has ended and whose results are not so has failed: condition Met, and the exit code of `coclr run`.</summary>
+    [MutableField, Bounds(0, 32)]
+    public IReadOnlyList<Expectation> Expect { get; init; } = [];
+
     /// <summary>Stop every experiment of the suite after a checkpoint.</summary>
     [MutableField, ClusterOnly]
     public bool Suspend { get; init; }
@@ -60,6 +64,68 @@ public sealed record MatrixAxis
 
     /// <summary>The table takes the mean over the values, as over the folds or official splits of a data set (field dataset.split).</summary>
     public bool Mean { get; init; }
+}
+
+/// <summary>What a measure must be, as its mean over the seeds.</summary>
+[CelRule("has(self.minimum) || has(self.minimumDifference)", BenchmarkRules.NoBound)]
+public sealed record Expectation
+{
+    /// <summary>Axis values of the cells that it is about; every cell when absent.</summary>
+    [Bounds(0, 6), ListKey("axis")]
+    public IReadOnlyList<AxisValue> Cell { get; init; } = [];
+
+    /// <summary>View of the result.</summary>
+    public ResultView View { get; init; } = ResultView.Rgb;
+
+    /// <summary>Measure, a fraction from 0 to 1.</summary>
+    [RequiredField]
+    public ResultMeasure Measure { get; init; }
+
+    /// <summary>Smallest mean over the seeds.</summary>
+    [DecimalString(0, 1)]
+    public string? Minimum { get; init; }
+
+    /// <summary>Smallest difference of the mean to that of the baseline's cell; -0.02 allows to be two points worse.</summary>
+    [DecimalString(-1, 1)]
+    public string? MinimumDifference { get; init; }
+}
+
+/// <summary>Views of a result.</summary>
+public enum ResultView
+{
+    /// <summary>Colour frames.</summary>
+    [JsonStringEnumMemberName("rgb")] Rgb,
+
+    /// <summary>Optical flow.</summary>
+    [JsonStringEnumMemberName("flow")] Flow,
+
+    /// <summary>Both, fused.</summary>
+    [JsonStringEnumMemberName("two-stream")] TwoStream,
+}
+
+/// <summary>Measures of a result.</summary>
+public enum ResultMeasure
+{
+    /// <summary>Linear probe, top-1.</summary>
+    [JsonStringEnumMemberName("linearProbeTop1")] LinearProbeTop1,
+
+    /// <summary>Linear probe, top-5.</summary>
+    [JsonStringEnumMemberName("linearProbeTop5")] LinearProbeTop5,
+
+    /// <summary>KNN probe, top-1.</summary>
+    [JsonStringEnumMemberName("knnTop1")] KnnTop1,
+
+    /// <summary>Fine-tuning, top-1.</summary>
+    [JsonStringEnumMemberName("finetuneTop1")] FinetuneTop1,
+
+    /// <summary>Retrieval recall at 1.</summary>
+    [JsonStringEnumMemberName("recallAt1")] RecallAt1,
+
+    /// <summary>Retrieval recall at 5.</summary>
+    [JsonStringEnumMemberName("recallAt5")] RecallAt5,
+
+    /// <summary>Retrieval recall at 10.</summary>
+    [JsonStringEnumMemberName("recallAt10")] RecallAt10,
 }
 
 /// <summary>A combination that is left out: all of its values must match.</summary>

@@ -11,8 +11,11 @@ public sealed class DecimalStringAttribute(double minimum, double maximum) : Att
     /// <summary>Largest allowed value.</summary>
     public double Maximum { get; } = maximum;
 
-    /// <summary>What every decimal string looks like.</summary>
+    /// <summary>What every decimal string looks like that cannot be negative.</summary>
     public const string Pattern = @"^[0-9]{1,12}(\.[0-9]{1,12})?([eE][-+]?[0-9]{1,2})?$";
+
+    /// <summary>The same with a sign.</summary>
+    public const string SignedPattern = @"^[-+]?[0-9]{1,12}(\.[0-9]{1,12})?([eE][-+]?[0-9]{1,2})?$";
 }
 
 /// <summary>Bounds of an integer (inclusive), of a string's length, or of a list's or map's number of items.</summary>

@@ -7,6 +7,9 @@ public sealed record DataResult : Outcome
     /// <summary>Folder of the store, relative to the cache folder.</summary>
     public required string Store { get; init; }
 
+    /// <summary>SHA-256 over the id, class, group, split and length of every video, wherever they lie.</summary>
+    public string? Fingerprint { get; init; }
+
     /// <summary>Videos stored.</summary>
     public required int Videos { get; init; }
 

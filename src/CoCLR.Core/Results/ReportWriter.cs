@@ -73,6 +73,11 @@ public static class ReportWriter
         AppendFact("finished", report.FinishedAt?.UtcDateTime.ToString("u", CultureInfo.InvariantCulture));
         AppendFact("motion", report.Motion?.ToString());
         AppendFact("behaviour", report.ReferenceCompatible ? "as the reference code (`training.compatibility: reference`)" : null);
+        foreach ((string name, string value) in report.Provenance?.Facts() ?? [])
+        {
+            AppendFact(name, value);
+        }
+
         if (report.Stages.Length > 0)
         {
             text.Append("\n| stage | wall time | device |\n| --- | ---: | --- |\n");

@@ -117,6 +117,9 @@ public sealed record RunReport
     /// <summary>True when the run followed the reference code in everything (method.md part 2).</summary>
     public bool ReferenceCompatible { get; init; }
 
+    /// <summary>Where the numbers come from; null in reports of older versions.</summary>
+    public Provenance? Provenance { get; init; }
+
     /// <summary>Learned rows first, then random features, then chance.</summary>
     public required ReportRow[] Rows { get; init; }
 

@@ -28,6 +28,9 @@ public sealed class DashboardOptions
     /// <summary>Networks (such as <c>10.0.0.0/8</c>) of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, beside loopback.</summary>
     public string[] TrustedProxies { get; set; } = [];
 
+    /// <summary>Whether a suite's badge and Markdown table can be read by everybody who reaches the dashboard, for a README on a code host.</summary>
+    public bool PublicBadges { get; set; }
+
     /// <summary>Who may look and act.</summary>
     public AuthenticationSettings Authentication { get; set; } = new();
 
@@ -36,6 +39,9 @@ public sealed class DashboardOptions
 
     /// <summary>Hard caps on everything that is kept.</summary>
     public LimitSettings Limits { get; set; } = new();
+
+    /// <summary>Who is told when a run ends, stalls or collapses.</summary>
+    public WebhookSettings Webhooks { get; set; } = new();
 
     /// <summary>The cluster whose experiments are shown, when the dashboard runs in one.</summary>
     public ClusterSettings Cluster { get; set; } = new();
@@ -139,6 +145,51 @@ public sealed class IngestSettings
 
     /// <summary>Largest artifact in bytes.</summary>
     public long MaxArtifactBytes { get; set; } = 2L << 30;
+}
+
+/// <summary>Webhooks.</summary>
+public sealed class WebhookSettings
+{
+    /// <summary>Where to. Empty: nobody is told.</summary>
+    public WebhookTarget[] Targets { get; set; } = [];
+
+    /// <summary>Hosts that targets may name; <c>*.example.com</c> stands for all below one.</summary>
+    public string[] AllowedHosts { get; set; } = [];
+
+    /// <summary>Whether a target may have an address of a private network (and plain http).</summary>
+    public bool AllowPrivateAddresses { get; set; }
+
+    /// <summary>Address of this dashboard for links in messages; no links when empty.</summary>
+    public string DashboardUrl { get; set; } = "";
+
+    /// <summary>Minutes without an event after which a running run is told of as stalled.</summary>
+    public double StalledMinutes { get; set; } = 60;
+}
+
+/// <summary>A webhook.</summary>
+public sealed class WebhookTarget
+{
+    /// <summary>Address, https.</summary>
+    public string Url { get; set; } = "";
+
+    /// <summary>Secret (at least 22 characters) that messages are signed with; not needed with <see cref="WebhookFormat.Slack"/>.</summary>
+    public string Secret { get; set; } = "";
+
+    /// <summary>done, failed, stalled, collapsed; all when empty.</summary>
+    public string[] Events { get; set; } = [];
+
+    /// <summary>What is sent.</summary>
+    public WebhookFormat Format { get; set; }
+}
+
+/// <summary>What a webhook is sent.</summary>
+public enum WebhookFormat
+{
+    /// <summary>An object with text, event, run, experiment, namespace, message, url and time.</summary>
+    Json,
+
+    /// <summary>An object with text alone, as incoming webhooks of Slack, Mattermost and the like take it.</summary>
+    Slack,
 }
 
 /// <summary>Hard caps on everything that is kept.</summary>

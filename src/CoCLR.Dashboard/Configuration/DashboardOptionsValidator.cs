@@ -67,6 +67,7 @@ public static class DashboardOptionsValidator
             throw Wrong($"Dashboard:TrustedProxies has '{network}': use networks such as 10.0.0.0/8");
         }
 
+        CheckWebhooks(options.Webhooks);
         string role = options.Authentication.TokenRole;
         if (!Roles.All.Contains(role))
         {
@@ -93,7 +94,37 @@ public static class DashboardOptionsValidator
                 throw Wrong($"Dashboard:{name} is {value}: it must be positive");
             }
         }
+    }
 
+    private static void CheckWebhooks(WebhookSettings webhooks)
+    {
+        for (int i = 0; i < webhooks.Targets.Length; i++)
+        {
+            WebhookTarget target = webhooks.Targets[i];
+            string name = $"Dashboard:Webhooks:Targets:{i}";
+            if (!Uri.TryCreate(target.Url, UriKind.Absolute, out Uri? url) || !(url.Scheme == Uri.UriSchemeHttps || (url.Scheme == Uri.UriSchemeHttp && webhooks.AllowPrivateAddresses)))
+            {
+                throw Wrong($"{name}:Url is not an https address (http needs Dashboard:Webhooks:AllowPrivateAddresses)");
+            }
+
+            bool allowed = webhooks.AllowedHosts.Any(h => h.StartsWith("*.", StringComparison.Ordinal)
+                ? url.Host.EndsWith(h[1..], StringComparison.OrdinalIgnoreCase)
+                : h.Equals(url.Host, StringComparison.OrdinalIgnoreCase));
+            if (!allowed)
+            {
+                throw Wrong($"{name}:Url names the host {url.Host}, which Dashboard:Webhooks:AllowedHosts does not have");
+            }
+
+            if (target.Secret.Length < SecretLength && (target.Secret.Length > 0 || target.Format != WebhookFormat.Slack))
+            {
+                throw Wrong($"{name}:Secret has {target.Secret.Length} characters: use at least {SecretLength}, for example from `openssl rand -base64 24`");
+            }
+
+            if (target.Events.FirstOrDefault(e => !Hosting.Webhooks.Events.Contains(e)) is { } unknown)
+            {
+                throw Wrong($"{name}:Events has '{unknown}': use {string.Join(", ", Hosting.Webhooks.Events)}");
+            }
+        }
     }
 
     /// <summary>Whether only this machine can reach an address.</summary>

@@ -9,6 +9,14 @@ public static class Links
     /// <param name="tab">Tab; the first when null.</param>
     public static string Run(string run, string? tab = null) => $"experiments/{Uri.EscapeDataString(run)}{(tab is null ? "" : "/" + tab)}";
 
+    /// <summary>A suite's badge.</summary>
+    /// <param name="suite">Its name.</param>
+    public static string SuiteBadge(string suite) => $"api/v1/suites/{Uri.EscapeDataString(suite)}/badge.svg";
+
+    /// <summary>A suite's table as Markdown.</summary>
+    /// <param name="suite">Its name.</param>
+    public static string SuiteTable(string suite) => $"api/v1/suites/{Uri.EscapeDataString(suite)}/table.md";
+
     /// <summary>An artifact.</summary>
     /// <param name="id">Id.</param>
     /// <param name="download">Saves instead of showing.</param>

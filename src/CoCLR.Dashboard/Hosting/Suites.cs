@@ -71,6 +71,10 @@ internal sealed class Suites(IOptions<DashboardOptions> options, IServiceProvide
         return suites;
     }
 
+    /// <summary>The suite of that name, or null.</summary>
+    /// <param name="name">Its name.</param>
+    public Suite? Find(string name) => All().FirstOrDefault(s => s.Name == name);
+
     /// <summary>Fields in which runs differ, seeds apart.</summary>
     public static IReadOnlyList<string> Differing(IReadOnlyList<RunInfo> runs)
     {

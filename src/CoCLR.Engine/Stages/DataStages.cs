@@ -35,7 +35,8 @@ internal static class DataStages
             MaxBadFraction = Decimals.Parse(dataset.MaxBadFraction),
         };
         using ClipStore store = ClipDecoder.Prepare(catalogue, settings, context.Cache, ImmediateProgress.To<DecodeProgress>(p => context.Events.Progress("decode", p.Done, p.Total, "videos")), context.Stop);
-        return Result(context, store, [.. catalogue.Warnings, .. SplitLeaks.Describe(SplitLeaks.Find(store, context.Stop))]);
+        string[] warnings = [.. catalogue.Warnings, .. SplitLeaks.Describe(SplitLeaks.Find(store, context.Stop))];
+        return Result(context, store, warnings, fingerprint: ProvenanceFacts.Fingerprint(catalogue));
     }
 
     /// <summary>Optical flow of every decoded video.</summary>
@@ -106,11 +107,12 @@ internal static class DataStages
         return source.Path ?? (mounted is { Length: > 0 } ? mounted : throw new UserErrorException("spec.dataset.source.volumeClaim is mounted by the operator, which sets COCLR_DATASET_DIR; on one machine give path or synthetic.", ExitCodes.BadConfiguration));
     }
 
-    private static StageResult Result(StageContext context, ClipStore store, string[] warnings, MotionResult? motion = null)
+    private static StageResult Result(StageContext context, ClipStore store, string[] warnings, MotionResult? motion = null, string? fingerprint = null)
     {
         var data = new DataResult
         {
             Store = Path.GetRelativePath(context.Cache, store.Folder),
+            Fingerprint = fingerprint,
             Videos = store.Count,
             TrainVideos = store.Videos.Count(v => v.Split != VideoSplit.Test),
             TestVideos = store.Videos.Count(v => v.Split == VideoSplit.Test),

@@ -80,7 +80,8 @@ internal static class MeasuringStages
     {
         context.Events.Started(context.DeviceName);
         StageResult[] results = [.. context.Plan.Stages.Where(s => s.Kind != StageKind.Report).Select(s => context.Folder.ReadResult(s.Name))];
-        context.Folder.WriteReport(RunReport.From(context.Plan.Experiment, results));
+        WholeFile.WriteText(Path.Combine(context.Folder.Root, ProvenanceFacts.ManifestFile), ManifestWriter.Of(context.Plan));
+        context.Folder.WriteReport(RunReport.From(context.Plan.Experiment, results) with { Provenance = ProvenanceFacts.Of(context, results) });
         context.Events.Artifact(context.Folder, context.Folder.ReportFile, "application/json");
         context.Events.Artifact(context.Folder, context.Folder.ReportMarkdownFile, "text/markdown");
         context.AfterResult = () =>

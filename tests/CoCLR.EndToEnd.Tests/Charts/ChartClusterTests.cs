@@ -46,7 +46,7 @@ public sealed class ChartClusterTests : IAsyncLifetime
     [Fact]
     public async Task Release_IsInstalledTestedUpgradedRolledBackAndUninstalled()
     {
-        var notes = await Helm("install", "coclr", Chart.Folder, "--create-namespace", "--wait", "--timeout", "120s");
+        var notes = await Helm("install", "coclr", Chart.Folder, "--create-namespace", "--wait", "--timeout", "300s");
         await Kubectl("label", "namespace", "coclr-system", "pod-security.kubernetes.io/enforce=restricted");
         Assert.Contains("phase:          succeeded", (await Helm("test", "coclr")).ToLowerInvariant(), StringComparison.Ordinal);
 
@@ -69,14 +69,14 @@ public sealed class ChartClusterTests : IAsyncLifetime
         // An upgrade that changes nothing restarts nothing and keeps what was generated.
         var before = await Kubectl("get", "pods", "-n", "coclr-system", "-o", "name");
         var token = await Kubectl("get", "secret", "coclr-dashboard", "-n", "coclr-system", "-o", "jsonpath={.data.token}");
-        await Helm("upgrade", "coclr", Chart.Folder, "--wait", "--timeout", "120s");
+        await Helm("upgrade", "coclr", Chart.Folder, "--wait", "--timeout", "300s");
         Assert.Equal(before, await Kubectl("get", "pods", "-n", "coclr-system", "-o", "name"));
         Assert.Equal(token, await Kubectl("get", "secret", "coclr-dashboard", "-n", "coclr-system", "-o", "jsonpath={.data.token}"));
 
         // One replica fewer, and back.
-        await Helm("upgrade", "coclr", Chart.Folder, "--set", "operator.replicas=1", "--wait", "--timeout", "120s");
+        await Helm("upgrade", "coclr", Chart.Folder, "--set", "operator.replicas=1", "--wait", "--timeout", "300s");
         Assert.Equal("1", await Kubectl("get", "deploy", "coclr-operator", "-n", "coclr-system", "-o", "jsonpath={.spec.replicas}"));
-        await Helm("rollback", "coclr", "2", "--wait", "--timeout", "120s");
+        await Helm("rollback", "coclr", "2", "--wait", "--timeout", "300s");
         Assert.Equal("2", await Kubectl("get", "deploy", "coclr-operator", "-n", "coclr-system", "-o", "jsonpath={.spec.replicas}"));
 
         // Definitions and the dashboard's claim outlive the release.
@@ -94,7 +94,7 @@ public sealed class ChartClusterTests : IAsyncLifetime
             await Kubectl("create", "namespace", ns);
         }
 
-        await Helm("install", "coclr", Chart.Folder, "--create-namespace", "--set", "namespaces={team-a,team-b},operator.replicas=1,dashboard.enabled=false", "--wait", "--timeout", "120s");
+        await Helm("install", "coclr", Chart.Folder, "--create-namespace", "--set", "namespaces={team-a,team-b},operator.replicas=1,dashboard.enabled=false", "--wait", "--timeout", "300s");
 
         // Nothing was refused: every right the operator uses is in its roles.
         Assert.Empty(_cluster.Log.All.Where(r => r.Status == 403 && r.User.StartsWith("system:serviceaccount:coclr-system:", StringComparison.Ordinal)).Select(r => $"{r.Verb} {r.Resource} {r.Namespace}").Distinct());

@@ -130,6 +130,7 @@ public sealed class GitOpsTests
     [InlineData("kustomization.yaml", "succeeded", "current")]
     [InlineData("kustomization.yaml", "suspended", "current")]
     [InlineData("kustomization.yaml", "failed", "failed")]
+    [InlineData("kustomization.yaml", "not-met", "failed")]
     [InlineData("kustomization-accepted.yaml", "new", "inProgress")]
     [InlineData("kustomization-accepted.yaml", "queued", "current")]
     [InlineData("kustomization-accepted.yaml", "training", "current")]
@@ -137,7 +138,7 @@ public sealed class GitOpsTests
     public void FluxHealth_OfEachState_IsAsExpected(string file, string state, string expected)
     {
         var check = Read(Path.Combine(Chart.Root, "gitops", "flux", file)).Items("spec", "healthCheckExprs")[0];
-        var o = (JsonObject)Read(Path.Combine(Customizations, "CoCLRExperiment", "testdata", state + ".yaml"));
+        var o = (JsonObject)Read(Path.Combine(Customizations, state == "not-met" ? "CoCLRBenchmark" : "CoCLRExperiment", "testdata", state + ".yaml"));
 
         // Flux's order: in progress, failed, current.
         foreach (var name in new[] { "inProgress", "failed", "current" })

@@ -2,7 +2,6 @@
 // scrape of a running operator says whether the series that rules, their tests and the Grafana dashboard speak of exist.
 using System.Diagnostics;
 using System.Net;
-using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using CoCLR.Cluster;

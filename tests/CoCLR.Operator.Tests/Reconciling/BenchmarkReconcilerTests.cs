@@ -237,6 +237,35 @@ public class BenchmarkReconcilerTests
     }
 
     [Fact]
+    public void Suite_WhoseResultsAreNotWhatItExpects_EndsAsFailedAndSaysWhich()
+    {
+        string Expecting(string difference) => TwoByTwo.Replace("\"seeds\":[0,1]", $"\"seeds\":[0,1],\"expect\":[{{\"measure\":\"linearProbeTop1\",\"minimumDifference\":\"{difference}\"}}]", StringComparison.Ordinal);
+        var suite = new Suite(Expecting("0.2"));
+        double[] values = [0.50, 0.54, 0.60, 0.70];
+        for (int i = 0; i < 4; i++)
+        {
+            suite.Reconcile();
+            Assert.Equal("Unknown/NotFinished", suite.Condition("Met"));
+            suite.Finish(i, "Succeeded", values[i]);
+        }
+
+        Assert.Contains(suite.Reconcile().Events, e => e is { Type: "Warning", Reason: "Failed" } && e.Message.Contains("+13.0", StringComparison.Ordinal));
+        Assert.Equal("False/ExpectationsNotMet", suite.Condition("Met"));
+        Assert.Equal(("True/ExpectationsNotMet", "False/ExpectationsNotMet"), (suite.Condition("Stalled"), suite.Condition("Succeeded")));
+        Assert.Contains("+13.0 (65.0 against 52.0), at least +20.0 expected", suite.Status.Condition("Ready")!.Message, StringComparison.Ordinal);
+        Assert.Equal(ConditionStatus.False, Assert.Single(suite.Status.Expectations).Met);
+
+        // A gate that a person lowers is asked again.
+        suite.SetSpec(Expecting("0.1"));
+        suite.Reconcile();
+        Assert.Equal(("True/ExpectationsMet", "True/Succeeded"), (suite.Condition("Met"), suite.Condition("Ready")));
+        Assert.Null(suite.Condition("Stalled"));
+        suite.SetSpec(TwoByTwo);
+        suite.Reconcile();
+        Assert.Null(suite.Condition("Met"));
+    }
+
+    [Fact]
     public void Suite_WithAnInvalidCell_SaysWhichAndWhy()
     {
         var suite = new Suite("""{"template":{"dataset":{"source":{"synthetic":{}}},"views":["RGB"],"training":{"method":"InfoNCE"}},"matrix":[{"name":"m","field":"training.method","values":["InfoNCE","CoCLR"]}]}""");

@@ -154,6 +154,23 @@ public class ExperimentReconcilerTests
     }
 
     [Fact]
+    public void Image_ThatANodeHasResolved_IsInTheStatusAndTheNextPodKnowsIt()
+    {
+        var scene = new Scene("""{"image":"registry/coclr-engine:0.1.0"}""");
+        scene.Reconcile();
+        static string Known(JsonObject job) => job["spec"]!["template"]!["spec"]!["containers"]![0]!["env"]!.AsArray().Single(e => e!["name"]!.ToString() == "COCLR_IMAGE")!["value"]!.ToString();
+        Assert.Equal("registry/coclr-engine:0.1.0", Known(scene.Job("decode")));
+        string pod = scene.RunPod("decode"), digest = "registry/coclr-engine@sha256:" + new string('a', 64);
+        scene.SetPod(pod, p => p["status"]!["containerStatuses"]![0]!["imageID"] = "docker-pullable://" + digest);
+        scene.Reconcile();
+        Assert.Equal(digest, scene.Status.Image);
+        scene.EndPod("decode", pod, 0);
+        scene.Complete("decode");
+        scene.Reconcile();
+        Assert.Equal(digest, Known(scene.Job("pretrain-rgb")));
+    }
+
+    [Fact]
     public void PriorityClass_OfTheSystem_IsRefused()
     {
         var scene = new Scene("""{"scheduling":{"priorityClassName":"system-node-critical"}}""");

@@ -58,6 +58,7 @@ public static partial class CrdGenerator
             Column("Finished", "string", ".status.finished", "Finished of all experiments."),
             Column("Active", "integer", ".status.active", "Experiments under way."),
             Column("Failed", "integer", ".status.failed", "Experiments that failed."),
+            Column("Met", "string", ".status.conditions[?(@.type=='Met')].status", "Whether the results are what the suite expects."),
             Column("Best", "string", ".status.best", "The best cell."),
             Column("Age", "date", ".metadata.creationTimestamp", "Time since it was made."),
         ]);
@@ -408,17 +409,6 @@ public static partial class CrdGenerator
     private static string Yaml(JsonObject definition)
     {
         ISerializer serializer = new SerializerBuilder().WithQuotingNecessaryStrings().DisableAliases().WithIndentedSequences().Build();
-        return $"# Generated from the types of CoCLR.Core by `coclr crd`; a test fails when it is out of date.\n{serializer.Serialize(Plain(definition)!)}".ReplaceLineEndings("\n");
+        return $"# Generated from the types of CoCLR.Core by `coclr crd`; a test fails when it is out of date.\n{serializer.Serialize(ManifestWriter.Plain(definition)!)}".ReplaceLineEndings("\n");
     }
-
-    private static object? Plain(JsonNode? node) => node switch
-    {
-        JsonObject map => map.ToDictionary(p => p.Key, p => Plain(p.Value)),
-        JsonArray list => list.Select(Plain).ToList(),
-        JsonValue value when value.TryGetValue(out bool flag) => flag,
-        JsonValue value when value.TryGetValue(out long number) => number,
-        JsonValue value when value.TryGetValue(out int small) => small,
-        JsonValue value => value.ToString(),
-        _ => null,
-    };
 }

@@ -193,7 +193,7 @@ public static class SchemaModel
                 Description = description,
                 Minimum = 1,
                 Maximum = 32,
-                Pattern = DecimalStringAttribute.Pattern,
+                Pattern = number.Minimum < 0 ? DecimalStringAttribute.SignedPattern : DecimalStringAttribute.Pattern,
                 PatternMeaning = "a decimal number such as \"0.001\"",
                 Decimal = (number.Minimum, number.Maximum),
             };

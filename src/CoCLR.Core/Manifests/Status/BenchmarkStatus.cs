@@ -13,7 +13,7 @@ public sealed record BenchmarkStatus
     /// <summary>State in one word.</summary>
     public ExperimentState? State { get; init; }
 
-    /// <summary>Conditions: Ready, Reconciling, Stalled, Succeeded, Suspended, Accepted, Running.</summary>
+    /// <summary>Conditions: Ready, Reconciling, Stalled, Succeeded, Suspended, Accepted, Running, and Met where the suite expects something.</summary>
     [Bounds(0, 16), ListKey("type")]
     public IReadOnlyList<Condition> Conditions { get; init; } = [];
 
@@ -48,6 +48,10 @@ public sealed record BenchmarkStatus
     /// <summary>Whether rows were left out because the table is long; the dashboard has all.</summary>
     public bool? Truncated { get; init; }
 
+    /// <summary>How each expectation stands in each cell that it is about; those that are not met first.</summary>
+    [Bounds(0, 64)]
+    public IReadOnlyList<ExpectationStatus> Expectations { get; init; } = [];
+
     /// <summary>The best cell, in words.</summary>
     [Bounds(0, 253)]
     public string? Best { get; init; }
@@ -63,6 +67,18 @@ public sealed record BenchmarkStatus
     /// <summary>A condition, or null.</summary>
     /// <param name="type">One of <see cref="ConditionTypes"/>.</param>
     public Condition? Condition(string type) => Conditions.FirstOrDefault(c => c.Type == type);
+}
+
+/// <summary>How an expectation stands in a cell.</summary>
+public sealed record ExpectationStatus
+{
+    /// <summary>Whether it is met; Unknown until every seed has its result.</summary>
+    [RequiredField]
+    public ConditionStatus Met { get; init; }
+
+    /// <summary>In words.</summary>
+    [RequiredField, Bounds(0, 512)]
+    public string Text { get; init; } = "";
 }
 
 /// <summary>A row of the result table: a cell and a view, over its seeds.</summary>

@@ -74,6 +74,9 @@ public static class ConditionTypes
     /// <summary>A stage was interrupted and is being started again; removed when it runs.</summary>
     public const string Interrupted = "Interrupted";
 
+    /// <summary>The results of a suite are what its spec expects; absent when it expects nothing.</summary>
+    public const string Met = "Met";
+
     /// <summary>Types that are removed when they are not true.</summary>
     public static IReadOnlyList<string> AbnormalTrue { get; } = [Reconciling, Stalled, Suspended, Interrupted];
 }
@@ -155,6 +158,12 @@ public static class ConditionReasons
 
     /// <summary>No pod runs.</summary>
     public const string NotRunning = "NotRunning";
+
+    /// <summary>Every expectation of a suite is met.</summary>
+    public const string ExpectationsMet = "ExpectationsMet";
+
+    /// <summary>A suite's results are not what its spec expects.</summary>
+    public const string ExpectationsNotMet = "ExpectationsNotMet";
 
     /// <summary>A suite has failed experiments.</summary>
     public const string ExperimentsFailed = "ExperimentsFailed";

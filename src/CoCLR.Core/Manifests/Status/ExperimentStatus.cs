@@ -21,6 +21,10 @@ public sealed record ExperimentStatus
     [Bounds(0, 63)]
     public string? Run { get; init; }
 
+    /// <summary>Image of the stages as a node has resolved it, with its digest.</summary>
+    [Bounds(0, 1024)]
+    public string? Image { get; init; }
+
     /// <summary>Conditions: Ready, Reconciling, Stalled, Succeeded, Suspended, Accepted, Admitted, Running, Interrupted.</summary>
     [Bounds(0, 16), ListKey("type")]
     public IReadOnlyList<Condition> Conditions { get; init; } = [];

@@ -16,6 +16,8 @@ public sealed partial class ResultsTab
     [Parameter, EditorRequired]
     public RunInfo Info { get; set; } = null!;
 
+    private static string Heading(string name) => char.ToUpperInvariant(name[0]) + name[1..];
+
     /// <inheritdoc/>
     protected override void OnParametersSet() => _report = Results.Report(Info);
 }

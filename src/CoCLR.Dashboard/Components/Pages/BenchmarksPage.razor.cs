@@ -16,6 +16,7 @@ public sealed partial class BenchmarksPage
 {
     private IReadOnlyList<Suite> _suites = [];
     private Suite? _suite;
+    private SuiteVerdict? _verdict;
     private int _expected;
     private IReadOnlyList<RunInfo> _runs = [];
     private IReadOnlyList<string> _fields = [];
@@ -74,6 +75,7 @@ public sealed partial class BenchmarksPage
         _suite = _suites.FirstOrDefault(s => s.Name == SuiteAsked);
         RunInfo[] visible = [.. Store.Runs.Where(r => User.MaySee(r) && r.PlanJson != null && !Settings.Of(r.Run).Archived)];
         _runs = _suite is null ? [.. visible.OrderByDescending(r => r.Created).Take(500)] : Suites.RunsOf(_suite, visible);
+        _verdict = _suite is null ? null : SuiteVerdict.Of(_suite, _runs, Results.Report);
         _expected = _suite is null ? 0 : BenchmarkRules.Expand(_suite.Name, _suite.Spec).Count;
         _fields = _suite is { Spec.Matrix.Count: > 0 } ? [.. _suite.Spec.Matrix.Select(a => a.Field)] : Suites.Differing(_runs);
         if (_fields.Count == 0)

@@ -215,7 +215,7 @@ public sealed partial class NewPage
 
     private void Write()
     {
-        _yaml = ManifestText.Write(_name, ApiNames.Experiment, _spec);
+        _yaml = ManifestWriter.Write(_name, ApiNames.Experiment, _spec);
         Check();
     }
 
