@@ -4,6 +4,7 @@ using System.Net;
 using System.Security.Claims;
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Configuration;
+using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Hosting;
 using CoCLR.Dashboard.Storage;
 using Microsoft.AspNetCore.Http.HttpResults;
