@@ -19,7 +19,7 @@ internal static class SuiteEndpoints
     public static void MapSuites(this IEndpointRouteBuilder app)
     {
         RouteGroupBuilder api = app.MapGroup("/api/v1/suites").RequireAuthorization(Policies.View).RequireRateLimiting(RateLimits.Api).WithTags("Suites");
-        api.MapGet("", (Suites suites, RunStore store, RunResults results, ClaimsPrincipal user) =>
+        api.MapGroup("").WithProblems().MapGet("", (Suites suites, RunStore store, RunResults results, ClaimsPrincipal user) =>
             TypedResults.Ok(suites.All().Select(s => SuiteVerdict.Of(s, RunsOf(s, store, user), results.Report)).ToArray()))
             .Named("listSuites", "Lists suites: experiments, and how their expectations stand");
         RouteGroupBuilder one = api.MapGroup("/{suite}").WithProblems(StatusCodes.Status404NotFound);

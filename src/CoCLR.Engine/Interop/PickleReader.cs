@@ -142,7 +142,7 @@ internal sealed class PickleReader
                 case (byte)'h': Push(_memo[Byte()]); break;
                 case (byte)'j': Push(_memo[BinaryPrimitives.ReadInt32LittleEndian(Bytes(4))]); break;
                 case (byte)'c': Push(Known(new PickleGlobal(Line(), Line()))); break;
-                case 0x93: { var pair = PopMany(2); Push(Known(new PickleGlobal((string)pair[0]!, (string)pair[1]!))); break; }
+                case 0x93: { var pair = PopMany(2); Push(Known(new PickleGlobal(NameOf(pair[0]), NameOf(pair[1])))); break; }
                 case (byte)'Q': Push(Persistent(Pop())); break;
                 case (byte)'R': case 0x81: { var arguments = (PickleTuple)Pop()!; Push(Call((PickleGlobal)Pop()!, arguments.Items)); break; }
                 case (byte)'b': Pop(); break; // BUILD: attributes such as OrderedDict._metadata are of no use here
@@ -198,6 +198,8 @@ internal sealed class PickleReader
 
         return result;
     }
+
+    private static string NameOf(object? value) => value as string ?? throw new PickleException("the name of a type is no text");
 
     private static object Key(object? key) => key is string or long or bool or double ? key : throw new PickleException("a dictionary has a key that is neither text nor number");
 

@@ -183,6 +183,11 @@ internal sealed partial class CatalogueReader
                 throw Bad(id, line, $"expected a number and a class name such as \"1 ApplyEyeMakeup\", found \"{Shorten(text)}\"");
             }
 
+            if (classes.ContainsValue(parts[1]))
+            {
+                throw Bad(id, line, $"the class {Shorten(parts[1])} is given twice");
+            }
+
             if (!classes.TryAdd(label, parts[1]))
             {
                 throw Bad(id, line, $"class number {label} is given twice");
