@@ -82,8 +82,7 @@ public sealed class FirstLookBrowserTests(BrowserFixture fixture)
     public async Task Phone_ActiveTabAndMeasures_AreInSight()
     {
         IPage page = await fixture.OpenAsync($"/experiments/{fixture.Done}/manifest", width: 375, height: 812);
-        // Not the whole of it: the line under the tabs covers a pixel.
-        await Assertions.Expect(page.Locator(".tabs .on")).ToBeInViewportAsync(new LocatorAssertionsToBeInViewportOptions { Ratio = 0.95f });
+        await Assertions.Expect(page.Locator(".tabs .on")).ToBeInViewportAsync(new LocatorAssertionsToBeInViewportOptions { Ratio = 1 });
         await page.GotoAsync("/?q=demo-coclr");
         foreach (string measure in (string[])["Probe %", "R@1 %"])
         {

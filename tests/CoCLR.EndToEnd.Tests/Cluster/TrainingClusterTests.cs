@@ -18,7 +18,7 @@ public class TrainingClusterTests
         await Training.KubectlAsync(arena, "apply", "-n", arena.Namespace, "-f", Path.Combine(Repository.Root, "samples", "synthetic-smoke.yaml"));
         await Training.KubectlAsync(arena, "wait", "-n", arena.Namespace, "cexp/synthetic-smoke", "--for=condition=Succeeded", "--timeout=480s");
         string table = await Training.KubectlAsync(arena, "get", "cexp", "-n", arena.Namespace);
-        Assert.Matches("synthetic-smoke +Succeeded .*100% +linear [0-9.]+%", table);
+        Assert.Matches("synthetic-smoke +Succeeded +Succeeded +100% +linear [0-9.]+%", table);
         string description = await Training.KubectlAsync(arena, "describe", "cexp", "synthetic-smoke", "-n", arena.Namespace);
         Assert.Matches("(?i)linear *probe *top *1", description);
         Assert.Matches("(?i)recall *at *1", description);
