@@ -54,7 +54,13 @@ public sealed class DashboardServer : IAsyncDisposable
     }
 
     /// <summary>A client that is signed in as nobody.</summary>
-    public HttpClient Anonymous(bool redirects = false, CookieContainer? cookies = null) => new(new SocketsHttpHandler { AllowAutoRedirect = redirects, CookieContainer = cookies ?? new CookieContainer() }) { BaseAddress = Address };
+    public HttpClient Anonymous(bool redirects = false, CookieContainer? cookies = null) => new(new SocketsHttpHandler
+    {
+        AllowAutoRedirect = redirects,
+        CookieContainer = cookies ?? new CookieContainer(),
+        Expect100ContinueTimeout = TimeSpan.FromMinutes(1), // A client that asks first waits for the answer, also on a busy machine.
+    })
+    { BaseAddress = Address };
 
     /// <summary>A client with a token in its header.</summary>
     public HttpClient With(string token)
