@@ -168,7 +168,8 @@ public sealed class WholeRunTests(TinyExperiment tiny) : IClassFixture<TinyExper
         string[][] rows = [.. JsonDocument.Parse(run.Output).RootElement.GetProperty("rows").EnumerateArray().Select(r => r.EnumerateArray().Select(c => c.GetString()!).ToArray())];
         Assert.Equal(["method=InfoNCE", "method=UberNCE", "Random features", "Chance"], rows.Select(r => r[0]));
         Assert.Equal("-", rows[0][^1]);
-        Assert.Matches(@"^([+-]\d+\.\d|0\.0)$", rows[1][^1]);
+        const string difference = @"([+-]\d+\.\d|0\.0)";
+        Assert.Matches($@"^{difference} \[{difference}, {difference}\]$", rows[1][^1]); // with its 95 % interval
         Assert.Contains("method=UberNCE", await File.ReadAllTextAsync(Path.Combine(runs, "suites", "pair.md"), TestContext.Current.CancellationToken), StringComparison.Ordinal);
 
         Finished again = (await RunAsync("run", "-f", file, "-w", runs)).Expect(0);
