@@ -18,6 +18,7 @@ internal static class Program
             RunCommand.Create(),
             PlanCommand.Create(),
             StageCommand.Create(),
+            DeliverCommand.Create(),
             DataCommand.Create(),
             EmbedCommand.Create(),
             SearchCommand.Create(),

@@ -84,6 +84,28 @@ public sealed class EventSenderTests(TinyExperiment tiny) : IClassFixture<TinyEx
         Assert.Equal(["PUT", "POST", "POST"], back.Methods);
     }
 
+    [Fact]
+    public async Task Deliver_AfterADashboardThatWasAway_SendsWhatEveryStageLeftAndSaysWhetherAllArrived()
+    {
+        (string plan, string run) = tiny.NewRun("away", takeOver: false);
+        string termination = Path.Combine(tiny.Folder, "last-word.json");
+        var environment = new Dictionary<string, string>
+        {
+            ["COCLR_DASHBOARD_URL"] = "http://127.0.0.1:9", ["COCLR_CACHE_DIR"] = tiny.Cache, ["COCLR_TERMINATION_LOG"] = termination,
+        };
+        (await Coclr.EndAsync(Coclr.StartWith(environment, "stage", "--plan", plan, "--stage", "decode"))).Expect(ExitCodes.Done);
+        Assert.Contains("\"unsent\":true", await File.ReadAllTextAsync(termination, Cancel), StringComparison.Ordinal);
+        (await Coclr.EndAsync(Coclr.StartWith(environment, "deliver", "--plan", plan, "--patience", "1"))).Expect(ExitCodes.Failed);
+
+        await using Dashboard dashboard = await Dashboard.StartAsync();
+        environment["COCLR_DASHBOARD_URL"] = dashboard.Address;
+        (await Coclr.EndAsync(Coclr.StartWith(environment, "deliver", "--plan", plan))).Expect(ExitCodes.Done);
+        string[] told = string.Concat(dashboard.Taken["POST /api/v1/ingest"]).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal(await File.ReadAllLinesAsync(new RunFolder(run).EventsFile("decode"), Cancel), told);
+        (await Coclr.EndAsync(Coclr.StartWith(environment, "deliver", "--plan", plan))).Expect(ExitCodes.Done);
+        Assert.Equal(told.Length, string.Concat(dashboard.Taken["POST /api/v1/ingest"]).Split('\n', StringSplitOptions.RemoveEmptyEntries).Length);
+    }
+
     private EventSender Sender(string run, string stage, CancellationToken asked, TimeSpan? patience, HttpMessageHandler network)
     {
         (string plan, string folder) = tiny.NewRun(run, takeOver: false);

@@ -4,6 +4,7 @@ using System.Text.Json;
 using CoCLR.Core;
 using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
+using CoCLR.Runs;
 
 namespace CoCLR.Cli.Tests;
 
@@ -23,6 +24,37 @@ public sealed class FailureTests(TinyExperiment tiny) : IClassFixture<TinyExperi
         Assert.Contains("training.optimizer.learningRate", finished.Errors, StringComparison.Ordinal);
         Assert.True(File.Exists(Path.Combine(folder, $"checkpoint-{step:D9}.safetensors")));
         Assert.False(File.Exists(Path.Combine(folder, "result.json")));
+    }
+
+    // A node that does not answer may still run the old pod: the new one must not write beside it.
+    [Theory]
+    [InlineData(false, ExitCodes.Done)]
+    [InlineData(true, ExitCodes.Terminated)]
+    public async Task StageInAPod_WhoseFolderAnotherProcessHas_WaitsUntilItIsFreeOrItIsAskedToStop(bool asked, int exitCode)
+    {
+        (string plan, string run) = tiny.NewRun($"taken-{asked}", takeOver: false);
+        var environment = new Dictionary<string, string> { ["COCLR_POD_NAME"] = "second", ["COCLR_CACHE_DIR"] = tiny.Cache };
+        RunLock held = RunLock.TryTake(new RunFolder(run).Stage("decode"))!;
+        using Process second = Coclr.StartWith(environment, "stage", "--plan", plan, "--stage", "decode");
+        string? told;
+        do
+        {
+            told = await second.StandardError.ReadLineAsync(TestContext.Current.CancellationToken);
+        }
+        while (told?.Contains("another process still works on this stage", StringComparison.Ordinal) == false);
+        Assert.NotNull(told);
+        if (asked)
+        {
+            Coclr.Signal(second, 15);
+            (await Coclr.EndAsync(second)).Expect(exitCode);
+            Assert.False(File.Exists(new RunFolder(run).EventsFile("decode")));
+        }
+
+        held.Dispose();
+        if (!asked)
+        {
+            (await Coclr.EndAsync(second)).Expect(exitCode);
+        }
     }
 
     [Theory]

@@ -47,6 +47,9 @@ public sealed record StageReport
     /// <summary>Results as decimal strings, by name.</summary>
     public IReadOnlyDictionary<string, string> Result { get; init; } = new Dictionary<string, string>();
 
+    /// <summary>Whether it ended with something that the dashboard has not got; null while it runs, and where no dashboard is told.</summary>
+    public bool? Unsent { get; init; }
+
     /// <summary>When it was received.</summary>
     public DateTimeOffset At { get; init; }
 
@@ -96,6 +99,7 @@ public sealed record StageReport
                 Percent = Integer(root, "percent", 100),
                 EtaSeconds = Integer(root, "etaSeconds", int.MaxValue),
                 Result = result,
+                Unsent = root.Child("unsent") is { ValueKind: JsonValueKind.True or JsonValueKind.False } unsent ? unsent.GetBoolean() : null,
                 At = at,
                 MovedAt = at,
             };

@@ -1,6 +1,7 @@
 // Why this exists: an experiment's whole behaviour in a cluster as one pure function: from what is observed to the children and the status that should be.
 using System.Globalization;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
@@ -48,7 +49,7 @@ public static class ExperimentReconciler
             && meta.Annotations.GetValueOrDefault(Labels.Retry) is { Length: > 0 and <= 63 } asked && asked != known.Retry;
         if (known.CompletionTime != null && !retry)
         {
-            return Finished(known, spec, observed);
+            return Finished(known, spec, observed, settings);
         }
 
         if (retry)
@@ -152,6 +153,7 @@ public static class ExperimentReconciler
     {
         Retry = retry,
         CompletionTime = null,
+        Undelivered = null,
         Stages = [.. known.Stages.Select(s => s.State == StageState.Failed ? s with { State = StageState.Pending, StartTime = null, EndTime = null, Reason = null, Message = null, Failures = null } : s)],
         Conditions = [.. known.Conditions.Where(c => c.Type is not (ConditionTypes.Stalled or ConditionTypes.Succeeded))],
     };
@@ -182,7 +184,8 @@ public static class ExperimentReconciler
         };
     }
 
-    private static Decision<ExperimentStatus> Finished(ExperimentStatus known, ExperimentSpec spec, ExperimentObservation observed)
+    private static Decision<ExperimentStatus> Finished(
+        ExperimentStatus known, ExperimentSpec spec, ExperimentObservation observed, ChildSettings settings)
     {
         ObjectMeta meta = observed.Experiment.Meta;
         var conditions = new ConditionSet(known.Conditions, meta.Generation, observed.Now);
@@ -191,7 +194,8 @@ public static class ExperimentReconciler
             conditions.Keep(condition.Type);
         }
 
-        List<DesiredWrite> writes = [.. observed.Jobs.Where(j => Mine(j, meta) && !j.Finished && j.Meta.Deleting == null && (j.HasQueue || !j.Suspended))
+        string delivery = ChildNames.Child(meta.Key.Name, meta.Uid, JobBuilder.DeliveryName, known.Retry);
+        List<DesiredWrite> writes = [.. observed.Jobs.Where(j => Mine(j, meta) && j.Meta.Key.Name != delivery && !j.Finished && j.Meta.Deleting == null && (j.HasQueue || !j.Suspended))
             .Select(j => j.HasQueue ? (DesiredWrite)new DesiredWrite.Delete(ResourceKind.Job, j.Meta.Key, j.Meta.Uid) : new DesiredWrite.SetSuspend(j, true))];
         int? ttl = known.State == ExperimentState.Succeeded ? spec.TtlSecondsAfterFinished?.Succeeded : spec.TtlSecondsAfterFinished?.Failed;
         TimeSpan? left = null;
@@ -205,13 +209,47 @@ public static class ExperimentReconciler
             }
         }
 
+        int? gpus = writes.Count > 0 ? known.Gpus : 0;
+        List<ObjectEvent> events = [.. observed.Refusals.Select(r => ObjectEvent.Warning(r.Reason, r.Message))];
+        bool? undelivered = known.Undelivered == true ? Deliver(delivery, spec, observed, settings, writes, events) : null;
         return new Decision<ExperimentStatus>
         {
             Writes = writes,
-            Status = known with { ObservedGeneration = meta.Generation, Conditions = conditions.Build(), Gpus = writes.Count > 0 ? known.Gpus : 0 },
-            Events = [.. observed.Refusals.Select(r => ObjectEvent.Warning(r.Reason, r.Message))],
+            Status = known with { ObservedGeneration = meta.Generation, Conditions = conditions.Build(), Gpus = gpus, Undelivered = undelivered },
+            Events = events,
             Again = observed.Refusals.Count > 0 ? Refusal.Retry : left > TimeSpan.FromHours(1) ? TimeSpan.FromHours(1) : left,
         };
+    }
+
+    /// <summary>What the stages could not tell the dashboard is sent by a Job of its own; otherwise nobody would ever see it there.</summary>
+    /// <returns>Whether something is still undelivered.</returns>
+    private static bool? Deliver(
+        string name, ExperimentSpec spec, ExperimentObservation observed, ChildSettings settings, List<DesiredWrite> writes, List<ObjectEvent> events)
+    {
+        ObjectMeta meta = observed.Experiment.Meta;
+        string claim = spec.Storage.ClaimName ?? ChildNames.Child(meta.Key.Name, meta.Uid, "run");
+        JobView? job = observed.Jobs.FirstOrDefault(j => j.Meta.Key.Name == name && Mine(j, meta));
+        if (job?.Complete != null)
+        {
+            events.Add(ObjectEvent.Normal("Delivered", "the dashboard now has everything that the stages told"));
+            return null;
+        }
+
+        if (job?.FailedFor != null || settings.DashboardIngestUrl == null || observed.Claim(claim) == null || observed.Plan == null)
+        {
+            events.Add(ObjectEvent.Warning("NotDelivered", "not everything that the stages told reached the dashboard; the run folder on the claim has it"));
+            return null;
+        }
+
+        if (job == null)
+        {
+            JsonObject delivery = JobBuilder.Delivery(
+                meta, name, Snapshot(observed, spec, settings), ChildNames.Child(meta.Key.Name, meta.Uid, "plan"), claim, spec, settings);
+            writes.Add(new DesiredWrite.Create(ResourceKind.Job, name, delivery));
+            events.Add(ObjectEvent.Normal("Delivering", "a Job sends the dashboard what the stages could not send"));
+        }
+
+        return true;
     }
 
     internal static bool Mine(JobView job, ObjectMeta experiment) => job.Meta.Controller?.Uid == experiment.Uid;

@@ -52,7 +52,8 @@ internal sealed partial class ExperimentRun
     private ExperimentStatus End(ExperimentStatus next)
     {
         _again = next.State == ExperimentState.Succeeded && _spec.TtlSecondsAfterFinished?.Succeeded != null
-            || next.State == ExperimentState.Failed && _spec.TtlSecondsAfterFinished?.Failed != null ? TimeSpan.FromSeconds(1) : null;
+            || next.State == ExperimentState.Failed && _spec.TtlSecondsAfterFinished?.Failed != null
+            || next.Undelivered == true ? TimeSpan.FromSeconds(1) : null;
         return next with
         {
             Stage = null,

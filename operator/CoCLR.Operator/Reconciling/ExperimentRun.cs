@@ -5,6 +5,7 @@ using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Status;
 using CoCLR.Core.Planning;
 using CoCLR.Operator.Api;
+using CoCLR.Operator.Progress;
 using CoCLR.Operator.Runtime;
 using CoCLR.Operator.Status;
 
@@ -56,7 +57,7 @@ internal sealed partial class ExperimentRun
         if (failure is { } end)
         {
             Stop(stages.Where(s => s.Job is { Finished: false, Meta.Deleting: null }));
-            next = Failed(next, end.Reason, end.Message);
+            next = Failed(next with { Undelivered = Undelivered(stages) }, end.Reason, end.Message);
         }
         else if (actions.Outcome == RunOutcome.Succeeded)
         {
@@ -104,8 +105,15 @@ internal sealed partial class ExperimentRun
             Restarts = Restarts(stages),
         };
         next = Clock(next with { Best = ExperimentReconciler.Best(next.Results) }, stages);
+        next = next with { Undelivered = (LastWord(stages)?.Unsent ?? _known.Undelivered) == true ? true : null };
         return next with { Progress = ProgressCalculator.Of(_snapshot.Plan, stages, _known.Progress), StartTime = next.StartTime ?? FirstStart(stages) };
     }
+
+    private static StageReport? LastWord(List<SeenStage> stages) => stages.Select(s => s.Report).Where(r => r?.Unsent != null).MaxBy(r => r!.At);
+
+    /// <summary>A stage that failed may have had no time for a last word: then something is assumed to be unsent.</summary>
+    private bool? Undelivered(List<SeenStage> stages) =>
+        _settings.DashboardIngestUrl == null || stages.Where(s => s.Status.State == StageState.Failed || s.Live != null).All(s => s.Report?.Unsent == false) ? null : true;
 
     /// <summary>The image of the newest pod, with the digest that its node has found.</summary>
     private string? ResolvedImage() =>

@@ -25,7 +25,14 @@ public static class JobBuilder
     /// <summary>Where tokens are mounted.</summary>
     public const string TokenMount = "/var/run/secrets/coclr";
 
+    /// <summary>What the Job that sends what the stages could not send has in the place of a stage.</summary>
+    public const string DeliveryName = "deliver";
+
     private const string StageName = "coclr-stage";
+
+    // Each attempt waits ten minutes for a dashboard; with Kubernetes' pauses between attempts that is about two hours.
+    private const int DeliveryRetries = 6;
+    private const int DeliveryDeadlineSeconds = 4 * 3600;
 
     private static readonly string[] ReservedPrefixes = ["COCLR_", "LD_", "KUBERNETES_", "DOTNET_STARTUP"];
 
@@ -126,6 +133,27 @@ public static class JobBuilder
                 },
             },
         };
+    }
+
+    /// <summary>The Job that sends to the dashboard what the stages of an ended experiment could not send. No queue: it needs no device.</summary>
+    /// <param name="experiment">Metadata of the experiment.</param>
+    /// <param name="name">Name of the Job.</param>
+    /// <param name="snapshot">The plan.</param>
+    /// <param name="planName">Name of the ConfigMap.</param>
+    /// <param name="claimName">Name of the claim of the run folder.</param>
+    /// <param name="live">The live spec.</param>
+    /// <param name="settings">Settings.</param>
+    public static JsonObject Delivery(
+        ObjectMeta experiment, string name, PlanSnapshot snapshot, string planName, string claimName, ExperimentSpec live, ChildSettings settings)
+    {
+        Stage stage = snapshot.Plan[Planner.ReportStage] with { Name = DeliveryName };
+        JsonObject job = Job(experiment, name, stage, snapshot, planName, claimName, live, settings);
+        job["metadata"]!["labels"]!.AsObject().Remove(Labels.Queue);
+        JsonNode spec = job["spec"]!;
+        spec["backoffLimit"] = DeliveryRetries;
+        spec["activeDeadlineSeconds"] = DeliveryDeadlineSeconds;
+        spec["template"]!["spec"]!["containers"]![0]!["args"] = new JsonArray(DeliveryName, "--plan", $"{PlanMount}/{PlanView.PlanKey}");
+        return job;
     }
 
     private static JsonObject ExitCodeRule(string action, IEnumerable<int> codes) => new()

@@ -18,6 +18,9 @@ internal static class Options
 
     public static Option<string?> Dashboard() => new("--dashboard") { Description = "Address of a dashboard.", HelpName = "URL" };
 
+    /// <summary>A variable of the environment; null when it is missing or empty.</summary>
+    public static string? Variable(string name) => Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : null;
+
     /// <summary>Refuses a number that the manifest's field of the same meaning would refuse.</summary>
     /// <exception cref="UserErrorException">It is out of range (64).</exception>
     public static void RequireInRange(string option, int value, SchemaNode field)

@@ -19,7 +19,7 @@ internal static class StageCommand
         command.SetAction(async (parsed, _) =>
         {
             string planFile = parsed.GetValue(plan)!;
-            string folder = parsed.GetValue(runDir) ?? Variable("COCLR_RUN_DIR") ?? Path.GetDirectoryName(Path.GetFullPath(planFile))!;
+            string folder = parsed.GetValue(runDir) ?? Options.Variable("COCLR_RUN_DIR") ?? Path.GetDirectoryName(Path.GetFullPath(planFile))!;
             using var signals = new StopSignals();
             var reporter = StageReporter.FromEnvironment(folder, planFile, parsed.GetValue(stage)!, signals.Token);
             await using (reporter.ConfigureAwait(false))
@@ -32,9 +32,9 @@ internal static class StageCommand
                             PlanFile = planFile,
                             Stage = parsed.GetValue(stage)!,
                             RunFolder = folder,
-                            Cache = parsed.GetValue(cache) ?? Variable("COCLR_CACHE_DIR") ?? new RunFolder(folder).SharedCache,
+                            Cache = parsed.GetValue(cache) ?? Options.Variable("COCLR_CACHE_DIR") ?? new RunFolder(folder).SharedCache,
                             Observer = reporter.Observe,
-                            WhenTaken = Variable("COCLR_POD_NAME") == null ? null
+                            WhenTaken = Options.Variable("COCLR_POD_NAME") == null ? null
                                 : () => Say.Note("another process still works on this stage (a pod on a node that does not answer?); it begins when that one has ended"),
                         },
                         signals.Token),
@@ -51,6 +51,4 @@ internal static class StageCommand
         });
         return command;
     }
-
-    private static string? Variable(string name) => Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : null;
 }

@@ -32,11 +32,10 @@ internal sealed class EventSender : IAsyncDisposable
     private static readonly TimeSpan Haste = TimeSpan.FromSeconds(1);
     private readonly string _address;
     private readonly string? _tokenFile;
-    private readonly string? _namespace;
     private readonly TimeSpan _finalPatience;
     private readonly RunFolder _folder;
     private readonly string _planFile;
-    private readonly string _ownStage;
+    private readonly string? _ownStage;
     private readonly CancellationToken _hurry;
     private readonly HttpClient _client;
     private readonly CancellationTokenSource _ending = new();
@@ -44,20 +43,21 @@ internal sealed class EventSender : IAsyncDisposable
     private readonly List<StageFeed> _feeds = [];
     private readonly Task _loop;
     private bool _planSent;
+    private bool? _all;
 
     /// <summary>Begins to send.</summary>
     /// <param name="dashboard">Address, with the path below which the dashboard is served.</param>
     /// <param name="folder">The run folder.</param>
     /// <param name="planFile">The plan that the stages follow; in a pod it lies outside the run folder.</param>
-    /// <param name="stage">The stage of this process.</param>
+    /// <param name="stage">The stage of this process; null sends what every stage has left and lasts as long as something gets through.</param>
     /// <param name="hurry">The process was asked to end: it waits no longer for a dashboard.</param>
     /// <param name="finalPatience">How long the end waits; after the last stage, which nobody follows, how long nothing may get through.</param>
     /// <param name="transport">Takes the place of the network; for tests.</param>
     internal EventSender(
-        Uri dashboard, RunFolder folder, string planFile, string stage, CancellationToken hurry, TimeSpan? finalPatience = null, HttpMessageHandler? transport = null)
+        Uri dashboard, RunFolder folder, string planFile, string? stage, CancellationToken hurry, TimeSpan? finalPatience = null, HttpMessageHandler? transport = null)
     {
         _address = dashboard.ToString().TrimEnd('/') + "/api/v1/ingest";
-        (_tokenFile, _namespace) = (Variable("COCLR_DASHBOARD_TOKEN_FILE"), Variable("COCLR_POD_NAMESPACE"));
+        _tokenFile = Environment.GetEnvironmentVariable("COCLR_DASHBOARD_TOKEN_FILE") is { Length: > 0 } file ? file : null;
         (_folder, _planFile, _ownStage, _hurry) = (folder, planFile, stage, hurry);
         _finalPatience = finalPatience ?? Patience;
         _client = new HttpClient(transport ?? new SocketsHttpHandler { AllowAutoRedirect = false }) { Timeout = RequestLimit };
@@ -67,16 +67,26 @@ internal sealed class EventSender : IAsyncDisposable
     /// <summary>A sender to where the environment says; null when it says nothing.</summary>
     /// <param name="runFolder">The run folder.</param>
     /// <param name="planFile">The plan that the stage follows.</param>
-    /// <param name="stage">The stage.</param>
+    /// <param name="stage">The stage; null sends what every stage has left.</param>
     /// <param name="hurry">The process was asked to end.</param>
-    public static EventSender? FromEnvironment(string runFolder, string planFile, string stage, CancellationToken hurry) =>
+    /// <param name="finalPatience">As in the constructor.</param>
+    public static EventSender? FromEnvironment(string runFolder, string planFile, string? stage, CancellationToken hurry, TimeSpan? finalPatience = null) =>
         Uri.TryCreate(Environment.GetEnvironmentVariable("COCLR_DASHBOARD_URL"), UriKind.Absolute, out Uri? dashboard)
-            ? new EventSender(dashboard, new RunFolder(runFolder), planFile, stage, hurry)
+            ? new EventSender(dashboard, new RunFolder(runFolder), planFile, stage, hurry, finalPatience)
             : null;
 
     /// <inheritdoc/>
-    public async ValueTask DisposeAsync()
+    public async ValueTask DisposeAsync() => await EndAsync().ConfigureAwait(false);
+
+    /// <summary>Sends what is left, as long as patience lasts, and ends.</summary>
+    /// <returns>Whether everything was sent; what was not stays in the run folder.</returns>
+    public async Task<bool> EndAsync()
     {
+        if (_all is { } known)
+        {
+            return known;
+        }
+
         await _ending.CancelAsync().ConfigureAwait(false);
         bool asked = _hurry.IsCancellationRequested;
         using var patience = new CancellationTokenSource(asked ? Haste : _finalPatience);
@@ -102,13 +112,15 @@ internal sealed class EventSender : IAsyncDisposable
         _client.Dispose();
         _ending.Dispose();
         _abort.Dispose();
+        _all = all;
+        return all;
     }
 
     /// <summary>Sends what is left; after the last stage the end lasts as long as something gets through.</summary>
     /// <returns>Whether everything was sent.</returns>
     private async Task<bool> FinishAsync(CancellationTokenSource patience)
     {
-        bool last = _ownStage == Planner.ReportStage;
+        bool last = _ownStage is null or Planner.ReportStage;
         while (true)
         {
             Sent sent = await SendAsync(patience.Token).ConfigureAwait(false);
@@ -135,8 +147,6 @@ internal sealed class EventSender : IAsyncDisposable
         }
     }
 
-    private static string? Variable(string name) => Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : null;
-
     private async Task LoopAsync()
     {
         TimeSpan wait = Interval;
@@ -149,7 +159,7 @@ internal sealed class EventSender : IAsyncDisposable
                 wait = sent is Sent.Failed or Sent.Away ? TimeSpan.FromTicks(Math.Min(MaxBackoff.Ticks, wait.Ticks * 2)) : Interval;
                 if (sent == Sent.Nothing)
                 {
-                    watch.Add(_folder.Stage(_ownStage));
+                    watch.Add(_ownStage == null ? _folder.Root : _folder.Stage(_ownStage));
                     await watch.WaitAsync(SlowLook, _ending.Token).ConfigureAwait(false);
                 }
 
@@ -173,8 +183,9 @@ internal sealed class EventSender : IAsyncDisposable
         {
             if (_feeds.Count == 0)
             {
-                _feeds.Add(new StageFeed(_folder, _ownStage));
-                _feeds.AddRange(_folder.StageNames().Where(s => s != _ownStage && _folder.HasSucceeded(s)).Select(s => new StageFeed(_folder, s)));
+                // Another stage that has not succeeded may be running: its own process sends what it tells.
+                IEnumerable<string> others = _folder.StageNames().Where(s => _ownStage == null ? File.Exists(_folder.EventsFile(s)) : s != _ownStage && _folder.HasSucceeded(s));
+                _feeds.AddRange((_ownStage == null ? others : others.Prepend(_ownStage)).Select(s => new StageFeed(_folder, s)));
             }
 
             foreach (StageFeed feed in _feeds)
@@ -313,11 +324,6 @@ internal sealed class EventSender : IAsyncDisposable
     private async Task<HttpRequestMessage> RequestAsync(HttpMethod method, string address, CancellationToken stop)
     {
         var request = new HttpRequestMessage(method, address);
-        if (_namespace != null)
-        {
-            request.Headers.Add("X-Coclr-Namespace", _namespace);
-        }
-
         if (_tokenFile != null)
         {
             request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", (await File.ReadAllTextAsync(_tokenFile, stop).ConfigureAwait(false)).Trim());

@@ -37,6 +37,9 @@ internal sealed record StageSummary
     public double? Loss { get; init; }
 
     public IReadOnlyDictionary<string, double>? Result { get; init; }
+
+    /// <summary>Whether the stage ended with something that the dashboard has not got; null where none is told anything.</summary>
+    public bool? Unsent { get; init; }
 }
 
 /// <summary>Keeps a <see cref="StageSummary"/> and passes it on.</summary>
@@ -94,10 +97,22 @@ internal sealed class StageReporter : IAsyncDisposable
     }
 
     /// <inheritdoc/>
-    public async ValueTask DisposeAsync() =>
-        await Task.WhenAll(
-            _pusher?.DisposeAsync().AsTask() ?? Task.CompletedTask,
-            _sender?.DisposeAsync().AsTask() ?? Task.CompletedTask).ConfigureAwait(false);
+    public async ValueTask DisposeAsync()
+    {
+        Task pushed = _pusher?.DisposeAsync().AsTask() ?? Task.CompletedTask;
+        if (_sender != null)
+        {
+            bool all = await _sender.EndAsync().ConfigureAwait(false);
+            lock (_gate)
+            {
+                _summary = _summary with { Unsent = !all };
+            }
+
+            WriteTerminationLog();
+        }
+
+        await pushed.ConfigureAwait(false);
+    }
 
     private StageSummary Current()
     {

@@ -26,12 +26,29 @@ internal static class Training
         }
     }
 
-    /// <summary>A cluster whose stage image is the command line of this repository.</summary>
-    public static Task<Arena> StartAsync() => Arena.StartAsync(new InProcessClusterOptions
+    /// <summary>Image of the stages in a real cluster, whose pods really run; null where COCLR_TEST_KUBECONFIG's pods are only played.</summary>
+    public static string? Image => Environment.GetEnvironmentVariable("COCLR_TEST_IMAGE") is { Length: > 0 } image ? image : null;
+
+    /// <summary>Where pods reach the operator of a test.</summary>
+    public static string Address => Environment.GetEnvironmentVariable("COCLR_TEST_ADDRESS") is { Length: > 0 } address ? address : "127.0.0.1";
+
+    /// <summary>The in-process cluster, whose stage image is the command line of this repository; or the real one of COCLR_TEST_KUBECONFIG, with its nodes.</summary>
+    public static async Task<Arena> StartAsync()
     {
-        Images = [ImageProgram.For("coclr-engine:*", [Coclr])],
-        BookmarkInterval = TimeSpan.FromSeconds(1),
-    });
+        if (!RealServer.IsWanted)
+        {
+            return await Arena.StartAsync(new InProcessClusterOptions
+            {
+                Images = [ImageProgram.For("coclr-engine:*", [Coclr])],
+                BookmarkInterval = TimeSpan.FromSeconds(1),
+            });
+        }
+
+        Assert.SkipWhen(Image == null, "COCLR_TEST_IMAGE names no image: on a real cluster this test needs pods that run");
+        Arena arena = await Arena.StartAsync();
+        Assert.SkipUnless(arena.HasControllers, "this API server has no controllers: no pod would run");
+        return arena;
+    }
 
     public static Task<string> KubectlAsync(Arena arena, params string[] arguments) => KubectlAsync(arena.Kubeconfig, arguments);
 
@@ -91,9 +108,10 @@ internal sealed class ReachableOperator : IAsyncDisposable
             Kubeconfig = arena.Kubeconfig,
             LeaderElect = false,
             Namespaces = arena.Namespace,
-            Listen = "127.0.0.1",
+            Image = Training.Image ?? $"coclr-engine:{OperatorVersion.Text}",
+            Listen = Training.Address,
             Port = port,
-            ProgressUrl = $"http://127.0.0.1:{port}",
+            ProgressUrl = $"http://{Training.Address}:{port}",
             DashboardUrl = "https://dashboard.example",
             GracePeriodSeconds = 30,
             JsonLogs = false,

@@ -363,6 +363,80 @@ public class ExperimentReconcilerTests
     }
 
     [Fact]
+    public void LastStage_ThatCouldNotSendEverything_IsFollowedByAJobThatDoes()
+    {
+        Scene scene = Ended("""{"stage":"report","unsent":true}""");
+        Assert.Equal((ExperimentState.Succeeded, true), (scene.Status.State, scene.Status.Undelivered));
+        JsonNode spec = scene.Job("deliver")["spec"]!;
+        Assert.Equal(["deliver", "--plan", "/etc/coclr/plan.json"], spec["template"]!["spec"]!["containers"]![0]!["args"]!.AsArray().Select(a => a!.ToString()));
+        Assert.Contains(scene.Events, e => e.Reason == "Delivering");
+        scene.RunPod("deliver");
+        Assert.Empty(scene.Reconcile().Writes);
+        scene.Complete("deliver");
+        scene.Reconcile();
+        Assert.Null(scene.Status.Undelivered);
+        Assert.Equal(ExperimentState.Succeeded, scene.Status.State);
+        Assert.Contains(scene.Events, e => e.Reason == "Delivered");
+        Assert.Empty(scene.Reconcile().Writes);
+    }
+
+    [Theory]
+    [InlineData("""{"stage":"report","unsent":false}""")]
+    [InlineData("""{"stage":"report","unsent":"yes"}""")]
+    public void LastStage_ThatSentEverything_IsFollowedByNothing(string lastWord)
+    {
+        Scene scene = Ended(lastWord);
+        Assert.Null(scene.Status.Undelivered);
+        Assert.DoesNotContain(scene.JobNames, n => n.Contains("deliver", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Delivery_ThatFailsForGood_IsToldOnceAndNotTriedAgain()
+    {
+        Scene scene = Ended("""{"stage":"report","unsent":true}""");
+        scene.Fail("deliver", "BackoffLimitExceeded", 7);
+        scene.Reconcile();
+        scene.Reconcile();
+        Assert.Null(scene.Status.Undelivered);
+        Assert.Single(scene.Events, e => e.Reason == "NotDelivered");
+    }
+
+    [Theory]
+    [InlineData(null, true)]
+    [InlineData("""{"stage":"decode","unsent":true}""", true)]
+    [InlineData("""{"stage":"decode","unsent":false}""", false)]
+    public void Stage_ThatFailsForGood_IsToldToTheDashboardUnlessItSaidThatItWas(string? lastWord, bool delivers)
+    {
+        Scene scene = Told("""{"retries":0}""");
+        scene.EndPod("decode", scene.RunPod("decode"), 1, lastWord);
+        scene.Fail("decode", "BackoffLimitExceeded", 1);
+        scene.Reconcile();
+        Assert.Equal(ExperimentState.Failed, scene.Status.State);
+        Assert.Equal(delivers, scene.JobNames.Any(n => n.Contains("deliver", StringComparison.Ordinal)));
+    }
+
+    /// <summary>An experiment whose stages tell a dashboard, and whose last stage ends with a word.</summary>
+    private static Scene Ended(string lastWord)
+    {
+        Scene scene = Told("{}");
+        foreach (string stage in new[] { "decode", "pretrain-rgb", "probe-rgb", "retrieve-rgb" })
+        {
+            // What a stage leaves is sent by the next one.
+            scene.Succeed(stage, $$"""{"stage":"{{stage}}","unsent":{{(stage == "decode" ? "true" : "false")}}}""");
+        }
+
+        scene.Succeed("report", lastWord);
+        return scene;
+    }
+
+    private static Scene Told(string spec)
+    {
+        var scene = new Scene(spec) { Settings = new ChildSettings { DashboardIngestUrl = "http://dashboard" } };
+        scene.Reconcile();
+        return scene;
+    }
+
+    [Fact]
     public void Job_FinishedAndRemoved_IsNotMadeAgain()
     {
         var scene = new Scene();

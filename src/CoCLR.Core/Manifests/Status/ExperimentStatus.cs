@@ -59,6 +59,9 @@ public sealed record ExperimentStatus
     [Bounds(0, 1024)]
     public string? DashboardUrl { get; init; }
 
+    /// <summary>Whether the dashboard has not got everything that the stages told; once the experiment has ended, a Job sends the rest.</summary>
+    public bool? Undelivered { get; init; }
+
     /// <summary>When the first stage was started.</summary>
     [JsonConverter(typeof(NullableSecondsConverter))]
     public DateTimeOffset? StartTime { get; init; }
