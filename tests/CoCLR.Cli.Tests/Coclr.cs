@@ -64,7 +64,7 @@ internal static partial class Coclr
     {
         for (long begun = Stopwatch.GetTimestamp(); !condition(); await Task.Delay(50, TestContext.Current.CancellationToken))
         {
-            Assert.True(Stopwatch.GetElapsedTime(begun) < TimeSpan.FromMinutes(2), "waited for two minutes");
+            Assert.True(Stopwatch.GetElapsedTime(begun) < Limit, $"waited for {Limit}");
         }
     }
 
