@@ -29,7 +29,8 @@ public static class WeakenSymbolVersion
     /// <exception cref="InvalidDataException">The image is no 64-bit little-endian ELF file or is cut off.</exception>
     public static int Apply(byte[] image, string version)
     {
-        if (image.Length < 64 || image[0] != 0x7f || image[1] != 'E' || image[2] != 'L' || image[3] != 'F' || image[4] != 2 || image[5] != 1)
+        if (image.Length < 64 || image[0] != 0x7f || image[1] != 'E' || image[2] != 'L' || image[3] != 'F' || image[4] != 2
+            || image[5] != 1)
         {
             throw new InvalidDataException("not a 64-bit little-endian ELF file");
         }
@@ -53,7 +54,11 @@ public static class WeakenSymbolVersion
         for (int i = 0; i < sectionCount; i++)
         {
             int at = checked((int)(sections + ((long)i * sectionSize)));
-            var section = (Int64(image, at + 0x18), Int64(image, at + 0x20), BitConverter.ToInt32(image, at + 0x28), BitConverter.ToInt32(image, at + 0x2c));
+            var section = (
+                Int64(image, at + 0x18),
+                Int64(image, at + 0x20),
+                BitConverter.ToInt32(image, at + 0x28),
+                BitConverter.ToInt32(image, at + 0x2c));
             switch (BitConverter.ToUInt32(image, at + 4))
             {
                 case SectionTypeDynSym: dynSym = section; break;
@@ -104,7 +109,8 @@ public static class WeakenSymbolVersion
         {
             int symbol = checked((int)(symbols + (s * 24)));
             bool undefined = BitConverter.ToUInt16(image, symbol + 6) == 0;
-            if (undefined && (BitConverter.ToUInt16(image, checked((int)(versions + (s * 2)))) & 0x7fff) == versionIndex && image[symbol + 4] >> 4 == 1)
+            if (undefined && (BitConverter.ToUInt16(image, checked((int)(versions + (s * 2)))) & 0x7fff) == versionIndex
+                && image[symbol + 4] >> 4 == 1)
             {
                 image[symbol + 4] = (byte)((2 << 4) | (image[symbol + 4] & 0xf)); // STB_GLOBAL to STB_WEAK
                 changed++;
@@ -153,7 +159,11 @@ public sealed class WeakenSymbolVersionTask : Microsoft.Build.Utilities.Task
         }
 
         File.Move(temporary, Destination);
-        Log.LogMessage(Microsoft.Build.Framework.MessageImportance.Normal, "libLibTorchSharp.so: {0} entries marked weak ({1})", changed, needed ? "this machine lacks " + WeakenSymbolVersion.MissingVersion : "not needed here");
+        Log.LogMessage(
+            Microsoft.Build.Framework.MessageImportance.Normal,
+            "libLibTorchSharp.so: {0} entries marked weak ({1})",
+            changed,
+            needed ? "this machine lacks " + WeakenSymbolVersion.MissingVersion : "not needed here");
         return true;
     }
 

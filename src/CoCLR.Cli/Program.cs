@@ -76,7 +76,7 @@ internal static class Program
         }
         catch (Exception e) when (e is not OutOfMemoryException)
         {
-            // Nothing that a person can mend: still one sentence, and where it happened for a report.
+            // Nothing that a person can fix: still one sentence, and where it happened for a report.
             Say.Error($"unexpected {e.GetType().Name}: {e.Message.Split('\n')[0]} ({e.StackTrace?.Split('\n')[0].Trim()}). Please report it with the command line.");
             return ExitCodes.Failed;
         }

@@ -1,7 +1,10 @@
-// Why this exists: raw JSON over KubernetesClient's connection and credentials. Typed lists lose every object when one cannot be read, so nothing is typed here.
+// Why this exists: raw JSON over KubernetesClient's connection and credentials. Typed lists lose every object when one cannot be read, so
+// nothing is typed here.
 using System.Net;
 using System.Net.Http.Headers;
+using System.Text;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using k8s;
 
 namespace CoCLR.Cluster;
@@ -39,7 +42,8 @@ public sealed class ApiClient : IDisposable
     /// <param name="contentType">Type of the body; application/json when null.</param>
     /// <param name="cancellation">Stops waiting.</param>
     /// <exception cref="ApiException">The server refuses.</exception>
-    public async Task<JsonDocument> SendAsync(HttpMethod method, string path, ReadOnlyMemory<byte>? body, string? contentType, CancellationToken cancellation)
+    public async Task<JsonDocument> SendAsync(
+        HttpMethod method, string path, ReadOnlyMemory<byte>? body, string? contentType, CancellationToken cancellation)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         limit.CancelAfter(_timeout);
@@ -52,7 +56,8 @@ public sealed class ApiClient : IDisposable
                 request.Content.Headers.ContentType = new MediaTypeHeaderValue(contentType ?? "application/json");
             }
 
-            using HttpResponseMessage response = await _kubernetes.HttpClient.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, limit.Token).ConfigureAwait(false);
+            using HttpResponseMessage response = await _kubernetes.HttpClient.SendAsync(
+                request, HttpCompletionOption.ResponseHeadersRead, limit.Token).ConfigureAwait(false);
             await ThrowIfRefusedAsync(response, limit.Token).ConfigureAwait(false);
             Stream stream = await response.Content.ReadAsStreamAsync(limit.Token).ConfigureAwait(false);
             await using (stream.ConfigureAwait(false))
@@ -66,6 +71,17 @@ public sealed class ApiClient : IDisposable
         }
     }
 
+    /// <summary>Sends JSON and reads the answer.</summary>
+    /// <param name="method">Method.</param>
+    /// <param name="path">Path and query.</param>
+    /// <param name="body">What is sent.</param>
+    /// <param name="cancellation">Stops waiting.</param>
+    /// <param name="contentType">Type of the body; application/json when null.</param>
+    /// <exception cref="ApiException">The server refuses.</exception>
+    public Task<JsonDocument> SendAsync(
+        HttpMethod method, string path, JsonObject body, CancellationToken cancellation, string? contentType = null)
+        => SendAsync(method, path, Encoding.UTF8.GetBytes(body.ToJsonString()), contentType, cancellation);
+
     /// <summary>Opens a watch; the caller reads its lines and disposes the response.</summary>
     /// <param name="path">Path and query.</param>
     /// <param name="cancellation">Ends the watch.</param>
@@ -73,7 +89,8 @@ public sealed class ApiClient : IDisposable
     public async Task<HttpResponseMessage> OpenWatchAsync(string path, CancellationToken cancellation)
     {
         using HttpRequestMessage request = await CreateAsync(HttpMethod.Get, path, cancellation).ConfigureAwait(false);
-        HttpResponseMessage response = await _kubernetes.HttpClient.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellation).ConfigureAwait(false);
+        HttpResponseMessage response =
+            await _kubernetes.HttpClient.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellation).ConfigureAwait(false);
         try
         {
             await ThrowIfRefusedAsync(response, cancellation).ConfigureAwait(false);
@@ -91,7 +108,10 @@ public sealed class ApiClient : IDisposable
 
     private async Task<HttpRequestMessage> CreateAsync(HttpMethod method, string path, CancellationToken cancellation)
     {
-        var request = new HttpRequestMessage(method, new Uri(_kubernetes.BaseUri, path)) { Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionOrLower };
+        var request = new HttpRequestMessage(method, new Uri(_kubernetes.BaseUri, path))
+        {
+            Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionOrLower
+        };
         request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("application/json"));
         if (_kubernetes.Credentials != null)
         {

@@ -1,4 +1,5 @@
-// Why this exists: a local copy of one kind that stays true through lost connections, expired versions, silent streams and unreadable objects. KubernetesClient has none.
+// Why this exists: a local copy of one kind that stays true through lost connections, expired versions, silent streams and unreadable
+// objects. KubernetesClient has none.
 using System.Globalization;
 using System.Net;
 using System.Text;
@@ -76,6 +77,7 @@ public sealed class Informer<T> : IInformer
     private readonly Dictionary<ObjectKey, T> _objects = [];
     private readonly List<Index> _indexes = [];
     private readonly List<Action<CacheChange<T>>> _handlers = [];
+    private Action? _failureChanged;
     private ResourceKind _kind;
 
     /// <summary>Creates a cache.</summary>
@@ -87,8 +89,10 @@ public sealed class Informer<T> : IInformer
     /// <param name="namespaces">Namespaces to watch; all when empty.</param>
     /// <param name="options">Behaviour.</param>
     /// <param name="selector">Query such as <c>labelSelector=a%3Db</c>.</param>
-    /// <param name="optional">The kind may not exist, or be served in another version (a CRD of another project): an absent kind is an empty cache.</param>
-    /// <param name="relevant">Objects that nobody will ask for again are not kept: children of finished experiments are most of a cluster's objects.</param>
+    /// <param name="optional">The kind may not exist, or be served in another version (a CRD of another project): an absent kind is an
+    /// empty cache.</param>
+    /// <param name="relevant">Objects that nobody will ask for again are not kept: children of finished experiments are most of a cluster's
+    /// objects.</param>
     public Informer(
         ApiClient client,
         ResourceKind kind,
@@ -110,7 +114,7 @@ public sealed class Informer<T> : IInformer
         _selector = selector == null ? "" : "&" + selector;
         _optional = optional;
         _relevant = relevant;
-        _scopes = namespaces is { Count: > 0 } ? [.. namespaces.Select(n => new Scope(n))] : [new Scope(null)];
+        _scopes = namespaces is { Count: > 0 } ? [.. namespaces.Select(n => new Scope(n, TellFailure))] : [new Scope(null, TellFailure)];
     }
 
     /// <inheritdoc/>
@@ -137,13 +141,24 @@ public sealed class Informer<T> : IInformer
 
                 if (_time.GetElapsedTime(scope.LastContact) > _options.StaleAfter)
                 {
-                    return $"{where}: no contact for {_time.GetElapsedTime(scope.LastContact).TotalMinutes.ToString("0.#", CultureInfo.InvariantCulture)} minutes{(scope.Error == null ? "" : ": " + scope.Error)}";
+                    return $"{where}: no contact for "
+                        + $"{_time.GetElapsedTime(scope.LastContact).TotalMinutes.ToString("0.#", CultureInfo.InvariantCulture)} "
+                            + $"minutes{(scope.Error == null ? "" : ": " + scope.Error)}";
                 }
             }
 
             return null;
         }
     }
+
+    /// <summary>
+    /// Why the server could not be asked the last time; null while every watch is open. <see cref="Problem"/> waits until the cache is out
+    /// of date.
+    /// </summary>
+    public string? Failure => Array.Find(_scopes, s => s.Error != null)?.Error;
+
+    /// <summary>Whether the server refuses (403): what it holds is not for this account.</summary>
+    public bool Forbidden => Array.Exists(_scopes, s => s.Forbidden);
 
     /// <summary>Number of cached objects.</summary>
     public int Count
@@ -195,6 +210,12 @@ public sealed class Informer<T> : IInformer
     /// <summary>Adds a handler of changes; before the informer runs. It must be quick and must not throw.</summary>
     /// <param name="handler">The handler.</param>
     public void OnChange(Action<CacheChange<T>> handler) => _handlers.Add(handler);
+
+    /// <summary>
+    /// Adds a handler of <see cref="Failure"/>, which has come or gone; before the informer runs. It must be quick and must not throw.
+    /// </summary>
+    /// <param name="handler">The handler.</param>
+    public void OnFailure(Action handler) => _failureChanged += handler;
 
     /// <summary>Takes over what a write returned, so that the next reconcile sees it before the watch tells.</summary>
     /// <param name="item">The object as the server returned it.</param>
@@ -271,11 +292,13 @@ public sealed class Informer<T> : IInformer
                 string text = Describe(error);
                 if (scope.Error != text)
                 {
-                    _logger.LogWarning("Watching {Resource}{Namespace}: {Error}", Name, scope.Namespace == null ? "" : " in " + scope.Namespace, text);
+                    _logger.LogWarning(
+                        "Watching {Resource}{Namespace}: {Error}", Name, scope.Namespace == null ? "" : " in " + scope.Namespace, text);
                 }
 
-                scope.Error = text;
-                ClusterMetrics.WatchRestarts.Add(1, new("resource", Name), new("reason", error is ApiException { Code: var code } ? "http-" + (int)code : "error"));
+                scope.Fail(text, error is ApiException { Code: HttpStatusCode.Forbidden });
+                ClusterMetrics.WatchRestarts.Add(
+                    1, new("resource", Name), new("reason", error is ApiException { Code: var code } ? "http-" + (int)code : "error"));
                 if (error is ApiException api)
                 {
                     version = api.Code == HttpStatusCode.Gone || api.Reason == "Expired" ? null : version;
@@ -285,12 +308,16 @@ public sealed class Informer<T> : IInformer
 
             if (failures > 0 || wait != null)
             {
-                await DelayAsync(wait ?? Backoff.Of(failures, _options.MinimumBackoff, _options.MaximumBackoff), cancellation).ConfigureAwait(false);
+                await DelayAsync(wait ?? Backoff.Of(failures, _options.MinimumBackoff, _options.MaximumBackoff), cancellation)
+                    .ConfigureAwait(false);
             }
         }
     }
 
-    /// <summary>Changes over to a version in which the server has the kind; what is known stays until the next list. Without any, nothing of it exists.</summary>
+    /// <summary>
+    /// Changes over to a version in which the server has the kind; what is known stays until the next list. Without any, nothing of it
+    /// exists.
+    /// </summary>
     /// <returns>When to look again; null at once.</returns>
     private async Task<TimeSpan?> FindVersionAsync(Scope scope, CancellationToken cancellation)
     {
@@ -315,18 +342,20 @@ public sealed class Informer<T> : IInformer
         }
         catch (Exception error) when (error is ApiException or HttpRequestException or TimeoutException)
         {
-            scope.Error = Describe(error);
+            scope.Fail(Describe(error), forbidden: false);
             return _options.MaximumBackoff;
         }
 
         Replace(scope, []);
-        scope.Contact(_time.GetTimestamp(), null);
+        scope.Contact(_time.GetTimestamp());
         return _options.AbsentInterval;
     }
 
     private string Describe(Exception error) => error switch
     {
-        ApiException { Code: HttpStatusCode.NotFound } when _kind.Group == CoCLR.Core.Manifests.ApiNames.Group => $"the resource {_kind.Plural}.{_kind.Group} {_kind.Version} is not installed; apply crds/ or install the chart with crds.enabled=true",
+        ApiException { Code: HttpStatusCode.NotFound } when _kind.Group == CoCLR.Core.Manifests.ApiNames.Group =>
+            $"the resource {_kind.Plural}.{_kind.Group} {_kind.Version} is not installed; apply crds/ or install the chart with "
+                + $"crds.enabled=true",
         ApiException { Code: HttpStatusCode.Forbidden } forbidden => $"not allowed: {forbidden.ServerMessage}",
         _ => error.Message,
     };
@@ -390,10 +419,11 @@ public sealed class Informer<T> : IInformer
         scope.See(version);
         Replace(scope, found);
         bool first = !scope.Synced;
-        scope.Contact(_time.GetTimestamp(), null);
+        scope.Contact(_time.GetTimestamp());
         if (first)
         {
-            _logger.LogInformation("Listed {Count} {Resource}{Namespace}", found.Count, Name, scope.Namespace == null ? "" : " in " + scope.Namespace);
+            _logger.LogInformation(
+                "Listed {Count} {Resource}{Namespace}", found.Count, Name, scope.Namespace == null ? "" : " in " + scope.Namespace);
         }
 
         return version;
@@ -406,16 +436,18 @@ public sealed class Informer<T> : IInformer
         string query = $"{_kind.Path(scope.Namespace)}?watch=true&allowWatchBookmarks=true&resourceVersion={Uri.EscapeDataString(version)}&timeoutSeconds={Math.Max(1, (int)seconds)}{_selector}";
         using var silence = new CancellationTokenSource(_options.Silence, _time);
         using var watchdog = CancellationTokenSource.CreateLinkedTokenSource(cancellation, silence.Token);
+        bool open = false;
         try
         {
             using HttpResponseMessage response = await _client.OpenWatchAsync(query, watchdog.Token).ConfigureAwait(false);
-            scope.Contact(_time.GetTimestamp(), null);
+            open = true;
+            scope.Contact(_time.GetTimestamp());
             Stream stream = await response.Content.ReadAsStreamAsync(watchdog.Token).ConfigureAwait(false);
             using var reader = new StreamReader(stream, Encoding.UTF8, false, 16 * 1024);
             while (await reader.ReadLineAsync(watchdog.Token).ConfigureAwait(false) is { } line)
             {
                 silence.CancelAfter(_options.Silence);
-                scope.Contact(_time.GetTimestamp(), null);
+                scope.Contact(_time.GetTimestamp());
                 if (line.Length == 0)
                 {
                     continue;
@@ -432,9 +464,10 @@ public sealed class Informer<T> : IInformer
         }
         catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
         {
+            scope.Fail("it does not answer", forbidden: false);
             return (version, "silent");
         }
-        catch (Exception error) when (error is HttpRequestException or IOException)
+        catch (Exception error) when (open && (error is HttpRequestException or IOException))
         {
             return (version, "broken");
         }
@@ -463,7 +496,11 @@ public sealed class Informer<T> : IInformer
             if (type == "ERROR")
             {
                 long? code = item.ValueKind == JsonValueKind.Object ? item.Number("code") : null;
-                _logger.LogInformation("Watching {Resource}: the server ended the watch ({Code} {Message}); listing anew", Name, code, item.ValueKind == JsonValueKind.Object ? item.Text("message") : null);
+                _logger.LogInformation(
+                    "Watching {Resource}: the server ended the watch ({Code} {Message}); listing anew",
+                    Name,
+                    code,
+                    item.ValueKind == JsonValueKind.Object ? item.Text("message") : null);
                 return (version, code == 410 ? "expired" : "error-event");
             }
 
@@ -580,6 +617,8 @@ public sealed class Informer<T> : IInformer
         Tell(new CacheChange<T>(key, old, value));
     }
 
+    private void TellFailure() => _failureChanged?.Invoke();
+
     private void Tell(CacheChange<T> change)
     {
         foreach (Action<CacheChange<T>> handler in _handlers)
@@ -624,26 +663,40 @@ public sealed class Informer<T> : IInformer
         }
     }
 
-    private sealed class Scope(string? ns)
+    private sealed class Scope(string? ns, Action failureChanged)
     {
         private long _lastContact;
         private ulong _seen;
+        private volatile string? _error;
 
         public string? Namespace => ns;
 
         public volatile bool Synced;
 
-        public volatile string? Error;
+        public string? Error => _error;
+
+        public bool Forbidden { get; private set; }
 
         public long LastContact => Interlocked.Read(ref _lastContact);
 
         public ulong Seen => Interlocked.Read(ref _seen);
 
-        public void Contact(long timestamp, string? error)
+        public void Contact(long timestamp)
         {
             Interlocked.Exchange(ref _lastContact, timestamp);
-            Error = error;
             Synced = true;
+            Set(null, forbidden: false);
+        }
+
+        public void Fail(string error, bool forbidden) => Set(error, forbidden);
+
+        private void Set(string? error, bool forbidden)
+        {
+            if (_error != error)
+            {
+                (_error, Forbidden) = (error, forbidden);
+                failureChanged();
+            }
         }
 
         public void See(string? version)

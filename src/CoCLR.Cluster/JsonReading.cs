@@ -11,7 +11,8 @@ public static class JsonReading
     /// <param name="element">An element.</param>
     /// <param name="name">Name of the property.</param>
     public static JsonElement? Child(this JsonElement element, string name)
-        => element.ValueKind == JsonValueKind.Object && element.TryGetProperty(name, out JsonElement value) && value.ValueKind != JsonValueKind.Null ? value : null;
+        => element.ValueKind == JsonValueKind.Object && element.TryGetProperty(name, out JsonElement value)
+            && value.ValueKind != JsonValueKind.Null ? value : null;
 
     /// <summary>A nested property.</summary>
     /// <param name="element">An element.</param>
@@ -54,7 +55,11 @@ public static class JsonReading
     /// <param name="element">An element.</param>
     /// <param name="name">Name of the property.</param>
     public static DateTimeOffset? Time(this JsonElement element, string name)
-        => DateTimeOffset.TryParse(element.Text(name), CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out DateTimeOffset time) ? time : null;
+        => DateTimeOffset.TryParse(
+            element.Text(name),
+            CultureInfo.InvariantCulture,
+            DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal,
+            out DateTimeOffset time) ? time : null;
 
     /// <summary>The items of an array property; nothing when there is none.</summary>
     /// <param name="element">An element.</param>
@@ -67,6 +72,7 @@ public static class JsonReading
     /// <param name="name">Name of the property.</param>
     public static IReadOnlyDictionary<string, string>? Map(this JsonElement element, string name)
         => element.Child(name) is { ValueKind: JsonValueKind.Object } value
-            ? value.EnumerateObject().Where(p => p.Value.ValueKind == JsonValueKind.String).ToDictionary(p => p.Name, p => p.Value.GetString()!, StringComparer.Ordinal)
+            ? value.EnumerateObject().Where(p => p.Value.ValueKind == JsonValueKind.String)
+                .ToDictionary(p => p.Name, p => p.Value.GetString()!, StringComparer.Ordinal)
             : null;
 }

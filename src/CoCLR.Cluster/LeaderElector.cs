@@ -1,4 +1,5 @@
-// Why this exists: two operators must never write at once. KubernetesClient's elector keeps its lease on shutdown and believes in a leadership that it has lost.
+// Why this exists: two operators must never write at once. KubernetesClient's elector keeps its lease on shutdown and believes in a
+// leadership that it has lost.
 using System.Globalization;
 using System.Net;
 using System.Text.Json;
@@ -58,7 +59,10 @@ public sealed class LeaderElector
         _key = new ObjectKey(options.Namespace, options.Name);
     }
 
-    /// <summary>Whether this process may write at this moment: it holds the lease and has renewed it recently by the monotonic clock, so a process that was paused finds out by itself.</summary>
+    /// <summary>
+    /// Whether this process may write at this moment: it holds the lease and has renewed it recently by the monotonic clock, so a process
+    /// that was paused finds out by itself.
+    /// </summary>
     public bool MayWrite => _leading && _time.GetElapsedTime(Interlocked.Read(ref _renewedAt)) < _options.RenewDeadline;
 
     /// <summary>Why the lease cannot be read or written; null when it can.</summary>
@@ -105,7 +109,10 @@ public sealed class LeaderElector
                 if (!await TryAcquireOrRenewAsync(CancellationToken.None).ConfigureAwait(false) && !MayWrite)
                 {
                     _leading = false;
-                    _logger.LogWarning("{Identity} has lost the lease ({Problem}); nothing is written until it is held again", _options.Identity, Problem ?? $"now held by {Holder}");
+                    _logger.LogWarning(
+                        "{Identity} has lost the lease ({Problem}); nothing is written until it is held again",
+                        _options.Identity,
+                        Problem ?? $"now held by {Holder}");
                     await leadership.CancelAsync().ConfigureAwait(false);
                 }
 
@@ -175,7 +182,9 @@ public sealed class LeaderElector
 
             string problem = error switch
             {
-                ApiException { Code: HttpStatusCode.Forbidden } forbidden => $"the lease {_key} is not allowed: {forbidden.ServerMessage}; the role of the operator must let it get, create and update leases.coordination.k8s.io",
+                ApiException { Code: HttpStatusCode.Forbidden } forbidden =>
+                    $"the lease {_key} is not allowed: {forbidden.ServerMessage}; the role of the operator must let it get, create and "
+                        + $"update leases.coordination.k8s.io",
                 OperationCanceledException => $"the lease {_key}: no answer",
                 _ => $"the lease {_key}: {error.Message}",
             };
@@ -229,7 +238,9 @@ public sealed class LeaderElector
 
             long transitions = (spec.Number("leaseTransitions") ?? 0) + (mine ? 0 : 1);
             string acquired = mine ? spec.Text("acquireTime") ?? Now() : Now();
-            await WriteAsync(HttpMethod.Put, Spec((int)Math.Ceiling(_options.LeaseDuration.TotalSeconds), acquired, transitions, version), cancellation).ConfigureAwait(false);
+            await WriteAsync(
+                HttpMethod.Put, Spec((int)Math.Ceiling(_options.LeaseDuration.TotalSeconds), acquired, transitions, version), cancellation)
+                .ConfigureAwait(false);
             Holder = _options.Identity;
             return true;
         }
@@ -246,7 +257,11 @@ public sealed class LeaderElector
                 return;
             }
 
-            JsonObject lease = Spec(1, Now(), found.RootElement.Child("spec")?.Number("leaseTransitions") ?? 0, found.RootElement.At("metadata", "resourceVersion")?.GetString());
+            JsonObject lease = Spec(
+                1,
+                Now(),
+                found.RootElement.Child("spec")?.Number("leaseTransitions") ?? 0,
+                found.RootElement.At("metadata", "resourceVersion")?.GetString());
             lease["spec"]!["holderIdentity"] = "";
             await WriteAsync(HttpMethod.Put, lease, limit.Token).ConfigureAwait(false);
             _logger.LogInformation("{Identity} has released the lease", _options.Identity);
@@ -286,7 +301,7 @@ public sealed class LeaderElector
     private async Task WriteAsync(HttpMethod method, JsonObject lease, CancellationToken cancellation)
     {
         string path = method == HttpMethod.Post ? ResourceKind.Lease.Path(_key.Namespace) : ResourceKind.Lease.Path(_key);
-        using JsonDocument answer = await _client.SendAsync(method, path, System.Text.Encoding.UTF8.GetBytes(lease.ToJsonString()), null, cancellation).ConfigureAwait(false);
+        using JsonDocument answer = await _client.SendAsync(method, path, lease, cancellation).ConfigureAwait(false);
     }
 
     private string Now() => _time.GetUtcNow().UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.ffffff'Z'", CultureInfo.InvariantCulture);

@@ -57,7 +57,8 @@ public sealed record ObjectMeta
     /// <param name="item">The whole object.</param>
     /// <param name="annotations">Which annotations are kept; none when null.</param>
     /// <param name="labels">Which labels are kept beside those of this operator and of Kueue.</param>
-    /// <exception cref="FormatException">It is no object of a cluster: metadata has a form of its own on every server, so nothing of this can be believed.</exception>
+    /// <exception cref="FormatException">It is no object of a cluster: metadata has a form of its own on every server, so nothing of this
+    /// can be believed.</exception>
     public static ObjectMeta Read(JsonElement item, Func<string, bool>? annotations = null, Func<string, bool>? labels = null)
     {
         JsonElement meta = item.Child("metadata") ?? throw new FormatException("The object has no metadata.");
@@ -70,10 +71,12 @@ public sealed record ObjectMeta
         }
 
         OwnerReference? controller = meta.Items("ownerReferences").Where(o => o.Flag("controller") == true)
-            .Select(o => new OwnerReference(Intern(o.Text("kind") ?? ""), o.Text("name") ?? "", o.Text("uid") ?? "", true)).FirstOrDefault();
+            .Select(o => new OwnerReference(Intern(o.Text("kind") ?? ""), o.Text("name") ?? "", o.Text("uid") ?? "", true))
+                .FirstOrDefault();
         return new ObjectMeta
         {
-            Key = new ObjectKey(Intern(meta.Text("namespace") ?? ""), meta.Text("name") ?? throw new FormatException("The object has no name.")),
+            Key = new ObjectKey(
+                Intern(meta.Text("namespace") ?? ""), meta.Text("name") ?? throw new FormatException("The object has no name.")),
             Uid = meta.Text("uid") ?? "",
             ResourceVersion = meta.Text("resourceVersion") ?? "",
             Generation = meta.Number("generation") ?? 0,
@@ -96,7 +99,8 @@ public sealed record ObjectMeta
         var kept = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach ((string key, string value) in map)
         {
-            if (key.StartsWith("coclr.dev/", StringComparison.Ordinal) || key.StartsWith("kueue.x-k8s.io/", StringComparison.Ordinal) || more?.Invoke(key) == true)
+            if (key.StartsWith("coclr.dev/", StringComparison.Ordinal) || key.StartsWith("kueue.x-k8s.io/", StringComparison.Ordinal)
+                || more?.Invoke(key) == true)
             {
                 kept[Intern(key)] = value;
             }

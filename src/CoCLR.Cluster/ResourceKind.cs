@@ -22,6 +22,9 @@ public sealed record ResourceKind(string Group, string Version, string Plural, s
     /// <summary>Pod.</summary>
     public static ResourceKind Pod { get; } = new("", "v1", "pods", "Pod");
 
+    /// <summary>Node; of the whole cluster.</summary>
+    public static ResourceKind Node { get; } = new("", "v1", "nodes", "Node");
+
     /// <summary>ConfigMap.</summary>
     public static ResourceKind ConfigMap { get; } = new("", "v1", "configmaps", "ConfigMap");
 

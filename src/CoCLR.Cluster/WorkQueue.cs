@@ -1,9 +1,12 @@
-// Why this exists: many changes of one object must become one reconcile, never two at once, and a failing object must not hold up the others.
+// Why this exists: many changes of one object must become one reconcile, never two at once, and a failing object must not hold up the
+// others.
 using CoCLR.Core;
 
 namespace CoCLR.Cluster;
 
-/// <summary>A queue of names with a dirty set: a name that changes while it is worked on comes back once, afterwards. Semantics of client-go.</summary>
+/// <summary>
+/// A queue of names with a dirty set: a name that changes while it is worked on comes back once, afterwards. Semantics of client-go.
+/// </summary>
 #pragma warning disable CA1711 // It is a queue.
 public sealed class WorkQueue : IDisposable
 #pragma warning restore CA1711
@@ -168,7 +171,8 @@ public sealed class WorkQueue : IDisposable
         {
             if (_processing.Remove(key, out long started))
             {
-                ClusterMetrics.WorkDuration.Record(_time.GetElapsedTime(started).TotalSeconds, new KeyValuePair<string, object?>("name", Name));
+                ClusterMetrics.WorkDuration.Record(
+                    _time.GetElapsedTime(started).TotalSeconds, new KeyValuePair<string, object?>("name", Name));
             }
 
             if (_dirty.Contains(key))
@@ -235,7 +239,8 @@ public sealed class WorkQueue : IDisposable
         if (_later.TryPeek(out _, out long due))
         {
             long ticks = Math.Max(0, due - _time.GetTimestamp());
-            _timer.Change(TimeSpan.FromSeconds((double)ticks / _time.TimestampFrequency) + TimeSpan.FromMilliseconds(1), Timeout.InfiniteTimeSpan);
+            _timer.Change(
+                TimeSpan.FromSeconds((double)ticks / _time.TimestampFrequency) + TimeSpan.FromMilliseconds(1), Timeout.InfiniteTimeSpan);
         }
     }
 

@@ -4,7 +4,10 @@ namespace CoCLR.Core;
 /// <summary>Exponential delays with jitter.</summary>
 public static class Backoff
 {
-    /// <summary>Delay before the next try: doubled for every failure, and up to half of it taken off at random so that many do not come back together.</summary>
+    /// <summary>
+    /// Delay before the next try: doubled for every failure, and up to half of it taken off at random so that many do not come back
+    /// together.
+    /// </summary>
     /// <param name="failures">Failures so far, from 1.</param>
     /// <param name="minimum">First delay.</param>
     /// <param name="maximum">Longest delay.</param>

@@ -1,4 +1,4 @@
-// Why this exists: one exception type for everything a person can mend, so that every host prints it the same way and exits with the documented code.
+// Why this exists: one exception type for everything a person can fix, so that every host prints it the same way and exits with the documented code.
 namespace CoCLR.Core;
 
 /// <summary>The documented exit codes of every `coclr` process (docs/architecture.md, command line).</summary>
@@ -33,11 +33,11 @@ public static class ExitCodes
     public static bool IsPermanent(int code) => code is >= 64 and <= 78;
 }
 
-/// <summary>An error that a person can mend: the message says what, where (file or field) and how to mend it.</summary>
+/// <summary>An error that a person can fix: the message says what, where (file or field) and how to fix it.</summary>
 public sealed class UserErrorException : Exception
 {
     /// <summary>Creates the error.</summary>
-    /// <param name="message">One clear sentence: what, where (file, field), how to mend.</param>
+    /// <param name="message">One clear sentence: what, where (file, field), how to fix.</param>
     /// <param name="exitCode">One of <see cref="ExitCodes"/>.</param>
     /// <param name="innerException">The cause, shown only in verbose logs.</param>
     public UserErrorException(string message, int exitCode = ExitCodes.Failed, Exception? innerException = null)

@@ -23,7 +23,8 @@ public static class DashboardApp
     };
 
     /// <summary>Builds the application.</summary>
-    /// <param name="args">Command line: <c>--workdir DIR --urls URL --data DIR --rebuild</c>, and every setting as <c>--Dashboard:Name value</c>.</param>
+    /// <param name="args">Command line: <c>--workdir DIR --urls URL --data DIR --rebuild</c>, and every setting as <c>--Dashboard:Name
+    /// value</c>.</param>
     /// <param name="configure">Changes services; for tests.</param>
     /// <exception cref="UserErrorException">A setting is wrong (exit 78).</exception>
     public static WebApplication Build(string[] args, Action<WebApplicationBuilder>? configure = null)
@@ -44,7 +45,8 @@ public static class DashboardApp
             .AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error).AddFilter("Microsoft.AspNetCore.Antiforgery", LogLevel.Error)
             .AddFilter("Microsoft.AspNetCore.SignalR.Internal.DefaultHubDispatcher", LogLevel.Critical);
 
-        DashboardOptions options = builder.Configuration.GetSection(DashboardOptions.Section).Get<DashboardOptions>() ?? new DashboardOptions();
+        DashboardOptions options = builder.Configuration.GetSection(DashboardOptions.Section).Get<DashboardOptions>()
+            ?? new DashboardOptions();
         string[] urls = (builder.Configuration["urls"] ?? "http://127.0.0.1:5180").Split(';', StringSplitOptions.RemoveEmptyEntries);
         builder.WebHost.UseUrls(urls);
         AuthenticationMode mode = DashboardOptionsValidator.Validate(options, urls);
@@ -107,7 +109,8 @@ public static class DashboardApp
     {
         app.MapStaticAssets().AllowAnonymous();
         app.MapRazorComponents<App>().AddInteractiveServerRenderMode(o => o.ContentSecurityFrameAncestorsPolicy = null);
-        app.MapHub<RunsHub>("/hubs/runs", o => o.ApplicationMaxBufferSize = o.TransportMaxBufferSize = 64 * 1024).RequireAuthorization(Policies.View);
+        app.MapHub<RunsHub>("/hubs/runs", o => o.ApplicationMaxBufferSize = o.TransportMaxBufferSize = 64 * 1024)
+            .RequireAuthorization(Policies.View);
         app.MapRuns();
         app.MapSuites();
         app.MapActions();
@@ -115,7 +118,11 @@ public static class DashboardApp
         app.MapIngest();
         app.MapSignIn(mode);
         app.MapOpenApi("/openapi/{documentName}.json").RequireAuthorization(Policies.View);
-        app.MapGet("/healthz", (RunStore store) => store.Health.ReadOnly is null ? Results.Text("ok") : Results.Text("read-only", statusCode: StatusCodes.Status503ServiceUnavailable))
+        app.MapGet(
+            "/healthz",
+            (RunStore store) => store.Health.ReadOnly is null
+                ? Results.Text("ok")
+                : Results.Text("read-only", statusCode: StatusCodes.Status503ServiceUnavailable))
             .AllowAnonymous().ExcludeFromDescription();
     }
 
@@ -123,7 +130,8 @@ public static class DashboardApp
     {
         foreach (string url in app.Urls)
         {
-            string path = mode == AuthenticationMode.BrowserToken ? $"/login/link?t={app.Services.GetRequiredService<Tokens>().Browser}" : "/";
+            string path =
+                mode == AuthenticationMode.BrowserToken ? $"/login/link?t={app.Services.GetRequiredService<Tokens>().Browser}" : "/";
             Console.WriteLine($"Dashboard: {url.TrimEnd('/')}{options.PathBase}{path}");
         }
     }

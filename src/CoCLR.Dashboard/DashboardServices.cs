@@ -1,5 +1,6 @@
 // Why this exists: which parts the dashboard has and how the framework's own are set.
 using System.Text.Json.Serialization;
+using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Dashboard.Api;
 using CoCLR.Dashboard.Authentication;
@@ -64,7 +65,8 @@ internal static class DashboardServices
         services.AddHostedService(s => s.GetRequiredService<OpenConnections>());
         if (options.Cluster.Enabled)
         {
-            services.AddSingleton<ClusterApi>().AddSingleton<ClusterWatch>().AddSingleton<ClusterHost>().AddSingleton<PodTokens>();
+            services.AddSingleton<ApiClient>(ClusterConnection.Open).AddSingleton<ClusterWatch>().AddSingleton<ClusterHost>()
+                .AddSingleton<TokenReviewer>().AddSingleton<PodTokens>();
             services.AddHostedService(s => s.GetRequiredService<ClusterWatch>());
         }
 

@@ -15,6 +15,7 @@ catch (UserErrorException e)
 }
 catch (IOException e) when (e.InnerException is Microsoft.AspNetCore.Connections.AddressInUseException)
 {
-    await Console.Error.WriteLineAsync($"The dashboard cannot start: {e.Message} Stop the other process or give another address with --urls.");
+    await Console.Error.WriteLineAsync(
+        $"The dashboard cannot start: {e.Message} Stop the other process or give another address with --urls.");
     return ExitCodes.BadConfiguration;
 }

@@ -17,7 +17,8 @@ public struct CounterRandom
 
     /// <summary>Opens the stream of these coordinates at its first draw.</summary>
     /// <param name="seed">The experiment's seed.</param>
-    /// <param name="purpose">What the numbers are for; keeps, say, crops apart from clip starts. Hash a name with <see cref="Purpose"/>.</param>
+    /// <param name="purpose">What the numbers are for; keeps, say, crops apart from clip starts. Hash a name with
+    /// <see cref="Purpose"/>.</param>
     /// <param name="a">First coordinate, for example the epoch.</param>
     /// <param name="b">Second coordinate, for example the step.</param>
     /// <param name="c">Third coordinate, for example the slot in the batch.</param>

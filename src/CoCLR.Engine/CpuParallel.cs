@@ -4,7 +4,8 @@ namespace CoCLR.Engine;
 /// <summary>Runs independent pieces of work on the threads that one operation may use.</summary>
 internal static class CpuParallel
 {
-    private static readonly Lazy<ParallelOptions> s_options = new(() => new ParallelOptions { MaxDegreeOfParallelism = TorchRuntime.Threads });
+    private static readonly Lazy<ParallelOptions> s_options =
+        new(() => new ParallelOptions { MaxDegreeOfParallelism = TorchRuntime.Threads });
 
     /// <summary>Calls <paramref name="body"/> for 0 .. <paramref name="count"/> - 1, in any order.</summary>
     /// <param name="count">Pieces of work.</param>

@@ -25,12 +25,19 @@ internal sealed unsafe class GpuMeter : IDisposable
         _shutdown = (delegate* unmanaged<int>)shutdown;
     }
 
-    /// <summary>A meter of a device; null for a processor, and where the driver or its library is absent or does not know the device.</summary>
+    /// <summary>
+    /// A meter of a device; null for a processor, and where the driver or its library is absent or does not know the device.
+    /// </summary>
     /// <param name="device">The device that computes.</param>
     public static GpuMeter? Open(torch.Device device) =>
-        device.type == DeviceType.CUDA ? Open(s_libraries, Visible(Environment.GetEnvironmentVariable("CUDA_VISIBLE_DEVICES"), Math.Max(0, device.index))) : null;
+        device.type == DeviceType.CUDA
+            ? Open(s_libraries, Visible(Environment.GetEnvironmentVariable("CUDA_VISIBLE_DEVICES"), Math.Max(0, device.index)))
+            : null;
 
-    /// <summary>What share of the last moments the GPU was busy (0 to 1) and the bytes taken of its memory, by everybody; null when the driver does not say.</summary>
+    /// <summary>
+    /// What share of the last moments the GPU was busy (0 to 1) and the bytes taken of its memory, by everybody; null when the driver does
+    /// not say.
+    /// </summary>
     public (double Use, long MemoryBytes)? Read()
     {
         Utilization utilization;
@@ -45,7 +52,8 @@ internal sealed unsafe class GpuMeter : IDisposable
     {
         const int Length = 96; // NVML_DEVICE_NAME_V2_BUFFER_SIZE
         byte* name = stackalloc byte[Length];
-        return NativeLibrary.TryGetExport(_library, "nvmlDeviceGetName", out nint get) && ((delegate* unmanaged<nint, byte*, uint, int>)get)(_device, name, Length) == Success
+        return NativeLibrary.TryGetExport(_library, "nvmlDeviceGetName", out nint get)
+            && ((delegate* unmanaged<nint, byte*, uint, int>)get)(_device, name, Length) == Success
             ? Marshal.PtrToStringUTF8((nint)name)
             : null;
     }
@@ -69,7 +77,8 @@ internal sealed unsafe class GpuMeter : IDisposable
         }
 
         if (Function("nvmlInit_v2") is not (not 0 and var init) || Function("nvmlShutdown") is not (not 0 and var shutdown)
-            || Function("nvmlDeviceGetUtilizationRates") is not (not 0 and var utilization) || Function("nvmlDeviceGetMemoryInfo") is not (not 0 and var memory)
+            || Function("nvmlDeviceGetUtilizationRates") is not (not 0 and var utilization)
+                || Function("nvmlDeviceGetMemoryInfo") is not (not 0 and var memory)
             || ((delegate* unmanaged<int>)init)() != Success)
         {
             NativeLibrary.Free(library);

@@ -281,7 +281,7 @@ public static partial class TorchRuntime
             string path = Path.Combine(folder, file);
             if (File.Exists(path))
             {
-                Open(path, RtldNow | RtldGlobal, $"COCLR_LIBTORCH{version}: cannot load", "Mend that installation, or unset COCLR_LIBTORCH.");
+                Open(path, RtldNow | RtldGlobal, $"COCLR_LIBTORCH{version}: cannot load", "Fix that installation, or unset COCLR_LIBTORCH.");
             }
             else if (required)
             {
@@ -305,13 +305,13 @@ public static partial class TorchRuntime
             : null;
     }
 
-    private static void Open(string path, int flags, string what, string mend)
+    private static void Open(string path, int flags, string what, string fix)
     {
         _ = DynamicError(); // binds it now: the runtime's own look-up would wipe out the message
         if (DynamicOpen(path, flags) == 0)
         {
             string reason = Marshal.PtrToStringUTF8(DynamicError()) ?? "unknown error";
-            throw new UserErrorException($"{what}: {reason}. {mend}", ExitCodes.BadConfiguration);
+            throw new UserErrorException($"{what}: {reason}. {fix}", ExitCodes.BadConfiguration);
         }
     }
 

@@ -1,4 +1,5 @@
-// Why this exists: events come from processes that may be of another version, broken or hostile; a line becomes an event or a reason, never an exception.
+// Why this exists: events come from processes that may be of another version, broken or hostile; a line becomes an event or a reason, never
+// an exception.
 using System.Text;
 using System.Text.Json;
 using CoCLR.Core;
@@ -54,7 +55,8 @@ public static class EventLine
             _ when !RunFolder.IsName(item.Run) => "run is not a plain name.",
             _ when !RunFolder.IsName(item.Stage) => "stage is not a plain name.",
             MetricEvent { Values: null } or LogEvent { Message: null } or ArtifactEvent { Name: null } or ArtifactEvent { File: null } or MiningEvent { Anchors: null } => "a field is null.",
-            MiningEvent m when m.Anchors.Any(a => a?.Video is null || a.Positives is null || a.Positives.Any(p => p?.Video is null)) => "an anchor is incomplete.",
+            MiningEvent m when m.Anchors.Any(a => a?.Video is null || a.Positives is null || a.Positives.Any(p => p?.Video is null)) =>
+                "an anchor is incomplete.",
             _ => null,
         };
         return wrong == null;

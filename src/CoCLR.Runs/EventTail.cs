@@ -1,13 +1,14 @@
-// Why this exists: the one reader of a growing event log: whole lines only, from where it left off, however the file grows, is cut off or replaced.
+// Why this exists: the one reader of a growing event log: whole lines only, from where it left off, however the file grows, is cut off or
+// replaced.
 using System.Text;
 using CoCLR.Core.Events;
 
 namespace CoCLR.Runs;
 
 /// <summary>
-/// Reads the lines that a file has gained. A last line without its line feed is still being written and waits. A file that is shorter than what
-/// was read is another one and is read from its beginning: events carry their identity, so reading one twice changes nothing. A line longer than
-/// <see cref="MaxLine"/> is passed over.
+/// Reads the lines that a file has gained. A last line without its line feed is still being written and waits. A file that is shorter than
+/// what was read is another one and is read from its beginning: events carry their identity, so reading one twice changes nothing. A line
+/// longer than <see cref="MaxLine"/> is passed over.
 /// </summary>
 public sealed class EventTail
 {

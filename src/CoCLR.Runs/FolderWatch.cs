@@ -1,5 +1,5 @@
-// Why this exists: whoever follows a run is told by the system that a file has changed; where the system cannot tell (a network file system, no watch left),
-// a slow look from time to time takes its place.
+// Why this exists: whoever follows a run is told by the system that a file has changed; where the system cannot tell (a network file
+// system, no watch left), a slow look from time to time takes its place.
 namespace CoCLR.Runs;
 
 /// <summary>Wakes a reader when files below a folder change. One change or many while nobody waits wake it once.</summary>
@@ -13,7 +13,9 @@ public sealed class FolderWatch : IDisposable
     /// <param name="clock">Clock of the fallback; the system's when null.</param>
     public FolderWatch(TimeProvider? clock = null) => _clock = clock ?? TimeProvider.System;
 
-    /// <summary>Watches a folder and all below it; nothing happens where the folder is watched already, is missing or cannot be watched.</summary>
+    /// <summary>
+    /// Watches a folder and all below it; nothing happens where the folder is watched already, is missing or cannot be watched.
+    /// </summary>
     /// <param name="folder">The folder.</param>
     /// <param name="filter">Names of the files that count.</param>
     public void Add(string folder, string filter = RunFolder.EventsName)
@@ -26,7 +28,10 @@ public sealed class FolderWatch : IDisposable
         FileSystemWatcher? watcher = null;
         try
         {
-            watcher = new FileSystemWatcher(folder, filter) { IncludeSubdirectories = true, NotifyFilter = NotifyFilters.Size | NotifyFilters.FileName | NotifyFilters.DirectoryName };
+            watcher = new FileSystemWatcher(folder, filter)
+            {
+                IncludeSubdirectories = true, NotifyFilter = NotifyFilters.Size | NotifyFilters.FileName | NotifyFilters.DirectoryName
+            };
             watcher.Changed += (_, _) => Signal();
             watcher.Created += (_, _) => Signal();
             watcher.Renamed += (_, _) => Signal();

@@ -1,4 +1,5 @@
-// Why this exists: features are kept in NumPy's own format, so that they open anywhere with one line; this reads and writes the two element types that are used.
+// Why this exists: features are kept in NumPy's own format, so that they open anywhere with one line; this reads and writes the two element
+// types that are used.
 using System.Buffers.Binary;
 using System.Globalization;
 using System.Runtime.InteropServices;
@@ -20,13 +21,15 @@ public static partial class Npy
     /// <param name="stream">Where to.</param>
     /// <param name="values">The values in C order.</param>
     /// <param name="shape">Their shape.</param>
-    public static void Write(Stream stream, ReadOnlySpan<float> values, params ReadOnlySpan<int> shape) => Write(stream, values, "<f4", shape);
+    public static void Write(Stream stream, ReadOnlySpan<float> values, params ReadOnlySpan<int> shape) =>
+        Write(stream, values, "<f4", shape);
 
     /// <summary>Writes int64 values.</summary>
     /// <param name="stream">Where to.</param>
     /// <param name="values">The values in C order.</param>
     /// <param name="shape">Their shape.</param>
-    public static void Write(Stream stream, ReadOnlySpan<long> values, params ReadOnlySpan<int> shape) => Write(stream, values, "<i8", shape);
+    public static void Write(Stream stream, ReadOnlySpan<long> values, params ReadOnlySpan<int> shape) =>
+        Write(stream, values, "<i8", shape);
 
     /// <summary>Reads a float32 file.</summary>
     /// <param name="path">The file.</param>
@@ -104,7 +107,8 @@ public static partial class Npy
         }
 
         var wide = start[6] >= 2;
-        var length = wide ? BinaryPrimitives.ReadUInt32LittleEndian(start.AsSpan(8)) : BinaryPrimitives.ReadUInt16LittleEndian(start.AsSpan(8));
+        var length =
+            wide ? BinaryPrimitives.ReadUInt32LittleEndian(start.AsSpan(8)) : BinaryPrimitives.ReadUInt16LittleEndian(start.AsSpan(8));
         if (start[6] is < 1 or > 3 || length > 1 << 20)
         {
             throw Bad($"has an unknown format version {start[6]}.{start[7]} or a damaged header");
@@ -150,7 +154,8 @@ public static partial class Npy
         var elementSize = Marshal.SizeOf<T>();
         if (count > Array.MaxLength || stream.Length - stream.Position != count * elementSize)
         {
-            throw Bad($"holds {stream.Length - stream.Position} bytes of data where its shape ({match.Groups["shape"].Value}) needs {count} x {elementSize}");
+            throw Bad($"holds {stream.Length - stream.Position} bytes of data where its shape ({match.Groups["shape"].Value}) needs "
+                + $"{count} x {elementSize}");
         }
 
         var values = GC.AllocateUninitializedArray<T>((int)count);

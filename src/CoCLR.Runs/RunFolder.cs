@@ -71,11 +71,14 @@ public sealed partial class RunFolder(string path)
 
     /// <summary>Whether a folder looks like a run's.</summary>
     /// <param name="folder">Any folder.</param>
-    public static bool IsRun(string folder) => File.Exists(Path.Combine(folder, PlanName)) || Directory.Exists(Path.Combine(folder, StagesName));
+    public static bool IsRun(string folder) =>
+        File.Exists(Path.Combine(folder, PlanName)) || Directory.Exists(Path.Combine(folder, StagesName));
 
     /// <summary>Names of the stages that have a folder, not reached over a link.</summary>
     public IReadOnlyList<string> StageNames() => Directory.Exists(Stages)
-        ? [.. new DirectoryInfo(Stages).EnumerateDirectories().Where(d => IsName(d.Name) && d.LinkTarget == null).Select(d => d.Name).Order(StringComparer.Ordinal)]
+        ? [
+            .. new DirectoryInfo(Stages).EnumerateDirectories().Where(d => IsName(d.Name) && d.LinkTarget == null).Select(d => d.Name)
+                .Order(StringComparer.Ordinal)]
         : [];
 
     /// <summary>Features that a checkpoint gives, kept for probe, retrieval and fusion.</summary>
@@ -127,7 +130,8 @@ public sealed partial class RunFolder(string path)
         string file = ResultFile(stage);
         return File.Exists(file)
             ? ResultJson.Read<StageResult>(File.ReadAllText(file), file)
-            : throw new UserErrorException($"{Stage(stage)} has no {ResultName}: run the stage {stage} first (coclr run does it in order).", ExitCodes.MissingInput);
+            : throw new UserErrorException(
+                $"{Stage(stage)} has no {ResultName}: run the stage {stage} first (coclr run does it in order).", ExitCodes.MissingInput);
     }
 
     /// <summary>Writes the report for programs and the one for people.</summary>
@@ -165,13 +169,16 @@ public sealed partial class RunFolder(string path)
     {
         if (File.Exists(PlanFile) && ReadPlan(PlanFile) is var there && there.SpecHash != plan.SpecHash)
         {
-            throw new UserErrorException($"{Root} holds a run of another manifest ({there.Experiment}, spec {there.SpecHash[..8]}, not {plan.SpecHash[..8]}): choose another --workdir or remove that folder.", ExitCodes.BadConfiguration);
+            throw new UserErrorException($"{Root} holds a run of another manifest ({there.Experiment}, spec {there.SpecHash[..8]}, not "
+                + $"{plan.SpecHash[..8]}): choose another --workdir or remove that folder.", ExitCodes.BadConfiguration);
         }
 
         WholeFile.WriteText(PlanFile, JsonSerializer.Serialize(plan, CoclrJson.Indented));
     }
 
-    /// <summary>Writes plan.json where there is none: in a pod the plan comes from outside the run folder, which must say by itself what it holds.</summary>
+    /// <summary>
+    /// Writes plan.json where there is none: in a pod the plan comes from outside the run folder, which must say by itself what it holds.
+    /// </summary>
     /// <param name="plan">The plan.</param>
     public void Complete(StagePlan plan)
     {
@@ -185,7 +192,8 @@ public sealed partial class RunFolder(string path)
     /// <param name="stage">A stage, or null for the whole run.</param>
     /// <exception cref="UserErrorException">Another process has it (1), or it cannot be written.</exception>
     public IDisposable Lock(string? stage = null) => TryLock(stage) ?? throw new UserErrorException(
-        $"Another process is working in {Place(stage)}{(RunLock.HolderOf(Place(stage)) is { } holder ? $" ({holder})" : "")}: wait for it or stop it, then run this again.",
+        $"Another process is working in {Place(stage)}{(RunLock.HolderOf(Place(stage)) is { } holder ? $" ({holder})" : "")}: wait for it "
+            + $"or stop it, then run this again.",
         ExitCodes.Failed);
 
     /// <summary>Takes the folder (or one stage of it) as <see cref="Lock"/> does.</summary>
@@ -201,7 +209,8 @@ public sealed partial class RunFolder(string path)
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new UserErrorException($"Cannot write to {folder}: {e.Message} Choose another --workdir or mend its permissions.", ExitCodes.BadConfiguration, e);
+            throw new UserErrorException(
+                $"Cannot write to {folder}: {e.Message} Choose another --workdir or fix its permissions.", ExitCodes.BadConfiguration, e);
         }
     }
 

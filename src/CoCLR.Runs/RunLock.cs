@@ -1,5 +1,5 @@
-// Why this exists: whether somebody works on a run folder, and who, must be known to every process: the lock decides whether it may be started, stopped or
-// deleted, whoever began it and whether or not the dashboard was restarted since.
+// Why this exists: whether somebody works on a run folder, and who, must be known to every process: the lock decides whether it may be
+// started, stopped or deleted, whoever began it and whether or not the dashboard was restarted since.
 using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
@@ -16,7 +16,8 @@ namespace CoCLR.Runs;
 public sealed record RunHolder(int Process, string Host, string Started, DateTimeOffset Since)
 {
     /// <summary>This process.</summary>
-    public static RunHolder Current() => new(Environment.ProcessId, Environment.MachineName, StartOf(Environment.ProcessId) ?? "", DateTimeOffset.UtcNow);
+    public static RunHolder Current() =>
+        new(Environment.ProcessId, Environment.MachineName, StartOf(Environment.ProcessId) ?? "", DateTimeOffset.UtcNow);
 
     /// <summary>Asks it to write a checkpoint and end.</summary>
     /// <exception cref="UserErrorException">It runs elsewhere, is no longer there, or may not be asked.</exception>
@@ -30,7 +31,8 @@ public sealed record RunHolder(int Process, string Host, string Started, DateTim
         // A number alone may be that of an innocent process by now.
         if (StartOf(Process) != Started)
         {
-            throw new UserErrorException($"Process {Process}, which worked on it, has just ended; look again in a moment.", ExitCodes.Failed);
+            throw new UserErrorException(
+                $"Process {Process}, which worked on it, has just ended; look again in a moment.", ExitCodes.Failed);
         }
 
         if (OperatingSystem.IsWindows())
@@ -40,12 +42,15 @@ public sealed record RunHolder(int Process, string Host, string Started, DateTim
         }
         else if (!ProcessSignals.Terminate(Process))
         {
-            throw new UserErrorException($"Process {Process}, which works on it, cannot be asked to stop: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}.", ExitCodes.Failed);
+            throw new UserErrorException($"Process {Process}, which works on it, cannot be asked to stop: "
+                + $"{Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}.", ExitCodes.Failed);
         }
     }
 
     /// <summary>In words, for messages.</summary>
-    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"process {Process}{(Host == Environment.MachineName ? "" : $" of {Host}")}, since {Since:yyyy-MM-dd HH:mm} UTC");
+    public override string ToString() => string.Create(
+        CultureInfo.InvariantCulture,
+        $"process {Process}{(Host == Environment.MachineName ? "" : $" of {Host}")}, since {Since:yyyy-MM-dd HH:mm} UTC");
 
     /// <summary>What tells a process from a later one of the same number; null where there is none.</summary>
     public static string? StartOf(int id)
@@ -62,7 +67,8 @@ public sealed record RunHolder(int Process, string Host, string Started, DateTim
             using Process process = System.Diagnostics.Process.GetProcessById(id);
             return process.StartTime.ToUniversalTime().ToString("O", CultureInfo.InvariantCulture);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or InvalidOperationException or System.ComponentModel.Win32Exception)
+        catch (Exception e) when (
+            e is IOException or UnauthorizedAccessException or ArgumentException or InvalidOperationException or System.ComponentModel.Win32Exception)
         {
             return null;
         }
@@ -178,7 +184,8 @@ public sealed class RunLock : IDisposable
         {
             return new FileStream(path, mode, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.None);
         }
-        catch (IOException e) when (e is not (FileNotFoundException or DirectoryNotFoundException or PathTooLongException) && File.Exists(path))
+        catch (IOException e) when (
+            e is not (FileNotFoundException or DirectoryNotFoundException or PathTooLongException) && File.Exists(path))
         {
             return null;
         }

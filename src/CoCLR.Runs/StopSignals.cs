@@ -13,7 +13,9 @@ public sealed partial class StopSignals : IDisposable
     /// <summary>Listens from now on.</summary>
     public StopSignals()
     {
-        _registrations = [.. new[] { PosixSignal.SIGTERM, PosixSignal.SIGINT, PosixSignal.SIGHUP }.Select(s => PosixSignalRegistration.Create(s, Handle))];
+        _registrations = [
+            .. new[] { PosixSignal.SIGTERM, PosixSignal.SIGINT, PosixSignal.SIGHUP }.Select(
+                s => PosixSignalRegistration.Create(s, Handle))];
 
         // A stage whose host was killed would hold the run folder for hours.
         if (int.TryParse(Environment.GetEnvironmentVariable("COCLR_PARENT"), out int parent))

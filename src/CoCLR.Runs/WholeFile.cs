@@ -114,7 +114,10 @@ public static partial class WholeFile
         }
     }
 
-    /// <summary>Turns a full disk (74), a file where a folder is wanted, a read-only file system or a missing permission (78) into words; null for anything else.</summary>
+    /// <summary>
+    /// Turns a full disk (74), a file where a folder is wanted, a read-only file system or a missing permission (78) into words; null for
+    /// anything else.
+    /// </summary>
     /// <param name="error">What went wrong.</param>
     /// <param name="path">What was to be written.</param>
     public static UserErrorException? Explain(Exception error, string path) => error switch
@@ -123,8 +126,10 @@ public static partial class WholeFile
             $"The disk is full: cannot write to {path}. What is finished is kept; free some space and run the same command again to go on.",
             ExitCodes.DiskFull,
             error),
-        DirectoryNotFoundException or IOException { HResult: ErrnoExists or ErrnoNotDirectory } when FileOnTheWay(error, path) is { } file => new UserErrorException(
-            $"{file} is a file, not a folder: {(file == path ? "choose another folder" : $"cannot write {path} below it, choose another folder")}.",
+        DirectoryNotFoundException or IOException { HResult: ErrnoExists or ErrnoNotDirectory } when FileOnTheWay(error, path) is { } file =>
+            new UserErrorException(
+            $"{file} is a file, not a folder: "
+                + $"{(file == path ? "choose another folder" : $"cannot write {path} below it, choose another folder")}.",
             ExitCodes.BadConfiguration,
             error),
         IOException { HResult: ErrnoReadOnly } => new UserErrorException(
@@ -164,7 +169,8 @@ public static partial class WholeFile
     }
 
     private static UserErrorException Failed(string path, Exception e) =>
-        Explain(e, path) ?? new UserErrorException($"{path} cannot be written: {e.Message} Choose another folder, then start again.", ExitCodes.Failed, e);
+        Explain(e, path) ?? new UserErrorException(
+            $"{path} cannot be written: {e.Message} Choose another folder, then start again.", ExitCodes.Failed, e);
 
     private static void Discard(string temporary)
     {

@@ -17,7 +17,8 @@ public sealed class Workspace(string path)
     public string Root { get; } = Path.GetFullPath(path);
 
     /// <summary>Stores shared by runs: decoded once, used by all.</summary>
-    public string Cache => Environment.GetEnvironmentVariable("COCLR_CACHE_DIR") is { Length: > 0 } folder ? folder : Path.Combine(Root, CacheName);
+    public string Cache =>
+        Environment.GetEnvironmentVariable("COCLR_CACHE_DIR") is { Length: > 0 } folder ? folder : Path.Combine(Root, CacheName);
 
     /// <summary>Folder of a run.</summary>
     public RunFolder Run(StagePlan plan)

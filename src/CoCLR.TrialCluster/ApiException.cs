@@ -1,4 +1,5 @@
-// Why this exists: a Kubernetes API server answers every failure with a `metav1.Status`; clients read its reason and causes, so they must be right.
+// Why this exists: a Kubernetes API server answers every failure with a `metav1.Status`; clients read its reason and causes, so they must
+// be right.
 using System.Text.Json.Nodes;
 
 namespace CoCLR.TrialCluster;
@@ -50,7 +51,9 @@ public sealed class ApiException : Exception
     }
 
     /// <summary>A resource version that is no number.</summary>
-    public static ApiException BadVersion(string version) => BadRequest($"invalid resource version: resourceVersion: Invalid value: \"{version}\": strconv.ParseUint: parsing \"{version}\": invalid syntax");
+    public static ApiException BadVersion(string version) =>
+        BadRequest($"invalid resource version: resourceVersion: Invalid value: \"{version}\": strconv.ParseUint: parsing \"{version}\": "
+            + $"invalid syntax");
 
     private static JsonObject About(string group, string kind, string name)
     {
@@ -88,14 +91,24 @@ public sealed class ApiException : Exception
 
     /// <summary>409 when the object changed since it was read.</summary>
     public static ApiException Conflict(string group, string resource, string name, string why) =>
-        new(409, "Conflict", $"Operation cannot be fulfilled on {Qualified(group, resource)} \"{name}\": {why}", About(group, resource, name));
+        new(
+            409,
+            "Conflict",
+            $"Operation cannot be fulfilled on {Qualified(group, resource)} \"{name}\": {why}",
+            About(group, resource, name));
 
     /// <summary>The words of a resourceVersion conflict.</summary>
     public const string Modified = "the object has been modified; please apply your changes to the latest version and try again";
 
     /// <summary>403 for an object.</summary>
     public static ApiException Forbidden(string group, string resource, string name, string why) =>
-        new(403, "Forbidden", name.Length == 0 ? $"{Qualified(group, resource)} is forbidden: {why}" : $"{Qualified(group, resource)} \"{name}\" is forbidden: {why}", About(group, resource, name));
+        new(
+            403,
+            "Forbidden",
+            name.Length == 0
+                ? $"{Qualified(group, resource)} is forbidden: {why}"
+                : $"{Qualified(group, resource)} \"{name}\" is forbidden: {why}",
+            About(group, resource, name));
 
     /// <summary>400.</summary>
     public static ApiException BadRequest(string message) => new(400, "BadRequest", message);
@@ -163,13 +176,16 @@ public sealed record FieldError(string Reason, string Field, string Body)
         new("FieldValueNotSupported", field, $"Unsupported value: {Show(value)}: supported values: {string.Join(", ", allowed)}");
 
     /// <summary>A value that comes twice.</summary>
-    public static FieldError Duplicate(string field, JsonNode? value) => new("FieldValueDuplicate", field, $"Duplicate value: {Show(value)}");
+    public static FieldError Duplicate(string field, JsonNode? value) =>
+        new("FieldValueDuplicate", field, $"Duplicate value: {Show(value)}");
 
     /// <summary>A string over its bound.</summary>
-    public static FieldError TooLong(string field, long max) => new("FieldValueTooLong", field, $"Too long: may not be more than {max} bytes");
+    public static FieldError TooLong(string field, long max) =>
+        new("FieldValueTooLong", field, $"Too long: may not be more than {max} bytes");
 
     /// <summary>A list over its bound.</summary>
-    public static FieldError TooMany(string field, long count, long max) => new("FieldValueTooMany", field, $"Too many: {count}: must have at most {max} item{(max == 1 ? "" : "s")}");
+    public static FieldError TooMany(string field, long count, long max) =>
+        new("FieldValueTooMany", field, $"Too many: {count}: must have at most {max} item{(max == 1 ? "" : "s")}");
 
     /// <summary>A reference to nothing.</summary>
     public static FieldError NotFound(string field, JsonNode? value) => new("FieldValueNotFound", field, $"Not found: {Show(value)}");

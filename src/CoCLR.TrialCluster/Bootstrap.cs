@@ -40,11 +40,20 @@ internal static class Bootstrap
             ["spec"] = new JsonObject
             {
                 ["clusterIP"] = "10.96.0.1",
-                ["ports"] = new JsonArray(new JsonObject { ["name"] = "https", ["port"] = 443, ["protocol"] = "TCP", ["targetPort"] = cluster.Url.Port }),
+                ["ports"] = new JsonArray(
+                    new JsonObject { ["name"] = "https", ["port"] = 443, ["protocol"] = "TCP", ["targetPort"] = cluster.Url.Port }),
             },
         });
 
-    private static void Create(InProcessCluster cluster, string apiVersion, string kind, string ns, string name, JsonObject body, JsonObject? annotations = null, JsonObject? labels = null)
+    private static void Create(
+        InProcessCluster cluster,
+        string apiVersion,
+        string kind,
+        string ns,
+        string name,
+        JsonObject body,
+        JsonObject? annotations = null,
+        JsonObject? labels = null)
     {
         var definition = cluster.Kind(apiVersion, kind);
         var o = body.Copy();
@@ -85,7 +94,8 @@ internal static class Bootstrap
             {
                 o["aggregationRule"] = new JsonObject
                 {
-                    ["clusterRoleSelectors"] = new JsonArray(new JsonObject { ["matchLabels"] = new JsonObject { [$"rbac.authorization.k8s.io/aggregate-to-{aggregatedFrom}"] = "true" } }),
+                    ["clusterRoleSelectors"] =
+                        new JsonArray(new JsonObject { ["matchLabels"] = new JsonObject { [$"rbac.authorization.k8s.io/aggregate-to-{aggregatedFrom}"] = "true" } }),
                 };
             }
 
@@ -100,28 +110,45 @@ internal static class Bootstrap
 
         const string Read = "get list watch";
         const string Write = "create delete deletecollection patch update";
-        Role("cluster-admin", new JsonArray(Rule("*", "*", "*"), new JsonObject { ["verbs"] = new JsonArray("*"), ["nonResourceURLs"] = new JsonArray("*") }));
+        Role(
+            "cluster-admin",
+            new JsonArray(
+                Rule("*", "*", "*"), new JsonObject { ["verbs"] = new JsonArray("*"), ["nonResourceURLs"] = new JsonArray("*") }));
         Role("view", [], "edit", "view");
         Role("edit", [], "admin", "edit");
         Role("admin", [], null, "admin");
         Role("system:aggregate-to-view", new JsonArray(
-            Rule(Read, "core", "pods pods/log pods/status services configmaps persistentvolumeclaims serviceaccounts events endpoints resourcequotas limitranges namespaces"),
-            Rule(Read, "apps batch networking.k8s.io policy", "deployments replicasets statefulsets jobs cronjobs ingresses networkpolicies poddisruptionbudgets")), "view");
+            Rule(Read, "core", "pods pods/log pods/status services configmaps persistentvolumeclaims serviceaccounts events endpoints "
+                + "resourcequotas limitranges namespaces"),
+            Rule(
+                Read,
+                "apps batch networking.k8s.io policy",
+                "deployments replicasets statefulsets jobs cronjobs ingresses networkpolicies poddisruptionbudgets")), "view");
         Role("system:aggregate-to-edit", new JsonArray(
             Rule($"{Read} {Write}", "core", "pods services configmaps secrets persistentvolumeclaims serviceaccounts"),
             Rule("create", "core", "pods/eviction"),
-            Rule(Write, "apps batch networking.k8s.io policy", "deployments deployments/scale replicasets statefulsets jobs cronjobs ingresses networkpolicies poddisruptionbudgets")), "edit");
-        Role("system:aggregate-to-admin", new JsonArray(Rule($"{Read} {Write}", "rbac.authorization.k8s.io", "roles rolebindings")), "admin");
+            Rule(
+                Write,
+                "apps batch networking.k8s.io policy",
+                "deployments deployments/scale replicasets statefulsets jobs cronjobs ingresses networkpolicies poddisruptionbudgets")),
+            "edit");
+        Role(
+            "system:aggregate-to-admin",
+            new JsonArray(Rule($"{Read} {Write}", "rbac.authorization.k8s.io", "roles rolebindings")),
+            "admin");
         Create(cluster, Rbac, "ClusterRoleBinding", "", "cluster-admin", new JsonObject
         {
-            ["roleRef"] = new JsonObject { ["apiGroup"] = "rbac.authorization.k8s.io", ["kind"] = "ClusterRole", ["name"] = "cluster-admin" },
-            ["subjects"] = new JsonArray(new JsonObject { ["apiGroup"] = "rbac.authorization.k8s.io", ["kind"] = "Group", ["name"] = "system:masters" }),
+            ["roleRef"] =
+                new JsonObject { ["apiGroup"] = "rbac.authorization.k8s.io", ["kind"] = "ClusterRole", ["name"] = "cluster-admin" },
+            ["subjects"] = new JsonArray(
+                new JsonObject { ["apiGroup"] = "rbac.authorization.k8s.io", ["kind"] = "Group", ["name"] = "system:masters" }),
         });
     }
 
     private static void Node(InProcessCluster cluster, TrialNode node)
     {
-        var labels = new JsonObject { ["kubernetes.io/hostname"] = node.Name, ["kubernetes.io/os"] = "linux", ["kubernetes.io/arch"] = "amd64" };
+        var labels =
+            new JsonObject { ["kubernetes.io/hostname"] = node.Name, ["kubernetes.io/os"] = "linux", ["kubernetes.io/arch"] = "amd64" };
         foreach (var (key, value) in node.Labels ?? new Dictionary<string, string>())
         {
             labels[key] = value;
@@ -145,7 +172,11 @@ internal static class Bootstrap
         }
 
         Create(cluster, "v1", "Node", "", node.Name, new JsonObject { ["spec"] = spec }, labels: labels);
-        var capacity = new JsonObject { ["cpu"] = node.Cpu.ToString(System.Globalization.CultureInfo.InvariantCulture), ["memory"] = node.Memory, ["pods"] = "1100", ["ephemeral-storage"] = "100Gi" };
+        var capacity = new JsonObject
+        {
+            ["cpu"] = node.Cpu.ToString(System.Globalization.CultureInfo.InvariantCulture), ["memory"] = node.Memory, ["pods"] = "1100",
+            ["ephemeral-storage"] = "100Gi"
+        };
         if (node.Gpus > 0)
         {
             capacity[node.GpuResource] = node.Gpus.ToString(System.Globalization.CultureInfo.InvariantCulture);
@@ -159,7 +190,8 @@ internal static class Bootstrap
             ["allocatable"] = capacity.DeepClone(),
             ["conditions"] = new JsonArray(new JsonObject
             {
-                ["type"] = "Ready", ["status"] = "True", ["reason"] = "KubeletReady", ["message"] = "kubelet is posting ready status", ["lastTransitionTime"] = Json.Time(cluster.Clock.GetUtcNow()),
+                ["type"] = "Ready", ["status"] = "True", ["reason"] = "KubeletReady", ["message"] = "kubelet is posting ready status",
+                ["lastTransitionTime"] = Json.Time(cluster.Clock.GetUtcNow()),
             }),
             ["nodeInfo"] = new JsonObject { ["kubeletVersion"] = "v1.35.0", ["operatingSystem"] = "linux", ["architecture"] = "amd64" },
         };

@@ -149,13 +149,16 @@ public sealed class InProcessCluster : IAsyncDisposable
     public string AddUser(string name, params string[] groups) => Kubeconfig(Tokens.Add(new UserInfo(name, groups)));
 
     /// <summary>The kubeconfig text of a service account.</summary>
-    public string ServiceAccountKubeconfig(string ns, string account) => Kubeconfig(Tokens.Issue(ns, account, [], TimeSpan.FromDays(1)).Token, ns);
+    public string ServiceAccountKubeconfig(string ns, string account) =>
+        Kubeconfig(Tokens.Issue(ns, account, [], TimeSpan.FromDays(1)).Token, ns);
 
     /// <summary>The kind of that name.</summary>
     public ResourceDefinition Kind(string apiVersion, string kind) =>
         Resources.Registry.FindKind(apiVersion, kind) ?? throw ApiException.NoSuchResource();
 
-    /// <summary>Puts an object into the store as it is, past schema, admission and validation: what an older schema may have let in.</summary>
+    /// <summary>
+    /// Puts an object into the store as it is, past schema, admission and validation: what an older schema may have let in.
+    /// </summary>
     public void StoreUnchecked(JsonObject o)
     {
         var kind = Kind(o.Text("apiVersion") ?? "", o.Text("kind") ?? "");

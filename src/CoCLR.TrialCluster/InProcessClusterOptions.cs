@@ -22,10 +22,14 @@ public sealed class InProcessClusterOptions
     /// <summary>How long a watch lives that names no timeout.</summary>
     public TimeSpan WatchTimeout { get; init; } = TimeSpan.FromMinutes(40);
 
-    /// <summary>Whether Jobs, Deployments, claims and pods are played by controllers; garbage collection and namespaces always are.</summary>
+    /// <summary>
+    /// Whether Jobs, Deployments, claims and pods are played by controllers; garbage collection and namespaces always are.
+    /// </summary>
     public bool RunControllers { get; init; } = true;
 
-    /// <summary>Whether pods are really run as processes; without it they stay scheduled and wait for the test to set their status.</summary>
+    /// <summary>
+    /// Whether pods are really run as processes; without it they stay scheduled and wait for the test to set their status.
+    /// </summary>
     public bool RunPods { get; init; } = true;
 
     /// <summary>The nodes; empty: no pod can be scheduled.</summary>

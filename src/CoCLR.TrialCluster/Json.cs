@@ -121,7 +121,8 @@ public static class Json
         {
             JsonValueKind.String => "string",
             JsonValueKind.True or JsonValueKind.False => "boolean",
-            JsonValueKind.Number => AsLong(v) is not null && !v.ToJsonString().Contains('.', StringComparison.Ordinal) ? "integer" : "number",
+            JsonValueKind.Number =>
+                AsLong(v) is not null && !v.ToJsonString().Contains('.', StringComparison.Ordinal) ? "integer" : "number",
             _ => "null",
         },
         _ => "null",
@@ -134,11 +135,13 @@ public static class Json
     public static string Time(DateTimeOffset time) => time.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture);
 
     /// <summary>A time as `metav1.MicroTime` is written.</summary>
-    public static string MicroTime(DateTimeOffset time) => time.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.ffffff'Z'", CultureInfo.InvariantCulture);
+    public static string MicroTime(DateTimeOffset time) =>
+        time.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.ffffff'Z'", CultureInfo.InvariantCulture);
 
     /// <summary>The time at a path, or null.</summary>
     public static DateTimeOffset? TimeAt(this JsonNode? node, params ReadOnlySpan<string> path) =>
-        node.Text(path) is { } s && DateTimeOffset.TryParse(s, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var t) ? t : null;
+        node.Text(path) is { } s
+            && DateTimeOffset.TryParse(s, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var t) ? t : null;
 
     /// <summary>Reads JSON, or YAML when it is not JSON; anchors and several documents are not taken.</summary>
     /// <exception cref="ApiException">400 where the text is neither.</exception>
@@ -247,7 +250,8 @@ public static class Json
             "true" or "True" or "TRUE" => JsonValue.Create(true),
             "false" or "False" or "FALSE" => JsonValue.Create(false),
             _ when long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var l) => JsonValue.Create(l),
-            _ when char.IsAsciiDigit(text[^1]) && double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var d) => JsonValue.Create(d),
+            _ when char.IsAsciiDigit(text[^1]) && double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var d) =>
+                JsonValue.Create(d),
             _ => JsonValue.Create(text),
         };
     }

@@ -9,8 +9,8 @@ using k8s;
 namespace CoCLR.TrialCluster;
 
 /// <summary>
-/// A real API server for tests: the one that COCLR_TEST_KUBECONFIG names, or one that is started from KUBEBUILDER_ASSETS (a folder with `etcd` and `kube-apiserver`,
-/// as `setup-envtest` fetches it), which has no controllers. One for the whole process.
+/// A real API server for tests: the one that COCLR_TEST_KUBECONFIG names, or one that is started from KUBEBUILDER_ASSETS (a folder with
+/// `etcd` and `kube-apiserver`, as `setup-envtest` fetches it), which has no controllers. One for the whole process.
 /// </summary>
 public sealed class RealServer
 {
@@ -53,12 +53,18 @@ public sealed class RealServer
     public HttpClient Client()
     {
         var handler = new SocketsHttpHandler();
-        handler.SslOptions.CertificateChainPolicy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
+        handler.SslOptions.CertificateChainPolicy =
+            new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
         handler.SslOptions.CertificateChainPolicy.CustomTrustStore.AddRange(_configuration.SslCaCerts);
-        string? Pem(string? data, string? file) => data is { Length: > 0 } ? System.Text.Encoding.UTF8.GetString(Convert.FromBase64String(data)) : file is { Length: > 0 } ? File.ReadAllText(file) : null;
+        string? Pem(string? data, string? file) => data is { Length: > 0 }
+            ? System.Text.Encoding.UTF8.GetString(Convert.FromBase64String(data))
+            : file is { Length: > 0 }
+            ? File.ReadAllText(file)
+            : null;
         if (Pem(_configuration.ClientCertificateData, _configuration.ClientCertificateFilePath) is { } mine)
         {
-            handler.SslOptions.ClientCertificates = [X509Certificate2.CreateFromPem(mine, Pem(_configuration.ClientCertificateKeyData, _configuration.ClientKeyFilePath))];
+            handler.SslOptions.ClientCertificates =
+                [X509Certificate2.CreateFromPem(mine, Pem(_configuration.ClientCertificateKeyData, _configuration.ClientKeyFilePath))];
         }
 
         var client = new HttpClient(handler) { BaseAddress = Url, Timeout = TimeSpan.FromSeconds(30) };
@@ -106,15 +112,20 @@ public sealed class RealServer
         var etcd = Start(assets, "etcd", folder, [
             "--data-dir", Path.Combine(folder, "etcd"), "--unsafe-no-fsync", "--log-level", "error",
             "--listen-client-urls", $"http://127.0.0.1:{etcdPort}", "--advertise-client-urls", $"http://127.0.0.1:{etcdPort}",
-            "--listen-peer-urls", $"http://127.0.0.1:{peerPort}", "--initial-advertise-peer-urls", $"http://127.0.0.1:{peerPort}", "--initial-cluster", $"default=http://127.0.0.1:{peerPort}",
+            "--listen-peer-urls", $"http://127.0.0.1:{peerPort}", "--initial-advertise-peer-urls", $"http://127.0.0.1:{peerPort}",
+            "--initial-cluster", $"default=http://127.0.0.1:{peerPort}",
         ]);
         using var key = certificate.Server.GetECDsaPrivateKey()!;
         var server = Start(assets, "kube-apiserver", folder, [
-            $"--etcd-servers=http://127.0.0.1:{etcdPort}", "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", $"--secure-port={port}", "--endpoint-reconciler-type=none",
-            $"--tls-cert-file={Write("server.crt", certificate.Server.ExportCertificatePem())}", $"--tls-private-key-file={Write("server.key", key.ExportPkcs8PrivateKeyPem())}",
+            $"--etcd-servers=http://127.0.0.1:{etcdPort}", "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1",
+            $"--secure-port={port}", "--endpoint-reconciler-type=none",
+            $"--tls-cert-file={Write("server.crt", certificate.Server.ExportCertificatePem())}",
+            $"--tls-private-key-file={Write("server.key", key.ExportPkcs8PrivateKeyPem())}",
             $"--token-auth-file={Write("tokens.csv", $"{token},admin,admin,system:masters\n")}", "--authorization-mode=RBAC",
-            "--service-account-issuer=https://kubernetes.default.svc", $"--service-account-signing-key-file={Write("accounts.key", accounts.ExportPkcs8PrivateKeyPem())}",
-            $"--service-account-key-file={Write("accounts.pub", accounts.ExportSubjectPublicKeyInfoPem())}", "--service-cluster-ip-range=10.0.0.0/24",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            $"--service-account-signing-key-file={Write("accounts.key", accounts.ExportPkcs8PrivateKeyPem())}",
+            $"--service-account-key-file={Write("accounts.pub", accounts.ExportSubjectPublicKeyInfoPem())}",
+            "--service-cluster-ip-range=10.0.0.0/24",
 
             // Nobody makes the default accounts here.
             "--disable-admission-plugins=ServiceAccount",
@@ -163,7 +174,8 @@ public sealed class RealServer
 
     private static Process Start(string assets, string program, string folder, string[] arguments)
     {
-        var start = new ProcessStartInfo(Path.Combine(assets, program), arguments) { RedirectStandardError = true, RedirectStandardOutput = true };
+        var start =
+            new ProcessStartInfo(Path.Combine(assets, program), arguments) { RedirectStandardError = true, RedirectStandardOutput = true };
         var process = Process.Start(start)!;
         var log = File.CreateText(Path.Combine(folder, program + ".log"));
         log.AutoFlush = true;

@@ -1,4 +1,5 @@
-// Why this exists: of Jobs, pods, claims and the rest only the few facts are cached that a reconcile looks at; ten thousand pods must fit in memory.
+// Why this exists: of Jobs, pods, claims and the rest only the few facts are cached that a reconcile looks at; ten thousand pods must fit
+// in memory.
 using System.Text.Json;
 using CoCLR.Cluster;
 using CoCLR.Runs;
@@ -112,7 +113,10 @@ public sealed record PodView : ICachedObject
     /// <summary>Its node; null before it has one.</summary>
     public string? Node { get; init; }
 
-    /// <summary>Since when its node has not answered: the node controller calls the pod not ready although its kubelet last said that its containers are.</summary>
+    /// <summary>
+    /// Since when its node has not answered: the node controller calls the pod not ready although its kubelet last said that its containers
+    /// are.
+    /// </summary>
     public DateTimeOffset? UnreachableSince { get; init; }
 
     /// <summary>Time after which a pod that should have ended is taken for lost with its node.</summary>
@@ -142,17 +146,24 @@ public sealed record PodView : ICachedObject
         return new PodView
         {
             Meta = ObjectMeta.Read(item),
-            Phase = status.Text("phase") switch { "Running" => "Running", "Succeeded" => "Succeeded", "Failed" => "Failed", "Unknown" => "Unknown", _ => "Pending" },
+            Phase = status.Text("phase") switch
+            {
+                "Running" => "Running", "Succeeded" => "Succeeded", "Failed" => "Failed", "Unknown" => "Unknown", _ => "Pending"
+            },
             Reason = status.Text("reason"),
             Message = status.Text("message"),
             Unscheduled = ChildCondition.Of(status, "PodScheduled", "False"),
             Disruption = ChildCondition.Of(status, "DisruptionTarget"),
             Waiting = waiting is { } w ? new ChildCondition(w.Text("reason") ?? "", w.Text("message") ?? "", null) : null,
             Node = item.Child("spec")?.Text("nodeName"),
-            UnreachableSince = kubeletSaysReady && state.Child("running") != null ? ChildCondition.Of(status, "Ready", "False")?.Since : null,
+            UnreachableSince = kubeletSaysReady
+                && state.Child("running") != null ? ChildCondition.Of(status, "Ready", "False")?.Since : null,
             ImageId = container.Text("imageID") is { Length: > 0 } id ? id : null,
             RunningSince = state.Child("running")?.Time("startedAt"),
-            Ended = ended is { } e ? new Termination(e.Number("exitCode") ?? -1, e.Text("reason") ?? "", e.Text("message"), e.Time("startedAt"), e.Time("finishedAt")) : null,
+            Ended = ended is { } e
+                ? new Termination(
+                    e.Number("exitCode") ?? -1, e.Text("reason") ?? "", e.Text("message"), e.Time("startedAt"), e.Time("finishedAt"))
+                : null,
         };
     }
 }

@@ -1,4 +1,5 @@
-// Why this exists: experiments and suites as they are cached: metadata read, spec and status kept as bytes, so that an object nobody can read affects only itself.
+// Why this exists: experiments and suites as they are cached: metadata read, spec and status kept as bytes, so that an object nobody can
+// read affects only itself.
 using System.Text.Json;
 using CoCLR.Cluster;
 using CoCLR.Core;
@@ -40,7 +41,9 @@ public sealed record CustomResource<TSpec, TStatus> : ICachedObject
     {
         try
         {
-            return JsonSerializer.Deserialize<TSpec>(SpecJson.Span, CoclrJson.Compact) is { } spec ? (spec, null) : (null, "spec is missing");
+            return JsonSerializer.Deserialize<TSpec>(SpecJson.Span, CoclrJson.Compact) is { } spec
+                ? (spec, null)
+                : (null, "spec is missing");
         }
         catch (JsonException error)
         {
@@ -51,7 +54,10 @@ public sealed record CustomResource<TSpec, TStatus> : ICachedObject
     /// <summary>What is wrong with the spec's single fields; unknown fields of a newer version are no problem.</summary>
     /// <param name="schema">Schema of the spec.</param>
     public IReadOnlyList<ManifestProblem> CheckFields(SchemaNode schema)
-        => [.. SchemaValidator.Check(System.Text.Json.Nodes.JsonNode.Parse(SpecJson.Span), schema, "spec").Where(p => !p.Message.StartsWith("unknown field", StringComparison.Ordinal))];
+        =>
+            [
+                .. SchemaValidator.Check(System.Text.Json.Nodes.JsonNode.Parse(SpecJson.Span), schema, "spec")
+                    .Where(p => !p.Message.StartsWith("unknown field", StringComparison.Ordinal))];
 
     /// <summary>The status; an empty one when it is missing or unreadable, because the operator makes it anew anyway.</summary>
     public TStatus ParseStatus()
@@ -84,7 +90,10 @@ public static class CustomResource
             : null;
         return new CustomResource<TSpec, TStatus>
         {
-            Meta = ObjectMeta.Read(item, key => key.StartsWith("coclr.dev/", StringComparison.Ordinal) || propagation?.Annotation(key) == true, propagation == null ? null : propagation.Label),
+            Meta = ObjectMeta.Read(
+                item,
+                key => key.StartsWith("coclr.dev/", StringComparison.Ordinal) || propagation?.Annotation(key) == true,
+                propagation == null ? null : propagation.Label),
             SpecJson = Bytes(item.Child("spec")),
             StatusJson = Bytes(item.Child("status")),
             State = item.Child("status")?.Text("state"),
@@ -93,5 +102,6 @@ public static class CustomResource
         };
     }
 
-    private static ReadOnlyMemory<byte> Bytes(JsonElement? element) => element is { } value ? JsonSerializer.SerializeToUtf8Bytes(value) : "null"u8.ToArray();
+    private static ReadOnlyMemory<byte> Bytes(JsonElement? element) =>
+        element is { } value ? JsonSerializer.SerializeToUtf8Bytes(value) : "null"u8.ToArray();
 }

@@ -63,7 +63,8 @@ public static class ChildNames
     /// <param name="uid">Its unique id.</param>
     /// <param name="suffix">What the child is, such as a stage.</param>
     /// <param name="retry">Value of the retry annotation that it belongs to.</param>
-    public static string Child(string name, string uid, string suffix, string? retry = null) => Join(name, suffix, string.IsNullOrEmpty(retry) ? uid : $"{uid}/{retry}");
+    public static string Child(string name, string uid, string suffix, string? retry = null) =>
+        Join(name, suffix, string.IsNullOrEmpty(retry) ? uid : $"{uid}/{retry}");
 
     /// <summary>A label value of at most 63 characters.</summary>
     /// <param name="text">A DNS name.</param>

@@ -1,5 +1,5 @@
-// Why this exists: policies of a cluster (cost centres, mesh, autoscaler) look at labels and annotations of Jobs, pods and claims; which of an
-// experiment's may reach them, and which accounts and Secrets an experiment may name, is for whoever runs the operator to say.
+// Why this exists: policies of a cluster (cost centres, mesh, autoscaler) look at labels and annotations of Jobs, pods and claims; which of
+// an experiment's may reach them, and which accounts and Secrets an experiment may name, is for whoever runs the operator to say.
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Schema;
 
@@ -46,7 +46,8 @@ public sealed record Propagation
     }
 
     private static ManifestProblem Refusal(string path, string name, IReadOnlyList<string> allowed, string setting) =>
-        new(path, $"'{name}' is not allowed here ({(allowed.Count == 0 ? "none is" : string.Join(", ", allowed) + " are")}); the operator's setting {setting} says which are");
+        new(path, $"'{name}' is not allowed here ({(allowed.Count == 0 ? "none is" : string.Join(", ", allowed) + " are")}); the "
+            + $"operator's setting {setting} says which are");
 
     private static bool Names(IReadOnlyList<string> allowed, string name) => allowed.Contains("*") || allowed.Contains(name);
 

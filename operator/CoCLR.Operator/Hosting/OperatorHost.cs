@@ -17,7 +17,8 @@ public static class OperatorHost
     /// <exception cref="UserErrorException">A setting is wrong (78).</exception>
     public static WebApplication Build(OperatorOptions options, Func<ILoggerFactory, OperatorRuntime>? create = null)
     {
-        WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = typeof(OperatorHost).Assembly.GetName().Name });
+        WebApplicationBuilder builder =
+            WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = typeof(OperatorHost).Assembly.GetName().Name });
         builder.Logging.SetMinimumLevel(options.LogLevel).AddFilter("Microsoft", LogLevel.Warning);
         if (options.JsonLogs)
         {
@@ -46,20 +47,34 @@ public static class OperatorHost
             if (options.ProgressPort > 0)
             {
                 OperatorRuntime runtime = kestrel.ApplicationServices.GetRequiredService<OperatorRuntime>();
-                kestrel.Listen(address, options.ProgressPort, listen => listen.UseHttps(https => https.ServerCertificateSelector = (_, _) => runtime.Secrets.Certificate));
+                kestrel.Listen(
+                    address,
+                    options.ProgressPort,
+                    listen => listen.UseHttps(https => https.ServerCertificateSelector = (_, _) => runtime.Secrets.Certificate));
             }
         });
         builder.Services.AddRoutingCore();
-        builder.Services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(ClusterMetrics.MeterName, OperatorMetrics.MeterName, OperatorMetrics.MeterName + ".State").AddPrometheusExporter(o => o.ScopeInfoEnabled = false));
-        builder.Services.AddSingleton(services => (create ?? (loggers => new OperatorRuntime(options, loggers)))(services.GetRequiredService<ILoggerFactory>()));
+        builder.Services.AddOpenTelemetry()
+            .WithMetrics(
+                metrics => metrics.AddMeter(ClusterMetrics.MeterName, OperatorMetrics.MeterName, OperatorMetrics.MeterName + ".State")
+                    .AddPrometheusExporter(o => o.ScopeInfoEnabled = false));
+        builder.Services.AddSingleton(
+            services => (create ?? (loggers => new OperatorRuntime(options, loggers)))(services.GetRequiredService<ILoggerFactory>()));
         builder.Services.AddHostedService<OperatorService>();
         builder.Services.Configure<HostOptions>(o => o.ShutdownTimeout = TimeSpan.FromSeconds(options.DrainSeconds + 10));
 
         WebApplication app = builder.Build();
         app.MapGet("/healthz", () => Results.Text("ok"));
-        app.MapGet("/readyz", (OperatorRuntime runtime) => runtime.Problems is { Count: > 0 } problems ? Results.Text(string.Join('\n', problems) + "\n", statusCode: 503) : Results.Text("ok"));
+        app.MapGet(
+            "/readyz",
+            (OperatorRuntime runtime) => runtime.Problems is { Count: > 0 } problems
+                ? Results.Text(string.Join('\n', problems) + "\n", statusCode: 503)
+                : Results.Text("ok"));
         app.MapPrometheusScrapingEndpoint("/metrics");
-        app.MapPost(ProgressEndpoint.Route, (HttpContext context, OperatorRuntime runtime, string ns, string name) => runtime.ProgressEndpoint.HandleAsync(context, ns, name));
+        app.MapPost(
+            ProgressEndpoint.Route,
+            (HttpContext context, OperatorRuntime runtime, string ns, string name) =>
+                runtime.ProgressEndpoint.HandleAsync(context, ns, name));
         return app;
     }
 

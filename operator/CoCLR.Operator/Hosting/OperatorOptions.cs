@@ -1,4 +1,5 @@
-// Why this exists: every setting of the operator, with its default; set by COCLR_OPERATOR_NAME variables or --name arguments (docs/operator.md).
+// Why this exists: every setting of the operator, with its default; set by COCLR_OPERATOR_NAME variables or --name arguments
+// (docs/operator.md).
 using CoCLR.Core;
 
 namespace CoCLR.Operator.Hosting;
@@ -36,7 +37,9 @@ public sealed record OperatorOptions
     /// <summary>Secrets for pulling images, with commas between them.</summary>
     public string ImagePullSecrets { get; init; } = "";
 
-    /// <summary>Labels of an experiment that its Jobs, pods and claims get, with commas between them; example.com/* stands for all of a prefix.</summary>
+    /// <summary>
+    /// Labels of an experiment that its Jobs, pods and claims get, with commas between them; example.com/* stands for all of a prefix.
+    /// </summary>
     public string PropagatedLabels { get; init; } = "";
 
     /// <summary>Annotations of an experiment that its Jobs, pods and claims get, in the same form.</summary>
@@ -54,19 +57,30 @@ public sealed record OperatorOptions
     /// <summary>Seconds a stage gets to write its checkpoint when its pod is stopped.</summary>
     public int GracePeriodSeconds { get; init; } = 120;
 
-    /// <summary>Kueue's WorkloadPriorityClass for stages after the first, so that an experiment that has begun keeps its turn; that of the experiment when absent.</summary>
+    /// <summary>
+    /// Kueue's WorkloadPriorityClass for stages after the first, so that an experiment that has begun keeps its turn; that of the
+    /// experiment when absent.
+    /// </summary>
     public string? ContinuingPriorityClass { get; init; }
 
-    /// <summary>Address under which pods reach <see cref="ProgressPort"/>, such as https://coclr-operator.coclr-system.svc:8443; no push when absent.</summary>
+    /// <summary>
+    /// Address under which pods reach <see cref="ProgressPort"/>, such as https://coclr-operator.coclr-system.svc:8443; no push when
+    /// absent.
+    /// </summary>
     public string? ProgressUrl { get; init; }
 
     /// <summary>Port for progress of pods; 0 serves it on <see cref="Port"/> without TLS, for trials on one machine.</summary>
     public int ProgressPort { get; init; }
 
-    /// <summary>Secret of <see cref="LeaseNamespace"/> with the certificate of <see cref="ProgressPort"/>; the operator makes it when it is missing, and renews it.</summary>
+    /// <summary>
+    /// Secret of <see cref="LeaseNamespace"/> with the certificate of <see cref="ProgressPort"/>; the operator makes it when it is missing,
+    /// and renews it.
+    /// </summary>
     public string? TlsSecret { get; init; }
 
-    /// <summary>Certificate of <see cref="ProgressPort"/>, PEM, when there is no <see cref="TlsSecret"/>; read again when the file changes.</summary>
+    /// <summary>
+    /// Certificate of <see cref="ProgressPort"/>, PEM, when there is no <see cref="TlsSecret"/>; read again when the file changes.
+    /// </summary>
     public string? TlsCertFile { get; init; }
 
     /// <summary>Key of that certificate, PEM.</summary>
@@ -112,11 +126,13 @@ public sealed record OperatorOptions
     {
         try
         {
-            return new ConfigurationBuilder().AddEnvironmentVariables("COCLR_OPERATOR_").AddCommandLine(args).Build().Get<OperatorOptions>() ?? new OperatorOptions();
+            return new ConfigurationBuilder().AddEnvironmentVariables("COCLR_OPERATOR_").AddCommandLine(args).Build().Get<OperatorOptions>()
+                ?? new OperatorOptions();
         }
         catch (Exception error) when (error is InvalidOperationException or FormatException)
         {
-            throw new UserErrorException($"A setting of the operator is wrong: {error.Message} See docs/operator.md.", ExitCodes.Usage, error);
+            throw new UserErrorException(
+                $"A setting of the operator is wrong: {error.Message} See docs/operator.md.", ExitCodes.Usage, error);
         }
     }
 

@@ -1,4 +1,5 @@
-// Why this exists: Secrets that a chart makes with random values differ at every rendering, so GitOps tools would roll everything at every sync.
+// Why this exists: Secrets that a chart makes with random values differ at every rendering, so GitOps tools would roll everything at every
+// sync.
 // The operator makes what nobody has given, once, and reads certificates again so that a renewed one counts without a restart.
 using System.Net;
 using System.Security.Cryptography;
@@ -12,7 +13,9 @@ using CoCLR.Operator.Progress;
 
 namespace CoCLR.Operator.Hosting;
 
-/// <summary>The certificate of the progress endpoint and the dashboard's token. Every replica looks; the API server lets only one make them.</summary>
+/// <summary>
+/// The certificate of the progress endpoint and the dashboard's token. Every replica looks; the API server lets only one make them.
+/// </summary>
 public sealed class ReleaseSecrets : IDisposable
 {
     private static readonly ResourceKind Secret = new("", "v1", "secrets", "Secret");
@@ -59,7 +62,9 @@ public sealed class ReleaseSecrets : IDisposable
         {
             if (options.ProgressPort > 0 && !Uri.TryCreate(options.ProgressUrl, UriKind.Absolute, out _))
             {
-                throw new UserErrorException("TlsSecret needs ProgressUrl, the address that the certificate is made for; see docs/operator.md.", ExitCodes.BadConfiguration);
+                throw new UserErrorException(
+                    "TlsSecret needs ProgressUrl, the address that the certificate is made for; see docs/operator.md.",
+                    ExitCodes.BadConfiguration);
             }
 
             return;
@@ -67,7 +72,8 @@ public sealed class ReleaseSecrets : IDisposable
 
         if (options.TlsCertFile == null || options.TlsKeyFile == null)
         {
-            throw new UserErrorException("A progress port needs TlsSecret, or TlsCertFile and TlsKeyFile; see docs/operator.md.", ExitCodes.BadConfiguration);
+            throw new UserErrorException(
+                "A progress port needs TlsSecret, or TlsCertFile and TlsKeyFile; see docs/operator.md.", ExitCodes.BadConfiguration);
         }
 
         try
@@ -76,7 +82,8 @@ public sealed class ReleaseSecrets : IDisposable
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException or CryptographicException)
         {
-            throw new UserErrorException($"The certificate {options.TlsCertFile} cannot be read: {error.Message}", ExitCodes.BadConfiguration, error);
+            throw new UserErrorException(
+                $"The certificate {options.TlsCertFile} cannot be read: {error.Message}", ExitCodes.BadConfiguration, error);
         }
     }
 
@@ -118,13 +125,16 @@ public sealed class ReleaseSecrets : IDisposable
 
             if (Serves)
             {
-                Use(_options.TlsSecret == null ? ReadFiles(_options) : await OwnAsync(_options.TlsSecret, cancellation).ConfigureAwait(false));
+                Use(
+                    _options.TlsSecret == null ? ReadFiles(_options) : await OwnAsync(_options.TlsSecret, cancellation)
+                        .ConfigureAwait(false));
             }
 
             Problem = null;
             return true;
         }
-        catch (Exception error) when (error is ApiException or HttpRequestException or TimeoutException or IOException or UnauthorizedAccessException or CryptographicException or FormatException)
+        catch (Exception error) when (
+            error is ApiException or HttpRequestException or TimeoutException or IOException or UnauthorizedAccessException or CryptographicException or FormatException)
         {
             // The certificate that is in use stays in use.
             string words = $"the Secrets of this release: {error.Message}";
@@ -144,11 +154,17 @@ public sealed class ReleaseSecrets : IDisposable
     private Task<Dictionary<string, byte[]>> OwnAsync(string name, CancellationToken cancellation)
     {
         string host = new Uri(_options.ProgressUrl!).Host;
-        return EnsureAsync(name, "kubernetes.io/tls", () => OwnCertificate.Make(host, _time.GetUtcNow()), data => OwnCertificate.Renew(data, host, _time.GetUtcNow()), cancellation);
+        return EnsureAsync(
+            name,
+            "kubernetes.io/tls",
+            () => OwnCertificate.Make(host, _time.GetUtcNow()),
+            data => OwnCertificate.Renew(data, host, _time.GetUtcNow()),
+            cancellation);
     }
 
     private async Task<Dictionary<string, byte[]>> EnsureAsync(
-        string name, string type, Func<Dictionary<string, byte[]>> make, Func<Dictionary<string, byte[]>, Dictionary<string, byte[]>?> renew, CancellationToken cancellation)
+        string name, string type, Func<Dictionary<string, byte[]>> make,
+        Func<Dictionary<string, byte[]>, Dictionary<string, byte[]>?> renew, CancellationToken cancellation)
     {
         string path = Secret.Path(new ObjectKey(_options.LeaseNamespace, name));
         while (true)
@@ -156,7 +172,8 @@ public sealed class ReleaseSecrets : IDisposable
             try
             {
                 using JsonDocument found = await _client.GetAsync(path, cancellation).ConfigureAwait(false);
-                Dictionary<string, byte[]> data = (found.RootElement.Map("data") ?? new Dictionary<string, string>()).ToDictionary(p => p.Key, p => Convert.FromBase64String(p.Value));
+                Dictionary<string, byte[]> data = (found.RootElement.Map("data") ?? new Dictionary<string, string>())
+                    .ToDictionary(p => p.Key, p => Convert.FromBase64String(p.Value));
                 if (renew(data) is not { } renewed)
                 {
                     return data;
@@ -167,7 +184,8 @@ public sealed class ReleaseSecrets : IDisposable
                     ["metadata"] = new JsonObject { ["resourceVersion"] = ObjectMeta.Read(found.RootElement).ResourceVersion },
                     ["data"] = Base64(renewed),
                 };
-                using JsonDocument written = await SendAsync(HttpMethod.Patch, path, patch, "application/merge-patch+json", cancellation).ConfigureAwait(false);
+                using JsonDocument written = await SendAsync(HttpMethod.Patch, path, patch, "application/merge-patch+json", cancellation)
+                    .ConfigureAwait(false);
                 _logger.LogInformation("Renewed the Secret {Name}", name);
                 return renewed;
             }
@@ -189,14 +207,18 @@ public sealed class ReleaseSecrets : IDisposable
                 {
                     ["name"] = name,
                     ["namespace"] = _options.LeaseNamespace,
-                    ["labels"] = new JsonObject { ["app.kubernetes.io/part-of"] = "coclr-platform", ["app.kubernetes.io/managed-by"] = Api.Labels.Manager },
+                    ["labels"] = new JsonObject
+                    {
+                        ["app.kubernetes.io/part-of"] = "coclr-platform", ["app.kubernetes.io/managed-by"] = Api.Labels.Manager
+                    },
                 },
                 ["type"] = type,
                 ["data"] = Base64(made),
             };
             try
             {
-                using JsonDocument created = await SendAsync(HttpMethod.Post, Secret.Path(_options.LeaseNamespace), value, "application/json", cancellation).ConfigureAwait(false);
+                using JsonDocument created = await SendAsync(
+                    HttpMethod.Post, Secret.Path(_options.LeaseNamespace), value, "application/json", cancellation).ConfigureAwait(false);
                 _logger.LogInformation("Made the Secret {Name}", name);
                 return made;
             }
@@ -210,7 +232,8 @@ public sealed class ReleaseSecrets : IDisposable
     private Task<JsonDocument> SendAsync(HttpMethod method, string path, JsonObject value, string type, CancellationToken cancellation) =>
         _client.SendAsync(method, $"{path}?fieldManager=coclr-operator", Encoding.UTF8.GetBytes(value.ToJsonString()), type, cancellation);
 
-    private static JsonObject Base64(Dictionary<string, byte[]> data) => new(data.Select(d => KeyValuePair.Create(d.Key, (JsonNode?)Convert.ToBase64String(d.Value))));
+    private static JsonObject Base64(Dictionary<string, byte[]> data) =>
+        new(data.Select(d => KeyValuePair.Create(d.Key, (JsonNode?)Convert.ToBase64String(d.Value))));
 
     private static Dictionary<string, byte[]> ReadFiles(OperatorOptions options)
     {
@@ -229,7 +252,8 @@ public sealed class ReleaseSecrets : IDisposable
 
     private void Use(Dictionary<string, byte[]> data)
     {
-        string state = string.Concat(data.OrderBy(d => d.Key, StringComparer.Ordinal).Select(d => d.Key + Convert.ToHexString(SHA256.HashData(d.Value))));
+        string state = string.Concat(
+            data.OrderBy(d => d.Key, StringComparer.Ordinal).Select(d => d.Key + Convert.ToHexString(SHA256.HashData(d.Value))));
         if (state == _loaded)
         {
             return;
@@ -249,7 +273,8 @@ public sealed class ReleaseSecrets : IDisposable
     private static X509Certificate2 Load(Dictionary<string, byte[]> data)
     {
         using X509Certificate2 pem = X509Certificate2.CreateFromPem(
-            Encoding.UTF8.GetString(data.GetValueOrDefault(OwnCertificate.Leaf) ?? []), Encoding.UTF8.GetString(data.GetValueOrDefault(OwnCertificate.LeafKey) ?? []));
+            Encoding.UTF8.GetString(data.GetValueOrDefault(OwnCertificate.Leaf) ?? []),
+            Encoding.UTF8.GetString(data.GetValueOrDefault(OwnCertificate.LeafKey) ?? []));
         return X509CertificateLoader.LoadPkcs12(pem.Export(X509ContentType.Pkcs12), null);
     }
 }

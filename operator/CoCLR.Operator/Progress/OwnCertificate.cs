@@ -1,4 +1,5 @@
-// Why this exists: without cert-manager and without a certificate of their own people still want TLS for progress; the operator makes one, once.
+// Why this exists: without cert-manager and without a certificate of their own people still want TLS for progress; the operator makes one,
+// once.
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
@@ -25,7 +26,9 @@ internal static class OwnCertificate
         return Sign(authority, Pem(authority), host, now, key.ExportPkcs8PrivateKeyPem());
     }
 
-    /// <summary>The same Secret with a certificate that is good for longer or for another host; null while the one it has will do.</summary>
+    /// <summary>
+    /// The same Secret with a certificate that is good for longer or for another host; null while the one it has will do.
+    /// </summary>
     public static Dictionary<string, byte[]>? Renew(IReadOnlyDictionary<string, byte[]> data, string host, DateTimeOffset now)
     {
         if (!data.TryGetValue(AuthorityKey, out byte[]? key) || !data.TryGetValue(Authority, out byte[]? authority))
@@ -44,7 +47,8 @@ internal static class OwnCertificate
         return Sign(signer, Encoding.ASCII.GetString(authority), host, now, keyText);
     }
 
-    private static Dictionary<string, byte[]> Sign(X509Certificate2 authority, string authorityPem, string host, DateTimeOffset now, string authorityKey)
+    private static Dictionary<string, byte[]> Sign(
+        X509Certificate2 authority, string authorityPem, string host, DateTimeOffset now, string authorityKey)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest("CN=coclr-operator", key, HashAlgorithmName.SHA256);

@@ -1,5 +1,5 @@
-// Why this exists: pods must trust the progress endpoint's certificate also after it has changed; the kubelet brings them a ConfigMap of their
-// namespace, which is kept as the certificate is, instead of a copy frozen into the plan of a run.
+// Why this exists: pods must trust the progress endpoint's certificate also after it has changed; the kubelet brings them a ConfigMap of
+// their namespace, which is kept as the certificate is, instead of a copy frozen into the plan of a run.
 using System.Collections.Concurrent;
 using System.Net;
 using System.Text.Json;
@@ -43,11 +43,15 @@ public sealed class ProgressAuthority(ApiClient client, ApiWriter writer, Func<s
                 {
                     ["name"] = key.Name,
                     ["namespace"] = ns,
-                    ["labels"] = new JsonObject { ["app.kubernetes.io/part-of"] = "coclr-platform", ["app.kubernetes.io/managed-by"] = Labels.Manager },
+                    ["labels"] = new JsonObject
+                    {
+                        ["app.kubernetes.io/part-of"] = "coclr-platform", ["app.kubernetes.io/managed-by"] = Labels.Manager
+                    },
                 },
                 ["data"] = new JsonObject { [Key] = wanted },
             };
-            using JsonDocument made = await writer.ApplyAsync(ResourceKind.ConfigMap, key, value, force: true, cancellation).ConfigureAwait(false);
+            using JsonDocument made = await writer.ApplyAsync(ResourceKind.ConfigMap, key, value, force: true, cancellation)
+                .ConfigureAwait(false);
         }
 
         _known[ns] = wanted;

@@ -1,4 +1,5 @@
-// Why this exists: pods push progress here, so that `kubectl get` shows it without a dashboard. Everything that arrives is bounded and belongs to the pod's own experiment.
+// Why this exists: pods push progress here, so that `kubectl get` shows it without a dashboard. Everything that arrives is bounded and
+// belongs to the pod's own experiment.
 using System.Globalization;
 using System.Text;
 using CoCLR.Cluster;
@@ -33,7 +34,16 @@ public sealed class ProgressEndpoint
     /// <param name="told">Called when an experiment has news.</param>
     /// <param name="leads">Whether this process leads; others refer to the leader.</param>
     /// <param name="time">Clock.</param>
-    public ProgressEndpoint(Func<ObjectKey, ObjectMeta?> experiment, Func<ObjectKey, PodView?> pod, TokenReviewer reviewer, ProgressStore store, Action<ObjectKey> told, Func<bool> leads, TimeProvider time)
+    public ProgressEndpoint(
+        Func<ObjectKey,
+        ObjectMeta?> experiment,
+        Func<ObjectKey,
+        PodView?> pod,
+        TokenReviewer reviewer,
+        ProgressStore store,
+        Action<ObjectKey> told,
+        Func<bool> leads,
+        TimeProvider time)
     {
         _experiment = experiment;
         _pod = pod;
@@ -47,7 +57,8 @@ public sealed class ProgressEndpoint
     /// <summary>Address for an experiment.</summary>
     /// <param name="root">Address of the operator.</param>
     /// <param name="key">Name of the experiment.</param>
-    public static string UrlOf(string root, ObjectKey key) => root.TrimEnd('/') + Route.Replace("{ns}", key.Namespace, StringComparison.Ordinal).Replace("{name}", key.Name, StringComparison.Ordinal);
+    public static string UrlOf(string root, ObjectKey key) => root.TrimEnd('/')
+        + Route.Replace("{ns}", key.Namespace, StringComparison.Ordinal).Replace("{name}", key.Name, StringComparison.Ordinal);
 
     /// <summary>Handles a push.</summary>
     /// <param name="context">The request.</param>
@@ -63,7 +74,8 @@ public sealed class ProgressEndpoint
     private async Task<(IResult Result, string Outcome)> PushAsync(HttpContext context, ObjectKey key)
     {
         string header = context.Request.Headers.Authorization.ToString();
-        if (!header.StartsWith("Bearer ", StringComparison.Ordinal) || header.Length is < 20 or > 16 * 1024 || header.AsSpan(7).ContainsAny(" ,\t"))
+        if (!header.StartsWith("Bearer ", StringComparison.Ordinal) || header.Length is < 20 or > 16 * 1024
+            || header.AsSpan(7).ContainsAny(" ,\t"))
         {
             return (Problem(401, "send the token of this pod: Authorization: Bearer ..."), "unauthenticated");
         }
@@ -86,7 +98,9 @@ public sealed class ProgressEndpoint
 
         // An unknown experiment and a wrong token look the same from outside.
         ObjectMeta? experiment = _experiment(key);
-        PodIdentity? identity = experiment == null ? null : await _reviewer.ReviewAsync(header[7..], TokenAudiences.Progress(experiment.Uid), limit.Token).ConfigureAwait(false);
+        PodIdentity? identity = experiment == null
+            ? null
+            : await _reviewer.ReviewAsync(header[7..], TokenAudiences.Progress(experiment.Uid), limit.Token).ConfigureAwait(false);
         if (experiment == null || identity == null || identity.Namespace != key.Namespace)
         {
             return (Problem(401, "the token is not valid for this experiment"), "unauthenticated");
@@ -150,5 +164,6 @@ public sealed class ProgressEndpoint
         }
     }
 
-    private static IResult Problem(int code, string message) => Results.Json(new { code = code.ToString(CultureInfo.InvariantCulture), message }, statusCode: code);
+    private static IResult Problem(int code, string message) =>
+        Results.Json(new { code = code.ToString(CultureInfo.InvariantCulture), message }, statusCode: code);
 }

@@ -12,18 +12,20 @@ public sealed class ProgressStore
 
     /// <summary>Reports of an experiment, by stage.</summary>
     /// <param name="uid">Unique id of the experiment.</param>
-    public IReadOnlyDictionary<string, StageReport> Of(string uid) => _reports.TryGetValue(uid, out ConcurrentDictionary<string, StageReport>? found) ? found.ToDictionary() : Nothing;
+    public IReadOnlyDictionary<string, StageReport> Of(string uid) =>
+        _reports.TryGetValue(uid, out ConcurrentDictionary<string, StageReport>? found) ? found.ToDictionary() : Nothing;
 
-    /// <summary>Keeps a report.</summary>
+    /// <summary>Keeps a report, unless it is of an attempt before that of the report that is kept.</summary>
     /// <param name="uid">Unique id of the experiment.</param>
     /// <param name="stage">Stage.</param>
     /// <param name="report">Report.</param>
     public void Put(string uid, string stage, StageReport report)
     {
         ConcurrentDictionary<string, StageReport> stages = _reports.GetOrAdd(uid, _ => new());
-        if (stages.Count < MaximumStages || stages.ContainsKey(stage))
+        StageReport? before = stages.GetValueOrDefault(stage);
+        if (before == null ? stages.Count < MaximumStages : !report.IsOlderAttempt(before))
         {
-            stages[stage] = stages.TryGetValue(stage, out StageReport? before) && report.StandsAt(before) ? report with { MovedAt = before.MovedAt } : report;
+            stages[stage] = before != null && report.StandsAt(before) ? report with { MovedAt = before.MovedAt } : report;
         }
     }
 

@@ -1,4 +1,5 @@
-// Why this exists: what a stage says of itself, as its termination message or pushed on the way; it comes from a pod, so nothing in it is trusted.
+// Why this exists: what a stage says of itself, as its termination message or pushed on the way; it comes from a pod, so nothing in it is
+// trusted.
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
@@ -47,7 +48,9 @@ public sealed record StageReport
     /// <summary>Results as decimal strings, by name.</summary>
     public IReadOnlyDictionary<string, string> Result { get; init; } = new Dictionary<string, string>();
 
-    /// <summary>Whether it ended with something that the dashboard has not got; null while it runs, and where no dashboard is told.</summary>
+    /// <summary>
+    /// Whether it ended with something that the dashboard has not got; null while it runs, and where no dashboard is told.
+    /// </summary>
     public bool? Unsent { get; init; }
 
     /// <summary>When it was received.</summary>
@@ -59,9 +62,17 @@ public sealed record StageReport
     /// <summary>Whether the work is where it was at an earlier report.</summary>
     /// <param name="before">The earlier report.</param>
     public bool StandsAt(StageReport before) =>
-        (Attempt, Outcome, Epoch, CheckpointEpoch, Step, Percent, EtaSeconds) == (before.Attempt, before.Outcome, before.Epoch, before.CheckpointEpoch, before.Step, before.Percent, before.EtaSeconds);
+        (Attempt, Outcome, Epoch, CheckpointEpoch, Step, Percent, EtaSeconds) == (
+            before.Attempt, before.Outcome, before.Epoch, before.CheckpointEpoch, before.Step, before.Percent, before.EtaSeconds);
 
-    private static readonly string[] Measures = ["linearProbeTop1", "linearProbeTop5", "knnTop1", "finetuneTop1", "recallAt1", "recallAt5", "recallAt10", "recallAt20", "recallAt50"];
+    /// <summary>Whether an attempt before that of another report says this.</summary>
+    /// <param name="other">The other report.</param>
+    public bool IsOlderAttempt(StageReport other) => Attempt < other.Attempt;
+
+    private static readonly string[] Measures =
+    [
+        "linearProbeTop1", "linearProbeTop5", "knnTop1", "finetuneTop1", "recallAt1", "recallAt5", "recallAt10", "recallAt20", "recallAt50"
+    ];
 
     /// <summary>Reads a report; null when it is none.</summary>
     /// <param name="json">JSON, perhaps.</param>
@@ -80,7 +91,8 @@ public sealed record StageReport
             var result = new Dictionary<string, string>();
             foreach (string measure in Measures)
             {
-                if ((root.Child("result") ?? default).Child(measure) is { ValueKind: JsonValueKind.Number } value && value.TryGetDouble(out double number) && number is >= 0 and <= 1)
+                if ((root.Child("result") ?? default).Child(measure) is { ValueKind: JsonValueKind.Number } value
+                    && value.TryGetDouble(out double number) && number is >= 0 and <= 1)
                 {
                     result[measure] = number.ToString("0.######", CultureInfo.InvariantCulture);
                 }
@@ -99,7 +111,8 @@ public sealed record StageReport
                 Percent = Integer(root, "percent", 100),
                 EtaSeconds = Integer(root, "etaSeconds", int.MaxValue),
                 Result = result,
-                Unsent = root.Child("unsent") is { ValueKind: JsonValueKind.True or JsonValueKind.False } unsent ? unsent.GetBoolean() : null,
+                Unsent =
+                    root.Child("unsent") is { ValueKind: JsonValueKind.True or JsonValueKind.False } unsent ? unsent.GetBoolean() : null,
                 At = at,
                 MovedAt = at,
             };
@@ -146,5 +159,6 @@ public sealed record StageReport
 
     // Out of range is clamped, NaN and infinities are no JSON numbers and so are ignored.
     private static int? Integer(JsonElement root, string name, int maximum)
-        => root.Child(name) is { ValueKind: JsonValueKind.Number } value && value.TryGetDouble(out double number) && !double.IsNaN(number) ? (int)Math.Clamp(number, 0, maximum) : null;
+        => root.Child(name) is { ValueKind: JsonValueKind.Number } value && value.TryGetDouble(out double number)
+            && !double.IsNaN(number) ? (int)Math.Clamp(number, 0, maximum) : null;
 }

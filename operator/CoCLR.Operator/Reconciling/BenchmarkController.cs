@@ -4,7 +4,6 @@ using CoCLR.Cluster;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Status;
 using CoCLR.Operator.Api;
-using CoCLR.Operator.Runtime;
 
 namespace CoCLR.Operator.Reconciling;
 
@@ -39,7 +38,8 @@ public sealed class BenchmarkController : ResourceController<BenchmarkSpec, Benc
         {
             // Progress of a child changes nothing for its suite; why it waits does.
             if (Owner((change.New ?? change.Old!).Meta) is { } owner
-                && (change.Old?.State, change.Old?.Reason, change.Old?.Meta.Generation) != (change.New?.State, change.New?.Reason, change.New?.Meta.Generation))
+                && (change.Old?.State, change.Old?.Reason, change.Old?.Meta.Generation) != (
+                    change.New?.State, change.New?.Reason, change.New?.Meta.Generation))
             {
                 queue.Add(owner);
             }
@@ -69,5 +69,6 @@ public sealed class BenchmarkController : ResourceController<BenchmarkSpec, Benc
         return Task.FromResult<(Decision<BenchmarkStatus>, Func<IReadOnlyList<Refusal>, Decision<BenchmarkStatus>>)>((Decide([]), Decide));
     }
 
-    private static ObjectKey? Owner(ObjectMeta meta) => meta.Controller is { Kind: ApiNames.Benchmark } owner ? new ObjectKey(meta.Key.Namespace, owner.Name) : null;
+    private static ObjectKey? Owner(ObjectMeta meta) =>
+        meta.Controller is { Kind: ApiNames.Benchmark } owner ? new ObjectKey(meta.Key.Namespace, owner.Name) : null;
 }

@@ -1,4 +1,5 @@
-// Why this exists: a suite's whole behaviour as one pure function: which experiments should exist, what the suite's state is, and its result table.
+// Why this exists: a suite's whole behaviour as one pure function: which experiments should exist, what the suite's state is, and its
+// result table.
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -19,7 +20,8 @@ namespace CoCLR.Operator.Reconciling;
 /// <param name="Experiments">Its experiments in the order of the axes.</param>
 /// <param name="Reason">Why it is refused.</param>
 /// <param name="Problem">What is wrong.</param>
-public sealed record Expansion(BenchmarkSpec? Spec, IReadOnlyList<MatrixExperiment> Experiments, string? Reason = null, string? Problem = null)
+public sealed record Expansion(
+    BenchmarkSpec? Spec, IReadOnlyList<MatrixExperiment> Experiments, string? Reason = null, string? Problem = null)
 {
     /// <summary>Expands a suite.</summary>
     /// <param name="benchmark">The suite.</param>
@@ -89,24 +91,36 @@ public static class BenchmarkReconciler
             return Refused(known, observed, observed.Expansion.Reason!, observed.Expansion.Problem!, accepted: false);
         }
 
-        string[] foreign = [.. observed.Expansion.Experiments.Where(e => observed.Experiment(e.Name) is { } there && there.Meta.Controller?.Uid != meta.Uid && !Predecessor(there.Meta, meta)).Select(e => e.Name)];
+        string[] foreign = [
+            .. observed.Expansion.Experiments.Where(
+                e => observed.Experiment(e.Name) is { } there && there.Meta.Controller?.Uid != meta.Uid && !Predecessor(there.Meta, meta))
+                .Select(e => e.Name)];
         if (foreign.Length > 0)
         {
-            return Refused(known, observed, ConditionReasons.NameConflict, $"the experiment {foreign[0]}{(foreign.Length > 1 ? $" and {foreign.Length - 1} more" : "")} of this namespace belongs to something else; delete it and the suite goes on by itself", accepted: true);
+            return Refused(
+                known,
+                observed,
+                ConditionReasons.NameConflict,
+                $"the experiment {foreign[0]}{(foreign.Length > 1 ? $" and {foreign.Length - 1} more" : "")} of this namespace belongs to "
+                    + $"something else; delete it and the suite goes on by itself",
+                accepted: true);
         }
 
         return Decide(known, spec, observed);
     }
 
-    private static bool Predecessor(ObjectMeta child, ObjectMeta suite) => child.Deleting != null || (child.Controller is { Kind: ApiNames.Benchmark } owner && owner.Name == suite.Key.Name);
+    private static bool Predecessor(ObjectMeta child, ObjectMeta suite) =>
+        child.Deleting != null || (child.Controller is { Kind: ApiNames.Benchmark } owner && owner.Name == suite.Key.Name);
 
     private static Decision<BenchmarkStatus> Decide(BenchmarkStatus known, BenchmarkSpec spec, BenchmarkObservation observed)
     {
         ObjectMeta meta = observed.Benchmark.Meta;
         var children = observed.Children.ToDictionary(c => c.Meta.Key.Name);
         var wanted = observed.Expansion.Experiments;
-        var states = wanted.Select(e => (Experiment: e, Child: children.GetValueOrDefault(e.Name), State: StateOf(children.GetValueOrDefault(e.Name)))).ToArray();
-        int succeeded = states.Count(s => s.State == ExperimentState.Succeeded), failed = states.Count(s => s.State == ExperimentState.Failed);
+        var states = wanted.Select(
+            e => (Experiment: e, Child: children.GetValueOrDefault(e.Name), State: StateOf(children.GetValueOrDefault(e.Name)))).ToArray();
+        int succeeded =
+            states.Count(s => s.State == ExperimentState.Succeeded), failed = states.Count(s => s.State == ExperimentState.Failed);
         bool stop = failed > 0 && spec.FailurePolicy == FailurePolicy.Stop;
         var active = states.Where(s => s.Child != null && s.State is not (ExperimentState.Succeeded or ExperimentState.Failed)).ToArray();
         int pending = states.Count(s => s.Child == null);
@@ -114,28 +128,36 @@ public static class BenchmarkReconciler
 
         DesiredWrite.Create[] create = suspend || observed.Refusals.Count > 0 ? [] :
         [
-            .. states.Where(s => s.Child == null && observed.Experiment(s.Experiment.Name) == null).Take(Math.Max(0, spec.Parallelism - active.Length))
+            .. states.Where(s => s.Child == null && observed.Experiment(s.Experiment.Name) == null)
+                .Take(Math.Max(0, spec.Parallelism - active.Length))
                 .Select(s => Child(meta, s.Experiment, spec, observed.Propagation)),
         ];
-        Leftovers leftovers = Leftovers.Of([.. children.Values.Where(c => wanted.All(w => w.Name != c.Meta.Key.Name) && c.Meta.Deleting == null)], spec.Prune);
+        Leftovers leftovers = Leftovers.Of(
+            [.. children.Values.Where(c => wanted.All(w => w.Name != c.Meta.Key.Name) && c.Meta.Deleting == null)], spec.Prune);
         DesiredWrite.Change?[] change =
         [
             .. leftovers.Stop.Select(c => Change(c, new JsonObject { ["suspend"] = true })),
             .. active.Select(s => Change(s.Child!, PatchOf(s.Child!, s.Experiment.Spec, suspend || spec.Template.Suspend))),
         ];
-        (IReadOnlyList<BenchmarkRow> rows, bool truncated) = Table(states.Select(s => (s.Experiment, s.State == ExperimentState.Succeeded ? s.Child!.ParseStatus() : null)), spec);
+        (IReadOnlyList<BenchmarkRow> rows, bool truncated) =
+            Table(states.Select(s => (s.Experiment, s.State == ExperimentState.Succeeded ? s.Child!.ParseStatus() : null)), spec);
 
-        bool done = stop ? active.All(a => a.State == ExperimentState.Suspended) && create.Length == 0 : succeeded + failed == states.Length;
+        bool done = stop ? active.All(a => a.State == ExperimentState.Suspended)
+            && create.Length == 0 : succeeded + failed == states.Length;
         var statuses = states.Where(s => s.Child != null).ToDictionary(s => s.Experiment.Name, s => s.Child!.ParseStatus());
         IReadOnlyList<ExpectationOutcome> outcomes = Acceptance.Judge(
             spec,
             wanted,
-            (e, view, measure) => statuses.GetValueOrDefault(e.Name) is { State: ExperimentState.Succeeded } status ? Acceptance.Value(status.Results, view, measure) : null,
+            (e, view, measure) => statuses.GetValueOrDefault(e.Name) is { State: ExperimentState.Succeeded } status
+                ? Acceptance.Value(status.Results, view, measure)
+                : null,
             e => statuses.GetValueOrDefault(e.Name)?.State is ExperimentState.Succeeded or ExperimentState.Failed);
         BenchmarkStatus next = known with
         {
             ObservedGeneration = meta.Generation,
-            Expectations = [.. outcomes.Take(64).Select(o => new ExpectationStatus { Met = StatusOf(o.Met), Text = EventRecorder.Truncate(o.Text, 512) })],
+            Expectations = [
+                .. outcomes.Take(64)
+                    .Select(o => new ExpectationStatus { Met = StatusOf(o.Met), Text = EventRecorder.Truncate(o.Text, 512) })],
             Total = states.Length,
             Pending = pending - create.Length,
             Active = active.Length + create.Length,
@@ -150,7 +172,8 @@ public static class BenchmarkReconciler
         };
         next = Describe(next, spec, [.. active.Select(a => a.Child!)], done, outcomes, observed);
         List<ObjectEvent> events = [.. leftovers.Events];
-        if (next.State != known.State && next.State is ExperimentState.Succeeded or ExperimentState.Failed or ExperimentState.Suspended or ExperimentState.Stalled)
+        if (next.State != known.State
+            && next.State is ExperimentState.Succeeded or ExperimentState.Failed or ExperimentState.Suspended or ExperimentState.Stalled)
         {
             Condition ready = next.Condition(ConditionTypes.Ready)!;
             events.Add(next.State is ExperimentState.Failed or ExperimentState.Stalled
@@ -165,7 +188,11 @@ public static class BenchmarkReconciler
 
         return new Decision<BenchmarkStatus>
         {
-            Writes = [.. create, .. change.OfType<DesiredWrite.Change>(), .. leftovers.Delete.Select(c => new DesiredWrite.Delete(ResourceKind.Experiment, c.Meta.Key, c.Meta.Uid))],
+            Writes =
+            [
+                .. create, .. change.OfType<DesiredWrite.Change>(),
+                .. leftovers.Delete.Select(c => new DesiredWrite.Delete(ResourceKind.Experiment, c.Meta.Key, c.Meta.Uid))
+            ],
             Status = next,
             Events = events,
             Again = observed.Refusals.Count > 0 ? Refusal.Retry : null,
@@ -183,32 +210,37 @@ public static class BenchmarkReconciler
             // What has started has checkpoints even where it has no results yet.
             var started = unnamed.Where(c => c.Finished || c.ParseStatus() is { StartTime: not null } or { Results.Count: > 0 }).ToArray();
             var delete = policy == PrunePolicy.Delete ? unnamed : [.. unnamed.Except(started)];
-            var stop = policy == PrunePolicy.Delete ? [] : started.Where(c => !c.Finished && c.ParseSpec().Spec is { Suspend: false }).ToArray();
+            var stop = policy == PrunePolicy.Delete ? [] : started.Where(c => !c.Finished && c.ParseSpec().Spec is { Suspend: false })
+                .ToArray();
             var lost = delete.Where(c => c.ParseStatus().Results.Count > 0).ToArray();
             var events = new List<ObjectEvent>();
             if (delete.Count > 0)
             {
                 events.Add(lost.Length > 0
-                    ? ObjectEvent.Warning("Pruned", $"deleted, as spec.prune: delete asks, because the suite no longer names them: {Names(delete)}; the results of {Names(lost)} are gone with them")
+                    ? ObjectEvent.Warning("Pruned", $"deleted, as spec.prune: delete asks, because the suite no longer names them: "
+                        + $"{Names(delete)}; the results of {Names(lost)} are gone with them")
                     : ObjectEvent.Normal("Pruned", $"deleted because the suite no longer names them, without results: {Names(delete)}"));
             }
 
             if (stop.Length > 0)
             {
-                events.Add(ObjectEvent.Warning("Stopped", $"suspended because the suite no longer names them: {Names(stop)}; their checkpoints are kept (spec.prune: delete would delete them)"));
+                events.Add(ObjectEvent.Warning("Stopped", $"suspended because the suite no longer names them: {Names(stop)}; their "
+                    + $"checkpoints are kept (spec.prune: delete would delete them)"));
             }
 
             return new Leftovers(delete, stop, events);
         }
 
         private static string Names(IReadOnlyCollection<CustomResource<ExperimentSpec, ExperimentStatus>> experiments) =>
-            string.Join(", ", experiments.Take(8).Select(e => e.Meta.Key.Name)) + (experiments.Count > 8 ? $" and {experiments.Count - 8} more" : "");
+            string.Join(", ", experiments.Take(8).Select(e => e.Meta.Key.Name))
+                + (experiments.Count > 8 ? $" and {experiments.Count - 8} more" : "");
     }
 
     private static ExperimentState StateOf(CustomResource<ExperimentSpec, ExperimentStatus>? child) =>
         Enum.TryParse(child?.State, out ExperimentState state) ? state : ExperimentState.Pending;
 
-    private static ConditionStatus StatusOf(bool? met) => met switch { true => ConditionStatus.True, false => ConditionStatus.False, null => ConditionStatus.Unknown };
+    private static ConditionStatus StatusOf(bool? met) =>
+        met switch { true => ConditionStatus.True, false => ConditionStatus.False, null => ConditionStatus.Unknown };
 
     /// <summary>What the suite expects and how that stands, in words; the worst first.</summary>
     private static (string Reason, string Message) Acceptable(IReadOnlyList<ExpectationOutcome> outcomes) => Acceptance.All(outcomes) switch
@@ -243,7 +275,11 @@ public static class BenchmarkReconciler
         string counts = $"{next.Succeeded} succeeded, {next.Failed} failed, {next.Active} active{Detail(active)}, {next.Pending} pending";
         if (done)
         {
-            (string Reason, string Message)? failure = next.Failed > 0 ? (ConditionReasons.ExperimentsFailed, counts) : Acceptance.All(outcomes) == false ? Acceptable(outcomes) : null;
+            (string Reason, string Message)? failure = next.Failed > 0
+                ? (ConditionReasons.ExperimentsFailed, counts)
+                : Acceptance.All(outcomes) == false
+                ? Acceptable(outcomes)
+                : null;
             return failure is { } failed
                 ? next with
                 {
@@ -255,23 +291,29 @@ public static class BenchmarkReconciler
                 : next with
                 {
                     State = ExperimentState.Succeeded,
-                    Conditions = conditions.True(ConditionTypes.Ready, ConditionReasons.Succeeded, counts).True(ConditionTypes.Succeeded, ConditionReasons.Succeeded, counts).Build(),
+                    Conditions = conditions.True(ConditionTypes.Ready, ConditionReasons.Succeeded, counts)
+                        .True(ConditionTypes.Succeeded, ConditionReasons.Succeeded, counts).Build(),
                 };
         }
 
         conditions.Set(ConditionTypes.Succeeded, ConditionStatus.Unknown, ConditionReasons.NotFinished, "not ended yet");
         if (spec.Suspend && active.All(c => StateOf(c) == ExperimentState.Suspended))
         {
-            conditions.True(ConditionTypes.Ready, ConditionReasons.Suspended, $"suspended: {counts}").True(ConditionTypes.Suspended, ConditionReasons.Suspended, "no experiment runs");
+            conditions.True(ConditionTypes.Ready, ConditionReasons.Suspended, $"suspended: {counts}")
+                .True(ConditionTypes.Suspended, ConditionReasons.Suspended, "no experiment runs");
             return next with { State = ExperimentState.Suspended, Conditions = conditions.Build() };
         }
 
         (ExperimentState state, string reason, string message) = observed.Refusals is [var refused, ..]
-            ? (spec.Suspend ? ExperimentState.Suspending : training > 0 ? ExperimentState.Training : ExperimentState.Waiting, refused.Reason, $"{refused.Message} ({counts})")
+            ? (
+                spec.Suspend ? ExperimentState.Suspending : training > 0 ? ExperimentState.Training : ExperimentState.Waiting,
+                refused.Reason,
+                $"{refused.Message} ({counts})")
             : spec.Suspend ? (ExperimentState.Suspending, ConditionReasons.Suspending, counts)
             : training > 0 ? (ExperimentState.Training, ConditionReasons.Progressing, counts)
             : Waiting(active, counts, room: next.Active > active.Count);
-        conditions.False(ConditionTypes.Ready, reason, message).True(state == ExperimentState.Stalled ? ConditionTypes.Stalled : ConditionTypes.Reconciling, reason, message);
+        conditions.False(ConditionTypes.Ready, reason, message)
+            .True(state == ExperimentState.Stalled ? ConditionTypes.Stalled : ConditionTypes.Reconciling, reason, message);
         return next with { State = state, Conditions = conditions.Build() };
     }
 
@@ -283,7 +325,8 @@ public static class BenchmarkReconciler
     private static (ExperimentState State, string Reason, string Message) Waiting(
         IReadOnlyList<CustomResource<ExperimentSpec, ExperimentStatus>> active, string counts, bool room)
     {
-        var first = active.Select(c => (c.Meta.Key.Name, State: StateOf(c), Ready: c.ParseStatus().Condition(ConditionTypes.Ready))).FirstOrDefault(c => c.Ready?.Status == ConditionStatus.False);
+        var first = active.Select(c => (c.Meta.Key.Name, State: StateOf(c), Ready: c.ParseStatus().Condition(ConditionTypes.Ready)))
+            .FirstOrDefault(c => c.Ready?.Status == ConditionStatus.False);
         if (room || first.Ready == null)
         {
             return (ExperimentState.Starting, ConditionReasons.Progressing, counts);
@@ -293,17 +336,25 @@ public static class BenchmarkReconciler
         return (state, first.Ready.Reason, EventRecorder.Truncate($"{counts}; {first.Name}: {first.Ready.Message}", 2048));
     }
 
-    private static Decision<BenchmarkStatus> Refused(BenchmarkStatus known, BenchmarkObservation observed, string reason, string message, bool accepted)
+    private static Decision<BenchmarkStatus> Refused(
+        BenchmarkStatus known, BenchmarkObservation observed, string reason, string message, bool accepted)
     {
         var conditions = new ConditionSet(known.Conditions, observed.Benchmark.Meta.Generation, observed.Now)
             .False(ConditionTypes.Ready, reason, message)
             .True(ConditionTypes.Stalled, reason, message)
             .Set(ConditionTypes.Succeeded, ConditionStatus.Unknown, ConditionReasons.NotFinished, "not ended yet")
-            .Set(ConditionTypes.Accepted, accepted ? ConditionStatus.True : ConditionStatus.False, accepted ? ConditionReasons.Valid : reason, accepted ? "the spec is valid" : message)
+            .Set(
+                ConditionTypes.Accepted,
+                accepted ? ConditionStatus.True : ConditionStatus.False,
+                accepted ? ConditionReasons.Valid : reason,
+                accepted ? "the spec is valid" : message)
             .False(ConditionTypes.Running, ConditionReasons.NotRunning, message);
         return new Decision<BenchmarkStatus>
         {
-            Status = known with { ObservedGeneration = observed.Benchmark.Meta.Generation, State = ExperimentState.Stalled, Conditions = conditions.Build() },
+            Status = known with
+            {
+                ObservedGeneration = observed.Benchmark.Meta.Generation, State = ExperimentState.Stalled, Conditions = conditions.Build()
+            },
             Events = known.Condition(ConditionTypes.Stalled)?.Reason == reason ? [] : [ObjectEvent.Warning(reason, message)],
             Again = accepted ? TimeSpan.FromSeconds(30) : null,
         };
@@ -312,7 +363,8 @@ public static class BenchmarkReconciler
     private static DesiredWrite.Create Child(ObjectMeta suite, MatrixExperiment experiment, BenchmarkSpec spec, Propagation propagation)
     {
         // Experiments of a suite stay as long as the suite: one that its own TTL removed would be made again.
-        JsonObject json = JsonSerializer.SerializeToNode(experiment.Spec with { TtlSecondsAfterFinished = null, Suspend = spec.Template.Suspend }, CoclrJson.Compact)!.AsObject();
+        JsonObject json = JsonSerializer.SerializeToNode(
+            experiment.Spec with { TtlSecondsAfterFinished = null, Suspend = spec.Template.Suspend }, CoclrJson.Compact)!.AsObject();
         JsonObject labels = JobBuilder.Allowed(suite.Labels, propagation.Label);
         labels["app.kubernetes.io/name"] = "coclr-experiment";
         labels["app.kubernetes.io/instance"] = experiment.Name;
@@ -327,7 +379,8 @@ public static class BenchmarkReconciler
         }
 
         JsonObject annotations = JobBuilder.Allowed(suite.Annotations, propagation.Annotation);
-        annotations[Labels.Cell] = BenchmarkRules.CellText(experiment.Cell) + $"{(experiment.Cell.Count > 0 ? ", " : "")}seed={experiment.Seed}";
+        annotations[Labels.Cell] =
+            BenchmarkRules.CellText(experiment.Cell) + $"{(experiment.Cell.Count > 0 ? ", " : "")}seed={experiment.Seed}";
         return new DesiredWrite.Create(ResourceKind.Experiment, experiment.Name, new JsonObject
         {
             ["apiVersion"] = ApiNames.ApiVersion,
@@ -406,9 +459,14 @@ public static class BenchmarkReconciler
     /// <summary>The result table: one row for each cell and view, over the seeds, compared with the baseline.</summary>
     /// <param name="experiments">The suite's experiments, with the status of those that succeeded.</param>
     /// <param name="spec">The suite.</param>
-    public static (IReadOnlyList<BenchmarkRow> Rows, bool Truncated) Table(IEnumerable<(MatrixExperiment Experiment, ExperimentStatus? Status)> experiments, BenchmarkSpec spec)
+    public static (IReadOnlyList<BenchmarkRow> Rows, bool Truncated) Table(
+        IEnumerable<(MatrixExperiment Experiment, ExperimentStatus? Status)> experiments, BenchmarkSpec spec)
     {
-        var cells = experiments.GroupBy(e => BenchmarkRules.CellText(e.Experiment.Cell)).Select(g => (Text: g.Key, g.First().Experiment.Cell, Results: g.Where(e => e.Status != null).SelectMany(e => e.Status!.Results).ToArray())).ToArray();
+        var cells = experiments.GroupBy(e => BenchmarkRules.CellText(e.Experiment.Cell)).Select(
+            g => (
+                Text: g.Key,
+                g.First().Experiment.Cell,
+                Results: g.Where(e => e.Status != null).SelectMany(e => e.Status!.Results).ToArray())).ToArray();
         var byCell = cells.ToDictionary(c => c.Text, c => c.Results);
         var rows = new List<BenchmarkRow>();
         foreach ((string text, IReadOnlyDictionary<string, string> cell, ResultStatus[] results) in cells)
@@ -416,8 +474,10 @@ public static class BenchmarkReconciler
             string baseline = BenchmarkRules.BaselineText(cell, spec.Baseline);
             foreach (var view in results.GroupBy(r => r.View).OrderBy(v => v.Key switch { "rgb" => 0, "flow" => 1, _ => 2 }))
             {
-                ResultStatus[] reference = spec.Baseline.Count == 0 || baseline == text ? [] : [.. byCell.GetValueOrDefault(baseline, []).Where(r => r.View == view.Key)];
-                MeasureStatus? Measure(Func<ResultStatus, string?> of) => MeasureOf([.. view.Select(of).OfType<string>().Select(Parse)], [.. reference.Select(of).OfType<string>().Select(Parse)]);
+                ResultStatus[] reference = spec.Baseline.Count == 0
+                    || baseline == text ? [] : [.. byCell.GetValueOrDefault(baseline, []).Where(r => r.View == view.Key)];
+                MeasureStatus? Measure(Func<ResultStatus, string?> of) => MeasureOf(
+                    [.. view.Select(of).OfType<string>().Select(Parse)], [.. reference.Select(of).OfType<string>().Select(Parse)]);
                 rows.Add(new BenchmarkRow
                 {
                     Cell = EventRecorder.Truncate(text, 1024),
@@ -465,7 +525,8 @@ public static class BenchmarkReconciler
             BenchmarkRow? best = rows.Where(r => measure(r) != null).MaxBy(r => Parse(measure(r)!.Mean));
             if (best != null)
             {
-                return EventRecorder.Truncate($"{name} {measure(best)!.Text} ({(best.Cell.Length > 0 ? best.Cell + ", " : "")}{best.View})", 253);
+                return EventRecorder.Truncate(
+                    $"{name} {measure(best)!.Text} ({(best.Cell.Length > 0 ? best.Cell + ", " : "")}{best.View})", 253);
             }
         }
 

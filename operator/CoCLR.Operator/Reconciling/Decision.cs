@@ -51,7 +51,10 @@ public abstract record DesiredWrite
         public override string Target => $"{Kind.Plural}/{Key.Name}";
     }
 
-    /// <summary>Give up a pod whose node is lost, as the garbage collector of pods does: failed by a disruption, then deleted without waiting for its node.</summary>
+    /// <summary>
+    /// Give up a pod whose node is lost, as the garbage collector of pods does: failed by a disruption, then deleted without waiting for
+    /// its node.
+    /// </summary>
     /// <param name="Pod">The pod.</param>
     /// <param name="Message">Why, for people.</param>
     public sealed record GiveUp(PodView Pod, string Message) : DesiredWrite
@@ -70,7 +73,8 @@ public sealed record Refusal(string Target, string Words)
     public static TimeSpan Retry { get; } = TimeSpan.FromSeconds(10);
 
     /// <summary>Why, in one word.</summary>
-    public string Reason => Words.Contains("exceeded quota", StringComparison.Ordinal) || Words.Contains("failed quota", StringComparison.Ordinal)
+    public string Reason =>
+        Words.Contains("exceeded quota", StringComparison.Ordinal) || Words.Contains("failed quota", StringComparison.Ordinal)
         ? CoCLR.Core.Manifests.Status.ConditionReasons.QuotaExceeded
         : CoCLR.Core.Manifests.Status.ConditionReasons.Refused;
 

@@ -1,9 +1,9 @@
-// Why this exists: the I/O around the pure reconciler: gathers what is observed, writes what it decides, and says which changes concern which experiment.
+// Why this exists: the I/O around the pure reconciler: gathers what is observed, writes what it decides, and says which changes concern
+// which experiment.
 using System.Net;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using CoCLR.Cluster;
-using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Status;
 using CoCLR.Operator.Api;
@@ -67,7 +67,8 @@ public sealed class ExperimentController : ResourceController<ExperimentSpec, Ex
     /// <param name="queue">Queue of experiments.</param>
     /// <param name="tools">What it writes with.</param>
     public ExperimentController(
-        Caches caches, ApiClient client, ProgressStore progress, ProgressAuthority authority, ChildSettings settings, WorkQueue queue, ControllerTools tools)
+        Caches caches, ApiClient client, ProgressStore progress, ProgressAuthority authority, ChildSettings settings, WorkQueue queue,
+        ControllerTools tools)
         : base(ResourceKind.Experiment, caches.Experiments, queue, caches, tools)
     {
         _caches = caches;
@@ -79,7 +80,8 @@ public sealed class ExperimentController : ResourceController<ExperimentSpec, Ex
         _jobsOf = caches.Jobs.IndexBy(j => Owner(j.Meta));
         _podsOf = caches.Pods.IndexBy(p => p.Meta.Label(Labels.Experiment) is { } name ? new ObjectKey(p.Meta.Key.Namespace, name) : null);
         _plansOf = caches.Plans.IndexBy(p => Owner(p.Meta));
-        _workloadsOf = caches.Workloads.IndexBy(w => w.Meta.Controller is { Kind: "Job" } job ? new ObjectKey(w.Meta.Key.Namespace, job.Uid) : null);
+        _workloadsOf =
+            caches.Workloads.IndexBy(w => w.Meta.Controller is { Kind: "Job" } job ? new ObjectKey(w.Meta.Key.Namespace, job.Uid) : null);
         _failuresOf = caches.PodFailures.IndexBy(f => new ObjectKey(f.Job.Namespace, f.JobUid));
         caches.Experiments.OnChange(change =>
         {
@@ -98,10 +100,15 @@ public sealed class ExperimentController : ResourceController<ExperimentSpec, Ex
             queue.Add(change.Key);
         });
         caches.Jobs.OnChange(c => Enqueue(Owner((c.New ?? c.Old!).Meta)));
-        caches.Pods.OnChange(c => Enqueue((c.New ?? c.Old!) is var pod && pod.Meta.Label(Labels.Experiment) is { } name ? new ObjectKey(c.Key.Namespace, name) : null));
+        caches.Pods.OnChange(
+            c =>
+                Enqueue(
+                    (c.New ?? c.Old!) is var pod
+                        && pod.Meta.Label(Labels.Experiment) is { } name ? new ObjectKey(c.Key.Namespace, name) : null));
         caches.Plans.OnChange(c => Enqueue(Owner((c.New ?? c.Old!).Meta)));
         caches.Claims.OnChange(OnClaim);
-        caches.Workloads.OnChange(c => EnqueueJob((c.New ?? c.Old!).Meta.Controller is { Kind: "Job" } job ? new ObjectKey(c.Key.Namespace, job.Name) : null));
+        caches.Workloads.OnChange(
+            c => EnqueueJob((c.New ?? c.Old!).Meta.Controller is { Kind: "Job" } job ? new ObjectKey(c.Key.Namespace, job.Name) : null));
         caches.PodFailures.OnChange(c => EnqueueJob((c.New ?? c.Old!).Job));
     }
 
@@ -135,10 +142,14 @@ public sealed class ExperimentController : ResourceController<ExperimentSpec, Ex
 
         if (!resource.Finished && resource.Meta.Deleting == null)
         {
-            await PublishAuthorityAsync(resource.Meta.Key, decision.Writes.Any(w => w is DesiredWrite.Create { Kind.Plural: "jobs" }), cancellation).ConfigureAwait(false);
+            await PublishAuthorityAsync(
+                resource.Meta.Key, decision.Writes.Any(w => w is DesiredWrite.Create { Kind.Plural: "jobs" }), cancellation)
+                .ConfigureAwait(false);
         }
 
-        return (decision, refusals => ExperimentReconciler.Reconcile(Observe(resource) with { Foreign = foreign, Refusals = refusals }, _settings));
+        return (
+            decision,
+            refusals => ExperimentReconciler.Reconcile(Observe(resource) with { Foreign = foreign, Refusals = refusals }, _settings));
     }
 
     private async Task PublishAuthorityAsync(ObjectKey key, bool starts, CancellationToken cancellation)
@@ -151,18 +162,21 @@ public sealed class ExperimentController : ResourceController<ExperimentSpec, Ex
         {
             // Progress is a courtesy: the experiment goes on without it.
             Tools.Logger.LogWarning(
-                "{Object}: the ConfigMap {Name} was not written, so pods cannot push progress: {Error}", key, ProgressAuthority.ConfigMapName, error.Message);
+                "{Object}: the ConfigMap {Name} was not written, so pods cannot push progress: {Error}", key,
+                ProgressAuthority.ConfigMapName, error.Message);
         }
     }
 
     /// <inheritdoc/>
-    protected override void OnStatus(CustomResource<ExperimentSpec, ExperimentStatus> resource, ExperimentStatus known, ExperimentStatus next)
+    protected override void OnStatus(
+        CustomResource<ExperimentSpec, ExperimentStatus> resource, ExperimentStatus known, ExperimentStatus next)
     {
         Count(resource.Meta, known, next);
         if (known.State != next.State || known.Stage != next.Stage)
         {
             string? message = next.Condition(ConditionTypes.Ready)?.Message;
-            Tools.Logger.LogInformation("{Object} {Uid}: {State} {Stage} {Message}", resource.Meta.Key, resource.Meta.Uid, next.State, next.Stage, message);
+            Tools.Logger.LogInformation(
+                "{Object} {Uid}: {State} {Stage} {Message}", resource.Meta.Key, resource.Meta.Uid, next.State, next.Stage, message);
         }
     }
 
@@ -185,7 +199,8 @@ public sealed class ExperimentController : ResourceController<ExperimentSpec, Ex
     }
 
     /// <summary>Looks, past the cache, whether names that are about to be used are taken.</summary>
-    private async Task<(string[] Foreign, bool Adopted)> InspectAsync(ObjectMeta experiment, Decision<ExperimentStatus> decision, CancellationToken cancellation)
+    private async Task<(string[] Foreign, bool Adopted)> InspectAsync(
+        ObjectMeta experiment, Decision<ExperimentStatus> decision, CancellationToken cancellation)
     {
         var creates = decision.Writes.OfType<DesiredWrite.Create>().Concat(decision.Suspects).ToArray();
         bool?[] mine = await Task.WhenAll(creates.Select(c => IsMineAsync(experiment, c, cancellation))).ConfigureAwait(false);
@@ -196,7 +211,8 @@ public sealed class ExperimentController : ResourceController<ExperimentSpec, Ex
     {
         try
         {
-            using JsonDocument found = await _client.GetAsync(create.Kind.Path(new ObjectKey(experiment.Key.Namespace, create.Name)), cancellation).ConfigureAwait(false);
+            using JsonDocument found = await _client.GetAsync(
+                create.Kind.Path(new ObjectKey(experiment.Key.Namespace, create.Name)), cancellation).ConfigureAwait(false);
             ObjectMeta meta = ObjectMeta.Read(found.RootElement);
             bool labelled = meta.Label(Labels.ExperimentUid) == experiment.Uid;
             if (meta.Controller?.Uid != experiment.Uid && !(create.Kind == ResourceKind.Claim && labelled && meta.Controller == null))
@@ -208,7 +224,8 @@ public sealed class ExperimentController : ResourceController<ExperimentSpec, Ex
             {
                 // Somebody took its labels away, so the caches do not see it.
                 var patch = new JsonObject { ["metadata"] = new JsonObject { ["uid"] = meta.Uid, ["labels"] = create.Object["metadata"]!["labels"]!.DeepClone() } };
-                using JsonDocument labelledAgain = await Tools.Writer.PatchAsync(create.Kind, meta.Key, patch, cancellation).ConfigureAwait(false);
+                using JsonDocument labelledAgain = await Tools.Writer.PatchAsync(create.Kind, meta.Key, patch, cancellation)
+                    .ConfigureAwait(false);
                 TakeOver(create.Kind, labelledAgain.RootElement, justRead: true);
                 return true;
             }
@@ -240,13 +257,21 @@ public sealed class ExperimentController : ResourceController<ExperimentSpec, Ex
 
         if (known.Gpus > 0 && known.ActiveSince is { } since && next.ActiveSince == null)
         {
-            string outcome = next.State switch { ExperimentState.Succeeded => "succeeded", ExperimentState.Failed => "failed", ExperimentState.Suspending or ExperimentState.Suspended => "suspended", _ => "running" };
-            OperatorMetrics.GpuSeconds.Add(known.Gpus.Value * Math.Max(0, (next.ActiveSeconds ?? 0) - (known.ActiveSeconds ?? 0)), new KeyValuePair<string, object?>("outcome", outcome));
+            string outcome = next.State switch
+            {
+                ExperimentState.Succeeded => "succeeded", ExperimentState.Failed => "failed",
+                ExperimentState.Suspending or ExperimentState.Suspended => "suspended", _ => "running"
+            };
+            OperatorMetrics.GpuSeconds.Add(
+                known.Gpus.Value * Math.Max(0, (next.ActiveSeconds ?? 0) - (known.ActiveSeconds ?? 0)),
+                new KeyValuePair<string,
+                object?>("outcome", outcome));
             _ = since;
         }
     }
 
-    private static ObjectKey? Owner(ObjectMeta meta) => meta.Controller is { Kind: ApiNames.Experiment } owner ? new ObjectKey(meta.Key.Namespace, owner.Name) : null;
+    private static ObjectKey? Owner(ObjectMeta meta) =>
+        meta.Controller is { Kind: ApiNames.Experiment } owner ? new ObjectKey(meta.Key.Namespace, owner.Name) : null;
 
     private void Enqueue(ObjectKey? key)
     {

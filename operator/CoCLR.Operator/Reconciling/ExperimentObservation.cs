@@ -1,11 +1,9 @@
 // Why this exists: everything a reconcile may look at, as one value; the reconciler is a pure function of it.
-using CoCLR.Cluster;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Status;
 using CoCLR.Core.Planning;
 using CoCLR.Operator.Api;
 using CoCLR.Operator.Progress;
-using CoCLR.Operator.Runtime;
 
 namespace CoCLR.Operator.Reconciling;
 

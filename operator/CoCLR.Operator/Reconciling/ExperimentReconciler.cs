@@ -1,4 +1,5 @@
-// Why this exists: an experiment's whole behaviour in a cluster as one pure function: from what is observed to the children and the status that should be.
+// Why this exists: an experiment's whole behaviour in a cluster as one pure function: from what is observed to the children and the status
+// that should be.
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -65,10 +66,15 @@ public static class ExperimentReconciler
         string[] foreign = [.. observed.Foreign.Concat(ForeignClaim(observed, spec)).Order(StringComparer.Ordinal)];
         if (foreign.Length > 0)
         {
-            return Refused(known, observed, ConditionReasons.NameConflict, $"{string.Join(" and ", foreign)} belongs to something else; delete or rename it and the experiment goes on by itself");
+            return Refused(
+                known,
+                observed,
+                ConditionReasons.NameConflict,
+                $"{string.Join(" and ", foreign)} belongs to something else; delete or rename it and the experiment goes on by itself");
         }
 
-        return new ExperimentRun(known, spec, Snapshot(observed, spec, settings) with { Resolved = known.Image }, observed, settings).Decide();
+        return new ExperimentRun(known, spec, Snapshot(observed, spec, settings) with { Resolved = known.Image }, observed, settings)
+            .Decide();
     }
 
     /// <summary>Results of all stages, gathered by view.</summary>
@@ -105,7 +111,9 @@ public static class ExperimentReconciler
             ResultStatus? best = results.Where(r => measure(r) != null).MaxBy(r => double.Parse(measure(r)!, CultureInfo.InvariantCulture));
             if (best != null)
             {
-                return string.Create(CultureInfo.InvariantCulture, $"{name} {100 * double.Parse(measure(best)!, CultureInfo.InvariantCulture):0.0}% ({best.View})");
+                return string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{name} {100 * double.Parse(measure(best)!, CultureInfo.InvariantCulture):0.0}% ({best.View})");
             }
         }
 
@@ -117,12 +125,14 @@ public static class ExperimentReconciler
     {
         ObjectMeta meta = observed.Experiment.Meta;
         string name = ChildNames.Child(meta.Key.Name, meta.Uid, "run");
-        return spec.Storage.ClaimName == null && observed.Claim(name) is { } claim && claim.Meta.Controller?.Uid != meta.Uid && (claim.Meta.Controller != null || claim.Meta.Label(Labels.ExperimentUid) != meta.Uid)
+        return spec.Storage.ClaimName == null && observed.Claim(name) is { } claim && claim.Meta.Controller?.Uid != meta.Uid
+            && (claim.Meta.Controller != null || claim.Meta.Label(Labels.ExperimentUid) != meta.Uid)
             ? [$"persistentvolumeclaims/{name}"]
             : [];
     }
 
-    private static List<ManifestProblem> Problems(CustomResource<ExperimentSpec, ExperimentStatus> experiment, ExperimentSpec spec, ChildSettings settings)
+    private static List<ManifestProblem> Problems(
+        CustomResource<ExperimentSpec, ExperimentStatus> experiment, ExperimentSpec spec, ChildSettings settings)
     {
         List<ManifestProblem> problems = [.. experiment.CheckFields(SchemaModel.Experiment)];
         return problems.Count > 0 ? problems : [.. ExperimentRules.Check(spec), .. settings.Propagation.Check(spec)];
@@ -146,7 +156,8 @@ public static class ExperimentReconciler
             }
         }
 
-        return new PlanSnapshot(Planner.Plan(meta.Key.Name, spec, ChildNames.Run(meta.Key.Name, meta.Uid)), spec.Image ?? settings.DefaultImage);
+        return new PlanSnapshot(
+            Planner.Plan(meta.Key.Name, spec, ChildNames.Run(meta.Key.Name, meta.Uid)), spec.Image ?? settings.DefaultImage);
     }
 
     private static ExperimentStatus Again(ExperimentStatus known, string retry) => known with
@@ -154,7 +165,14 @@ public static class ExperimentReconciler
         Retry = retry,
         CompletionTime = null,
         Undelivered = null,
-        Stages = [.. known.Stages.Select(s => s.State == StageState.Failed ? s with { State = StageState.Pending, StartTime = null, EndTime = null, Reason = null, Message = null, Failures = null } : s)],
+        Stages = [
+            .. known.Stages.Select(
+                s => s.State == StageState.Failed
+                    ? s with
+                    {
+                        State = StageState.Pending, StartTime = null, EndTime = null, Reason = null, Message = null, Failures = null
+                    }
+                    : s)],
         Conditions = [.. known.Conditions.Where(c => c.Type is not (ConditionTypes.Stalled or ConditionTypes.Succeeded))],
     };
 
@@ -174,11 +192,18 @@ public static class ExperimentReconciler
             .False(ConditionTypes.Ready, reason, message)
             .True(ConditionTypes.Stalled, reason, message)
             .Set(ConditionTypes.Succeeded, ConditionStatus.Unknown, ConditionReasons.NotFinished, "not ended yet")
-            .Set(ConditionTypes.Accepted, conflict ? ConditionStatus.True : ConditionStatus.False, conflict ? ConditionReasons.Valid : reason, conflict ? "the spec is valid" : message)
+            .Set(
+                ConditionTypes.Accepted,
+                conflict ? ConditionStatus.True : ConditionStatus.False,
+                conflict ? ConditionReasons.Valid : reason,
+                conflict ? "the spec is valid" : message)
             .False(ConditionTypes.Running, ConditionReasons.NotRunning, "no stage runs");
         return new Decision<ExperimentStatus>
         {
-            Status = known with { ObservedGeneration = observed.Experiment.Meta.Generation, State = ExperimentState.Stalled, Conditions = conditions.Build() },
+            Status = known with
+            {
+                ObservedGeneration = observed.Experiment.Meta.Generation, State = ExperimentState.Stalled, Conditions = conditions.Build()
+            },
             Events = known.Condition(ConditionTypes.Stalled)?.Reason == reason ? [] : [ObjectEvent.Warning(reason, message)],
             Again = conflict ? SlowRetry : null,
         };
@@ -195,9 +220,14 @@ public static class ExperimentReconciler
         }
 
         string delivery = ChildNames.Child(meta.Key.Name, meta.Uid, JobBuilder.DeliveryName, known.Retry);
-        List<DesiredWrite> writes = [.. observed.Jobs.Where(j => Mine(j, meta) && j.Meta.Key.Name != delivery && !j.Finished && j.Meta.Deleting == null && (j.HasQueue || !j.Suspended))
-            .Select(j => j.HasQueue ? (DesiredWrite)new DesiredWrite.Delete(ResourceKind.Job, j.Meta.Key, j.Meta.Uid) : new DesiredWrite.SetSuspend(j, true))];
-        int? ttl = known.State == ExperimentState.Succeeded ? spec.TtlSecondsAfterFinished?.Succeeded : spec.TtlSecondsAfterFinished?.Failed;
+        List<DesiredWrite> writes =
+            [.. observed.Jobs.Where(j => Mine(j, meta) && j.Meta.Key.Name != delivery && !j.Finished && j.Meta.Deleting == null && (j.HasQueue || !j.Suspended))
+            .Select(
+                j => j.HasQueue
+                    ? (DesiredWrite)new DesiredWrite.Delete(ResourceKind.Job, j.Meta.Key, j.Meta.Uid)
+                    : new DesiredWrite.SetSuspend(j, true))];
+        int? ttl =
+            known.State == ExperimentState.Succeeded ? spec.TtlSecondsAfterFinished?.Succeeded : spec.TtlSecondsAfterFinished?.Failed;
         TimeSpan? left = null;
         if (ttl is { } seconds)
         {
@@ -215,16 +245,22 @@ public static class ExperimentReconciler
         return new Decision<ExperimentStatus>
         {
             Writes = writes,
-            Status = known with { ObservedGeneration = meta.Generation, Conditions = conditions.Build(), Gpus = gpus, Undelivered = undelivered },
+            Status = known with
+            {
+                ObservedGeneration = meta.Generation, Conditions = conditions.Build(), Gpus = gpus, Undelivered = undelivered
+            },
             Events = events,
             Again = observed.Refusals.Count > 0 ? Refusal.Retry : left > TimeSpan.FromHours(1) ? TimeSpan.FromHours(1) : left,
         };
     }
 
-    /// <summary>What the stages could not tell the dashboard is sent by a Job of its own; otherwise nobody would ever see it there.</summary>
+    /// <summary>
+    /// What the stages could not tell the dashboard is sent by a Job of its own; otherwise nobody would ever see it there.
+    /// </summary>
     /// <returns>Whether something is still undelivered.</returns>
     private static bool? Deliver(
-        string name, ExperimentSpec spec, ExperimentObservation observed, ChildSettings settings, List<DesiredWrite> writes, List<ObjectEvent> events)
+        string name, ExperimentSpec spec, ExperimentObservation observed, ChildSettings settings, List<DesiredWrite> writes,
+        List<ObjectEvent> events)
     {
         ObjectMeta meta = observed.Experiment.Meta;
         string claim = spec.Storage.ClaimName ?? ChildNames.Child(meta.Key.Name, meta.Uid, "run");
@@ -237,7 +273,9 @@ public static class ExperimentReconciler
 
         if (job?.FailedFor != null || settings.DashboardIngestUrl == null || observed.Claim(claim) == null || observed.Plan == null)
         {
-            events.Add(ObjectEvent.Warning("NotDelivered", "not everything that the stages told reached the dashboard; the run folder on the claim has it"));
+            events.Add(
+                ObjectEvent.Warning(
+                    "NotDelivered", "not everything that the stages told reached the dashboard; the run folder on the claim has it"));
             return null;
         }
 

@@ -1,10 +1,8 @@
 // Why this exists: what is said of an experiment that is under way: its state, its conditions and its events.
 using System.Text.Json;
-using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Core.Manifests.Status;
 using CoCLR.Core.Planning;
-using CoCLR.Operator.Api;
 using CoCLR.Operator.Runtime;
 using CoCLR.Operator.Status;
 
@@ -60,7 +58,8 @@ internal sealed partial class ExperimentRun
             CompletionTime = _observed.Now,
             Gpus = 0,
             ActiveSince = null,
-            ActiveSeconds = (next.ActiveSeconds ?? 0) + (next.ActiveSince is { } since ? Math.Max(0, (long)(_observed.Now - since).TotalSeconds) : 0),
+            ActiveSeconds = (next.ActiveSeconds ?? 0)
+                + (next.ActiveSince is { } since ? Math.Max(0, (long)(_observed.Now - since).TotalSeconds) : 0),
         };
     }
 
@@ -72,7 +71,11 @@ internal sealed partial class ExperimentRun
         {
             var ending = Open().False(ConditionTypes.Ready, ConditionReasons.Suspending, "its pods write their checkpoints and end")
                 .True(ConditionTypes.Reconciling, ConditionReasons.Suspending, "waits for its pods to end")
-                .Set(ConditionTypes.Running, live > 0 && stages.Any(s => s.Live is { Running: true }) ? ConditionStatus.True : ConditionStatus.False, ConditionReasons.Suspending, "being suspended");
+                .Set(
+                    ConditionTypes.Running,
+                    live > 0 && stages.Any(s => s.Live is { Running: true }) ? ConditionStatus.True : ConditionStatus.False,
+                    ConditionReasons.Suspending,
+                    "being suspended");
             return next with { State = ExperimentState.Suspending, Conditions = ending.Build() };
         }
 
@@ -82,7 +85,9 @@ internal sealed partial class ExperimentRun
         return next with { State = ExperimentState.Suspended, Conditions = conditions.Build() };
     }
 
-    /// <summary>Says what keeps the experiment from going on, over whatever else there is to say: a write that was refused, or a node that is lost.</summary>
+    /// <summary>
+    /// Says what keeps the experiment from going on, over whatever else there is to say: a write that was refused, or a node that is lost.
+    /// </summary>
     private ExperimentStatus Trouble(ExperimentStatus next, (string Reason, string Message)? lost)
     {
         if (_observed.Refusals.Count > 0)
@@ -102,13 +107,15 @@ internal sealed partial class ExperimentRun
             conditions.Set(condition.Type, condition.Status, condition.Reason, condition.Message);
         }
 
-        conditions.False(ConditionTypes.Ready, trouble.Reason, trouble.Message).True(ConditionTypes.Reconciling, trouble.Reason, trouble.Message);
+        conditions.False(ConditionTypes.Ready, trouble.Reason, trouble.Message)
+            .True(ConditionTypes.Reconciling, trouble.Reason, trouble.Message);
         if (_known.Condition(ConditionTypes.Ready)?.Reason != trouble.Reason)
         {
             _events.Add(ObjectEvent.Warning(trouble.Reason, trouble.Message));
         }
 
-        bool waits = _observed.Refusals.Count > 0 && next.State is ExperimentState.Starting or ExperimentState.Queued or ExperimentState.Pending;
+        bool waits = _observed.Refusals.Count > 0
+            && next.State is ExperimentState.Starting or ExperimentState.Queued or ExperimentState.Pending;
         return next with { State = waits ? ExperimentState.Waiting : next.State, Conditions = conditions.Build() };
     }
 
@@ -120,8 +127,11 @@ internal sealed partial class ExperimentRun
 
     private static string? Current(List<SeenStage> stages)
     {
-        string[] busy = [.. stages.Where(s => s.Job is { Finished: false } && s.Status.State is not (StageState.Succeeded or StageState.Failed)).Select(s => s.Status.Name)];
-        string text = string.Join(",", busy.Length > 0 ? busy : stages.Where(s => s.Status.State != StageState.Succeeded).Select(s => s.Status.Name).Take(1));
+        string[] busy = [
+            .. stages.Where(s => s.Job is { Finished: false } && s.Status.State is not (StageState.Succeeded or StageState.Failed))
+                .Select(s => s.Status.Name)];
+        string text = string.Join(
+            ",", busy.Length > 0 ? busy : stages.Where(s => s.Status.State != StageState.Succeeded).Select(s => s.Status.Name).Take(1));
         return text.Length == 0 ? null : EventRecorder.Truncate(text, 253);
     }
 
@@ -173,7 +183,9 @@ internal sealed partial class ExperimentRun
             return next with { State = ExperimentState.Queued, Conditions = conditions.Build() };
         }
 
-        string words = starting?.Status is { Reason: not null } status ? $"{status.Name} waits for its pod{Because(status)}" : $"{next.Stage} is being started";
+        string words = starting?.Status is { Reason: not null } status
+            ? $"{status.Name} waits for its pod{Because(status)}"
+            : $"{next.Stage} is being started";
         return Waits(next, ExperimentState.Starting, conditions, starting?.Status.Reason ?? ConditionReasons.Starting, words);
     }
 
@@ -185,7 +197,8 @@ internal sealed partial class ExperimentRun
         return next with { State = state, Conditions = conditions.Build() };
     }
 
-    private static string Because(StageStatus status) => status.Reason == null ? "" : $" ({status.Reason}{(status.Message == null ? "" : ": " + status.Message)})";
+    private static string Because(StageStatus status) =>
+        status.Reason == null ? "" : $" ({status.Reason}{(status.Message == null ? "" : ": " + status.Message)})";
 
     private void Tell(ExperimentStatus next)
     {
@@ -200,7 +213,8 @@ internal sealed partial class ExperimentRun
             switch (stage.State)
             {
                 case StageState.Running:
-                    _events.Add(ObjectEvent.Normal(stage.Attempts > 1 ? "StageResumed" : "StageStarted", $"{stage.Name} runs in pod {stage.Pod}"));
+                    _events.Add(
+                        ObjectEvent.Normal(stage.Attempts > 1 ? "StageResumed" : "StageStarted", $"{stage.Name} runs in pod {stage.Pod}"));
                     break;
                 case StageState.Succeeded:
                     _events.Add(ObjectEvent.Normal("StageSucceeded", $"{stage.Name} succeeded"));

@@ -7,7 +7,6 @@ using CoCLR.Core.Planning;
 using CoCLR.Operator.Api;
 using CoCLR.Operator.Progress;
 using CoCLR.Operator.Runtime;
-using CoCLR.Operator.Status;
 
 namespace CoCLR.Operator.Reconciling;
 
@@ -28,7 +27,8 @@ internal sealed partial class ExperimentRun
     private TimeSpan? _again;
     private bool _begun;
 
-    public ExperimentRun(ExperimentStatus known, ExperimentSpec spec, PlanSnapshot snapshot, ExperimentObservation observed, ChildSettings settings)
+    public ExperimentRun(
+        ExperimentStatus known, ExperimentSpec spec, PlanSnapshot snapshot, ExperimentObservation observed, ChildSettings settings)
     {
         _known = known;
         _spec = spec;
@@ -70,7 +70,10 @@ internal sealed partial class ExperimentRun
         }
         else if (missing == null && Predecessors() is { Length: > 0 } predecessors)
         {
-            next = Wait(next, ConditionReasons.WaitingForPredecessor, $"{predecessors.Length} pods of a deleted experiment of this name are still ending");
+            next = Wait(
+                next,
+                ConditionReasons.WaitingForPredecessor,
+                $"{predecessors.Length} pods of a deleted experiment of this name are still ending");
             next = Trouble(next, GiveUpLost(predecessors));
         }
         else
@@ -101,23 +104,30 @@ internal sealed partial class ExperimentRun
             DashboardUrl = _settings.DashboardUrl == null ? null : $"{_settings.DashboardUrl.TrimEnd('/')}/runs/{_snapshot.Plan.Run}",
             Stages = [.. stages.Select(s => s.Status)],
             Results = ExperimentReconciler.Results(_known.Results, _snapshot.Plan, stages),
-            Gpus = stages.Sum(s => s.Live is { Running: true } && JobBuilder.UsesGpu(_spec, _snapshot.Plan[s.Status.Name]) ? _spec.Resources.Gpus : 0),
+            Gpus = stages.Sum(
+                s => s.Live is { Running: true } && JobBuilder.UsesGpu(_spec, _snapshot.Plan[s.Status.Name]) ? _spec.Resources.Gpus : 0),
             Restarts = Restarts(stages),
         };
         next = Clock(next with { Best = ExperimentReconciler.Best(next.Results) }, stages);
         next = next with { Undelivered = (LastWord(stages)?.Unsent ?? _known.Undelivered) == true ? true : null };
-        return next with { Progress = ProgressCalculator.Of(_snapshot.Plan, stages, _known.Progress), StartTime = next.StartTime ?? FirstStart(stages) };
+        return next with
+        {
+            Progress = ProgressCalculator.Of(_snapshot.Plan, stages, _known.Progress), StartTime = next.StartTime ?? FirstStart(stages)
+        };
     }
 
-    private static StageReport? LastWord(List<SeenStage> stages) => stages.Select(s => s.Report).Where(r => r?.Unsent != null).MaxBy(r => r!.At);
+    private static StageReport? LastWord(List<SeenStage> stages) =>
+        stages.Select(s => s.Report).Where(r => r?.Unsent != null).MaxBy(r => r!.At);
 
     /// <summary>A stage that failed may have had no time for a last word: then something is assumed to be unsent.</summary>
     private bool? Undelivered(List<SeenStage> stages) =>
-        _settings.DashboardIngestUrl == null || stages.Where(s => s.Status.State == StageState.Failed || s.Live != null).All(s => s.Report?.Unsent == false) ? null : true;
+        _settings.DashboardIngestUrl == null
+            || stages.Where(s => s.Status.State == StageState.Failed || s.Live != null).All(s => s.Report?.Unsent == false) ? null : true;
 
     /// <summary>The image of the newest pod, with the digest that its node has found.</summary>
     private string? ResolvedImage() =>
-        _observed.Pods.Where(p => p.Meta.Label(Labels.ExperimentUid) == _meta.Uid && p.ImageId?.Contains("@sha256:", StringComparison.Ordinal) == true)
+        _observed.Pods.Where(
+            p => p.Meta.Label(Labels.ExperimentUid) == _meta.Uid && p.ImageId?.Contains("@sha256:", StringComparison.Ordinal) == true)
             .MaxBy(p => p.Meta.Created)?.ImageId?.Replace("docker-pullable://", "", StringComparison.Ordinal);
 
     private SeenStage Observe(Stage stage)
@@ -169,10 +179,12 @@ internal sealed partial class ExperimentRun
             switch (_observed.Claim(storage))
             {
                 case null:
-                    return $"spec.storage.claimName: the claim {storage} does not exist in this namespace; create it and the experiment starts by itself";
+                    return $"spec.storage.claimName: the claim {storage} does not exist in this namespace; create it and the experiment "
+                        + $"starts by itself";
                 case { Phase: "Lost" }:
                     return $"spec.storage.claimName: the claim {storage} has lost its volume";
-                case { } claim when claim.AccessModes.Count > 0 && !claim.AccessModes.Any(m => m is "ReadWriteOnce" or "ReadWriteMany" or "ReadWriteOncePod"):
+                case { } claim when claim.AccessModes.Count > 0
+                    && !claim.AccessModes.Any(m => m is "ReadWriteOnce" or "ReadWriteMany" or "ReadWriteOncePod"):
                     return $"spec.storage.claimName: the claim {storage} is read-only; the run folder needs ReadWriteOnce or ReadWriteMany";
             }
         }
@@ -182,7 +194,8 @@ internal sealed partial class ExperimentRun
             switch (_observed.Claim(dataset.Name))
             {
                 case null:
-                    return $"spec.dataset.source.volumeClaim.name: the claim {dataset.Name} does not exist in this namespace; create it and the experiment starts by itself";
+                    return $"spec.dataset.source.volumeClaim.name: the claim {dataset.Name} does not exist in this namespace; create it "
+                        + $"and the experiment starts by itself";
                 case { Phase: "Lost" }:
                     return $"spec.dataset.source.volumeClaim.name: the claim {dataset.Name} has lost its volume";
             }
@@ -198,12 +211,15 @@ internal sealed partial class ExperimentRun
             // A plan or claim that somebody has deleted is made again: the next pod needs it.
             if (_observed.Plan == null)
             {
-                _writes.Add(new DesiredWrite.Create(ResourceKind.ConfigMap, _planName, JobBuilder.PlanConfigMap(_meta, _planName, _snapshot, _settings)));
+                _writes.Add(
+                    new DesiredWrite.Create(
+                        ResourceKind.ConfigMap, _planName, JobBuilder.PlanConfigMap(_meta, _planName, _snapshot, _settings)));
             }
 
             if (_spec.Storage.ClaimName == null && _observed.Claim(_claimName) == null)
             {
-                _writes.Add(new DesiredWrite.Create(ResourceKind.Claim, _claimName, JobBuilder.Claim(_meta, _claimName, _snapshot, _settings)));
+                _writes.Add(
+                    new DesiredWrite.Create(ResourceKind.Claim, _claimName, JobBuilder.Claim(_meta, _claimName, _snapshot, _settings)));
             }
         }
 
@@ -222,7 +238,9 @@ internal sealed partial class ExperimentRun
         }
 
         // Somebody set parallelism to 0 by hand: the stage would wait for ever.
-        _writes.AddRange(stages.Where(s => s.Job is { Finished: false, HasQueue: false, Parallelism: not 1, Suspended: false, Meta.Deleting: null }).Select(s => new DesiredWrite.SetSuspend(s.Job!, false)));
+        _writes.AddRange(
+            stages.Where(s => s.Job is { Finished: false, HasQueue: false, Parallelism: not 1, Suspended: false, Meta.Deleting: null })
+                .Select(s => new DesiredWrite.SetSuspend(s.Job!, false)));
     }
 
     private void Stop(IEnumerable<SeenStage> stop)
@@ -231,7 +249,8 @@ internal sealed partial class ExperimentRun
         {
             if (job.HasQueue && job.Meta.Deleting == null)
             {
-                // The suspend field of a queued Job is the queue's: deleting the Job gives its quota back, and a new one continues from the checkpoint.
+                // The suspend field of a queued Job is the queue's: deleting the Job gives its quota back, and a new one continues from the
+                // checkpoint.
                 _writes.Add(new DesiredWrite.Delete(ResourceKind.Job, job.Meta.Key, job.Meta.Uid));
             }
             else if (!job.Suspended && !job.HasQueue)
@@ -247,7 +266,10 @@ internal sealed partial class ExperimentRun
         return (active, _known.ActiveSince) switch
         {
             (true, null) => next with { ActiveSince = _observed.Now },
-            (false, { } since) => next with { ActiveSince = null, ActiveSeconds = (_known.ActiveSeconds ?? 0) + Math.Max(0, (long)(_observed.Now - since).TotalSeconds) },
+            (false, { } since) => next with
+            {
+                ActiveSince = null, ActiveSeconds = (_known.ActiveSeconds ?? 0) + Math.Max(0, (long)(_observed.Now - since).TotalSeconds)
+            },
             _ => next,
         };
     }
@@ -262,7 +284,8 @@ internal sealed partial class ExperimentRun
             return null;
         }
 
-        TimeSpan used = TimeSpan.FromSeconds(next.ActiveSeconds ?? 0) + (next.ActiveSince is { } since ? _observed.Now - since : TimeSpan.Zero);
+        TimeSpan used = TimeSpan.FromSeconds(next.ActiveSeconds ?? 0)
+            + (next.ActiveSince is { } since ? _observed.Now - since : TimeSpan.Zero);
         if (used >= TimeSpan.FromSeconds(active))
         {
             return (ConditionReasons.DeadlineExceeded, $"it ran longer than activeDeadlineSeconds ({active} s)");
@@ -289,7 +312,9 @@ internal sealed partial class ExperimentRun
             if (left <= TimeSpan.Zero)
             {
                 string why = stage.Message == null ? "" : $": {stage.Reason}: {stage.Message}";
-                return (ConditionReasons.PreRunningDeadlineExceeded, $"the pod of {stage.Name} did not run within preRunningDeadlineSeconds ({waiting} s){why}");
+                return (
+                    ConditionReasons.PreRunningDeadlineExceeded,
+                    $"the pod of {stage.Name} did not run within preRunningDeadlineSeconds ({waiting} s){why}");
             }
 
             LookAgain(left);
@@ -317,7 +342,8 @@ internal sealed partial class ExperimentRun
             }
 
             _writes.Add(new DesiredWrite.Delete(ResourceKind.Pod, seen.Live.Meta.Key, seen.Live.Meta.Uid));
-            _events.Add(ObjectEvent.Warning("StageStalled", $"{seen.Status.Name} made no progress for {allowed} s (stallDeadlineSeconds); pod {seen.Live.Meta.Key.Name} is replaced and goes on from the checkpoint"));
+            _events.Add(ObjectEvent.Warning("StageStalled", $"{seen.Status.Name} made no progress for {allowed} s (stallDeadlineSeconds); "
+                + $"pod {seen.Live.Meta.Key.Name} is replaced and goes on from the checkpoint"));
         }
     }
 
@@ -344,13 +370,19 @@ internal sealed partial class ExperimentRun
                 TimeSpan left = since.AddSeconds(_spec.NodeLostPolicy.AfterSeconds) - _observed.Now;
                 if (left <= TimeSpan.Zero)
                 {
-                    _writes.Add(new DesiredWrite.GiveUp(pod, $"node {pod.Node} has not answered for {_spec.NodeLostPolicy.AfterSeconds} s (spec.nodeLostPolicy)"));
-                    _events.Add(ObjectEvent.Warning("PodGivenUp", $"pod {pod.Meta.Key.Name} on the lost node {pod.Node} is given up; a new one continues from the checkpoint"));
+                    _writes.Add(
+                        new DesiredWrite.GiveUp(
+                            pod, $"node {pod.Node} has not answered for {_spec.NodeLostPolicy.AfterSeconds} s (spec.nodeLostPolicy)"));
+                    _events.Add(
+                        ObjectEvent.Warning(
+                            "PodGivenUp",
+                            $"pod {pod.Meta.Key.Name} on the lost node {pod.Node} is given up; a new one continues from the checkpoint"));
                     continue;
                 }
 
                 LookAgain(left);
-                message += $"; without any of it, a new pod takes over {_spec.NodeLostPolicy.AfterSeconds} s after the loss (spec.nodeLostPolicy)";
+                message += $"; without any of it, a new pod takes over {_spec.NodeLostPolicy.AfterSeconds} s after the loss "
+                    + $"(spec.nodeLostPolicy)";
             }
 
             trouble ??= (ConditionReasons.NodeLost, message);
@@ -366,12 +398,14 @@ internal sealed partial class ExperimentRun
         {
             JobView job = seen.Job!;
             bool ended = _observed.Pods.Any(p => p.Meta.Controller?.Uid == job.Meta.Uid && p.Phase == "Succeeded");
-            string asked = JobBuilder.ResourcesHash(_snapshot.Plan.Spec with { Resources = _spec.Resources }, _snapshot.Plan[seen.Status.Name]);
+            string asked =
+                JobBuilder.ResourcesHash(_snapshot.Plan.Spec with { Resources = _spec.Resources }, _snapshot.Plan[seen.Status.Name]);
             if (job.Resources != asked && !ended)
             {
                 _writes.Add(new DesiredWrite.Delete(ResourceKind.Job, job.Meta.Key, job.Meta.Uid));
                 _events.Add(ObjectEvent.Normal(
-                    "ResourcesChanged", $"{seen.Status.Name} gets a new Job with the resources that the spec asks for now; it goes on from its checkpoint"));
+                    "ResourcesChanged",
+                    $"{seen.Status.Name} gets a new Job with the resources that the spec asks for now; it goes on from its checkpoint"));
             }
         }
     }
@@ -388,6 +422,9 @@ internal sealed partial class ExperimentRun
     {
         int total = stages.Sum(s => Math.Max(0, (s.Status.Attempts ?? 0) - 1));
         int counted = stages.Sum(s => Math.Min(s.Status.Failures ?? 0, Math.Max(0, (s.Status.Attempts ?? 0) - 1)));
-        return new RestartStatus { Total = Math.Max(total, _known.Restarts?.Total ?? 0), Counted = counted, Uncounted = Math.Max(0, total - counted) };
+        return new RestartStatus
+        {
+            Total = Math.Max(total, _known.Restarts?.Total ?? 0), Counted = counted, Uncounted = Math.Max(0, total - counted)
+        };
     }
 }

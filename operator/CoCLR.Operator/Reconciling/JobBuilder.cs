@@ -1,4 +1,5 @@
-// Why this exists: the objects an experiment owns. Only the fields of the spec's allow-list reach a pod, and every pod passes Pod Security "restricted".
+// Why this exists: the objects an experiment owns. Only the fields of the spec's allow-list reach a pod, and every pod passes Pod Security
+// "restricted".
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using CoCLR.Cluster;
@@ -79,12 +80,16 @@ public static class JobBuilder
         {
             ["apiVersion"] = "v1",
             ["kind"] = "PersistentVolumeClaim",
-            ["metadata"] = Metadata(experiment, name, snapshot.Plan.Run, settings, stage: null, owned: storage.Retention == Retention.Delete),
+            ["metadata"] =
+                Metadata(experiment, name, snapshot.Plan.Run, settings, stage: null, owned: storage.Retention == Retention.Delete),
             ["spec"] = spec,
         };
     }
 
-    /// <summary>The Job of a stage. It never holds <c>suspend</c>: that field has other owners (Kueue), and the operator sets it in a write of its own.</summary>
+    /// <summary>
+    /// The Job of a stage. It never holds <c>suspend</c>: that field has other owners (Kueue), and the operator sets it in a write of its
+    /// own.
+    /// </summary>
     /// <param name="experiment">Metadata of the experiment.</param>
     /// <param name="name">Name of the Job.</param>
     /// <param name="stage">The stage.</param>
@@ -94,7 +99,8 @@ public static class JobBuilder
     /// <param name="live">The live spec, whose resources and priority may have changed.</param>
     /// <param name="settings">Settings.</param>
     public static JsonObject Job(
-        ObjectMeta experiment, string name, Stage stage, PlanSnapshot snapshot, string planName, string claimName, ExperimentSpec live, ChildSettings settings)
+        ObjectMeta experiment, string name, Stage stage, PlanSnapshot snapshot, string planName, string claimName, ExperimentSpec live,
+        ChildSettings settings)
     {
         ExperimentSpec spec = snapshot.Plan.Spec with { Resources = live.Resources, Scheduling = live.Scheduling };
         JsonObject metadata = Metadata(experiment, name, snapshot.Plan.Run, settings, stage.Name, owned: true);
@@ -135,7 +141,9 @@ public static class JobBuilder
         };
     }
 
-    /// <summary>The Job that sends to the dashboard what the stages of an ended experiment could not send. No queue: it needs no device.</summary>
+    /// <summary>
+    /// The Job that sends to the dashboard what the stages of an ended experiment could not send. No queue: it needs no device.
+    /// </summary>
     /// <param name="experiment">Metadata of the experiment.</param>
     /// <param name="name">Name of the Job.</param>
     /// <param name="snapshot">The plan.</param>
@@ -144,7 +152,8 @@ public static class JobBuilder
     /// <param name="live">The live spec.</param>
     /// <param name="settings">Settings.</param>
     public static JsonObject Delivery(
-        ObjectMeta experiment, string name, PlanSnapshot snapshot, string planName, string claimName, ExperimentSpec live, ChildSettings settings)
+        ObjectMeta experiment, string name, PlanSnapshot snapshot, string planName, string claimName, ExperimentSpec live,
+        ChildSettings settings)
     {
         Stage stage = snapshot.Plan[Planner.ReportStage] with { Name = DeliveryName };
         JsonObject job = Job(experiment, name, stage, snapshot, planName, claimName, live, settings);
@@ -177,59 +186,11 @@ public static class JobBuilder
     }
 
     private static JsonObject PodSpec(
-        ObjectMeta experiment, Stage stage, PlanSnapshot snapshot, ExperimentSpec spec, string planName, string claimName, ChildSettings settings)
+        ObjectMeta experiment, Stage stage, PlanSnapshot snapshot, ExperimentSpec spec, string planName, string claimName,
+        ChildSettings settings)
     {
-        var volumes = new JsonArray(
-            new JsonObject { ["name"] = "plan", ["configMap"] = new JsonObject { ["name"] = planName } },
-            new JsonObject { ["name"] = "storage", ["persistentVolumeClaim"] = new JsonObject { ["claimName"] = claimName } },
-            new JsonObject { ["name"] = "tmp", ["emptyDir"] = spec.Resources.EphemeralStorage is { } scratch ? new JsonObject { ["sizeLimit"] = scratch } : new JsonObject() },
-            new JsonObject { ["name"] = "shm", ["emptyDir"] = new JsonObject { ["medium"] = "Memory", ["sizeLimit"] = spec.Resources.SharedMemory } });
-        var mounts = new JsonArray(
-            Mount("plan", PlanMount, readOnly: true),
-            Mount("storage", StorageMount),
-            Mount("tmp", "/tmp"),
-            Mount("shm", "/dev/shm"));
-        if (spec.Dataset.Source.VolumeClaim is { } dataset)
-        {
-            volumes.Add(new JsonObject { ["name"] = "dataset", ["persistentVolumeClaim"] = new JsonObject { ["claimName"] = dataset.Name } });
-            JsonObject mount = Mount("dataset", DatasetMount, readOnly: true);
-            if (dataset.Path.Length > 0)
-            {
-                mount["subPath"] = dataset.Path;
-            }
-
-            mounts.Add(mount);
-        }
-
-        JsonArray tokens = Tokens(experiment, settings);
-        if (tokens.Count > 0)
-        {
-            volumes.Add(new JsonObject { ["name"] = "tokens", ["projected"] = new JsonObject { ["sources"] = tokens } });
-            mounts.Add(Mount("tokens", TokenMount, readOnly: true));
-        }
-
-        var container = new JsonObject
-        {
-            ["name"] = PodView.StageContainer,
-            ["image"] = snapshot.Image,
-            ["args"] = new JsonArray("stage", "--plan", $"{PlanMount}/{PlanView.PlanKey}", "--stage", stage.Name),
-            ["env"] = Environment(experiment, stage, snapshot, spec, settings),
-            ["resources"] = Resources(spec, stage),
-            ["volumeMounts"] = mounts,
-            ["terminationMessagePath"] = "/dev/termination-log",
-            ["terminationMessagePolicy"] = "FallbackToLogsOnError",
-            ["securityContext"] = new JsonObject
-            {
-                ["allowPrivilegeEscalation"] = false,
-                ["readOnlyRootFilesystem"] = true,
-                ["capabilities"] = new JsonObject { ["drop"] = new JsonArray("ALL") },
-            },
-        };
-        if (settings.ImagePullPolicy != null)
-        {
-            container["imagePullPolicy"] = settings.ImagePullPolicy;
-        }
-
+        (JsonArray volumes, JsonArray mounts) = Volumes(spec, planName, claimName, Tokens(experiment, settings));
+        JsonObject container = Container(stage, snapshot, spec, mounts, Environment(experiment, stage, snapshot, spec, settings), settings);
         var pod = new JsonObject
         {
             ["restartPolicy"] = "Never",
@@ -259,6 +220,70 @@ public static class JobBuilder
         return pod;
     }
 
+    private static (JsonArray Volumes, JsonArray Mounts) Volumes(ExperimentSpec spec, string planName, string claimName, JsonArray tokens)
+    {
+        JsonObject scratch = spec.Resources.EphemeralStorage is { } limit ? new JsonObject { ["sizeLimit"] = limit } : [];
+        var shared = new JsonObject { ["medium"] = "Memory", ["sizeLimit"] = spec.Resources.SharedMemory };
+        var volumes = new JsonArray(
+            new JsonObject { ["name"] = "plan", ["configMap"] = new JsonObject { ["name"] = planName } },
+            new JsonObject { ["name"] = "storage", ["persistentVolumeClaim"] = new JsonObject { ["claimName"] = claimName } },
+            new JsonObject { ["name"] = "tmp", ["emptyDir"] = scratch },
+            new JsonObject { ["name"] = "shm", ["emptyDir"] = shared });
+        var mounts = new JsonArray(
+            Mount("plan", PlanMount, readOnly: true),
+            Mount("storage", StorageMount),
+            Mount("tmp", "/tmp"),
+            Mount("shm", "/dev/shm"));
+        if (spec.Dataset.Source.VolumeClaim is { } dataset)
+        {
+            volumes.Add(
+                new JsonObject { ["name"] = "dataset", ["persistentVolumeClaim"] = new JsonObject { ["claimName"] = dataset.Name } });
+            JsonObject mount = Mount("dataset", DatasetMount, readOnly: true);
+            if (dataset.Path.Length > 0)
+            {
+                mount["subPath"] = dataset.Path;
+            }
+
+            mounts.Add(mount);
+        }
+
+        if (tokens.Count > 0)
+        {
+            volumes.Add(new JsonObject { ["name"] = "tokens", ["projected"] = new JsonObject { ["sources"] = tokens } });
+            mounts.Add(Mount("tokens", TokenMount, readOnly: true));
+        }
+
+        return (volumes, mounts);
+    }
+
+    private static JsonObject Container(
+        Stage stage, PlanSnapshot snapshot, ExperimentSpec spec, JsonArray mounts, JsonArray environment, ChildSettings settings)
+    {
+        var container = new JsonObject
+        {
+            ["name"] = PodView.StageContainer,
+            ["image"] = snapshot.Image,
+            ["args"] = new JsonArray("stage", "--plan", $"{PlanMount}/{PlanView.PlanKey}", "--stage", stage.Name),
+            ["env"] = environment,
+            ["resources"] = Resources(spec, stage),
+            ["volumeMounts"] = mounts,
+            ["terminationMessagePath"] = "/dev/termination-log",
+            ["terminationMessagePolicy"] = "FallbackToLogsOnError",
+            ["securityContext"] = new JsonObject
+            {
+                ["allowPrivilegeEscalation"] = false,
+                ["readOnlyRootFilesystem"] = true,
+                ["capabilities"] = new JsonObject { ["drop"] = new JsonArray("ALL") },
+            },
+        };
+        if (settings.ImagePullPolicy != null)
+        {
+            container["imagePullPolicy"] = settings.ImagePullPolicy;
+        }
+
+        return container;
+    }
+
     private static JsonObject SecurityContext(ChildSettings settings)
     {
         var context = new JsonObject
@@ -285,7 +310,8 @@ public static class JobBuilder
             sources.Add(Token(TokenAudiences.Progress(experiment.Uid), "progress"));
 
             // The kubelet brings a new authority to a running pod; where the address needs none of its own there is no such ConfigMap.
-            sources.Add(new JsonObject { ["configMap"] = new JsonObject { ["name"] = ProgressAuthority.ConfigMapName, ["optional"] = true } });
+            sources.Add(
+                new JsonObject { ["configMap"] = new JsonObject { ["name"] = ProgressAuthority.ConfigMapName, ["optional"] = true } });
         }
 
         if (settings.DashboardIngestUrl != null)
@@ -301,7 +327,8 @@ public static class JobBuilder
         ["serviceAccountToken"] = new JsonObject { ["audience"] = audience, ["expirationSeconds"] = 3600, ["path"] = path },
     };
 
-    private static JsonArray Environment(ObjectMeta experiment, Stage stage, PlanSnapshot snapshot, ExperimentSpec spec, ChildSettings settings)
+    private static JsonArray Environment(
+        ObjectMeta experiment, Stage stage, PlanSnapshot snapshot, ExperimentSpec spec, ChildSettings settings)
     {
         var env = new JsonArray();
         void Add(string name, string value) => env.Add(new JsonObject { ["name"] = name, ["value"] = value });
@@ -353,7 +380,8 @@ public static class JobBuilder
         Add("HOME", "/tmp");
         Add("TMPDIR", "/tmp");
 
-        // The convention of NVIDIA's container toolkit; the device plugin adds which devices. "void" keeps GPUs out of stages that did not ask for one.
+        // The convention of NVIDIA's container toolkit; the device plugin adds which devices. "void" keeps GPUs out of stages that did not
+        // ask for one.
         if (UsesGpu(spec, stage))
         {
             Add("NVIDIA_DRIVER_CAPABILITIES", "compute,utility,video");
@@ -407,7 +435,8 @@ public static class JobBuilder
     {
         if (scheduling.NodeSelector is { Count: > 0 } selector)
         {
-            pod["nodeSelector"] = new JsonObject(selector.OrderBy(s => s.Key, StringComparer.Ordinal).Select(s => KeyValuePair.Create(s.Key, (JsonNode?)s.Value)));
+            pod["nodeSelector"] = new JsonObject(
+                selector.OrderBy(s => s.Key, StringComparer.Ordinal).Select(s => KeyValuePair.Create(s.Key, (JsonNode?)s.Value)));
         }
 
         if (scheduling.Tolerations is { Count: > 0 } tolerations)
@@ -505,7 +534,9 @@ public static class JobBuilder
     /// <param name="entries">Labels or annotations.</param>
     /// <param name="allowed">Which keys are.</param>
     public static JsonObject Allowed(IReadOnlyDictionary<string, string> entries, Func<string, bool> allowed) =>
-        new(entries.Where(e => allowed(e.Key)).OrderBy(e => e.Key, StringComparer.Ordinal).Select(e => KeyValuePair.Create(e.Key, (JsonNode?)e.Value)));
+        new(
+            entries.Where(e => allowed(e.Key)).OrderBy(e => e.Key, StringComparer.Ordinal)
+                .Select(e => KeyValuePair.Create(e.Key, (JsonNode?)e.Value)));
 
     private static JsonObject LabelsOf(ObjectMeta experiment, string run, ChildSettings settings, string? stage)
     {

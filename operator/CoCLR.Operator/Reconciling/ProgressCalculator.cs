@@ -23,7 +23,8 @@ public static class ProgressCalculator
             double weight = Weight(stage, training);
             total += weight;
             done += weight * Share(seen);
-            if (seen.Report is { Outcome: null } report && seen.Status.State == StageState.Running && (telling?.Report == null || report.At > telling.Report.At))
+            if (seen.Report is { Outcome: null } report && seen.Status.State == StageState.Running
+                && (telling?.Report == null || report.At > telling.Report.At))
             {
                 telling = seen;
             }
@@ -46,9 +47,14 @@ public static class ProgressCalculator
         }
 
         // Nobody tells anything: what was told stays as long as its stage runs.
-        bool still = known?.Stage is { } name && stages.Any(s => s.Status.Name == name && s.Status.State is StageState.Running or StageState.Restarting);
+        bool still = known?.Stage is { } name
+            && stages.Any(s => s.Status.Name == name && s.Status.State is StageState.Running or StageState.Restarting);
         return still
-            ? next with { Stage = known!.Stage, StagePercent = known.StagePercent, Epoch = known.Epoch, Epochs = known.Epochs, Step = known.Step, EtaSeconds = known.EtaSeconds, UpdatedAt = known.UpdatedAt }
+            ? next with
+            {
+                Stage = known!.Stage, StagePercent = known.StagePercent, Epoch = known.Epoch, Epochs = known.Epochs, Step = known.Step,
+                EtaSeconds = known.EtaSeconds, UpdatedAt = known.UpdatedAt
+            }
             : next with { UpdatedAt = known?.UpdatedAt };
     }
 
@@ -64,7 +70,8 @@ public static class ProgressCalculator
             return 0;
         }
 
-        return Math.Clamp(report.Percent / 100.0 ?? (report is { Epoch: { } epoch, Epochs: > 0 and { } epochs } ? (double)epoch / epochs : 0), 0, 0.99);
+        return Math.Clamp(
+            report.Percent / 100.0 ?? (report is { Epoch: { } epoch, Epochs: > 0 and { } epochs } ? (double)epoch / epochs : 0), 0, 0.99);
     }
 
     // Training takes nearly all of the time; the rest is what these stages usually take beside it.

@@ -1,5 +1,5 @@
-// Why this exists: the one way in which a resource is reconciled: look, decide, write the children, write the status, tell. What a child's write meets is part of
-// the status, so a child that the API server refuses is seen by whoever looks at its owner.
+// Why this exists: the one way in which a resource is reconciled: look, decide, write the children, write the status, tell. What a child's
+// write meets is part of the status, so a child that the API server refuses is seen by whoever looks at its owner.
 using System.Net;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -51,7 +51,8 @@ public abstract class ResourceController<TSpec, TStatus> : IReconciler
     /// <param name="queue">Its queue.</param>
     /// <param name="caches">All caches: what a write returns is taken over at once.</param>
     /// <param name="tools">What it writes with.</param>
-    protected ResourceController(ResourceKind kind, Informer<CustomResource<TSpec, TStatus>> cache, WorkQueue queue, Caches caches, ControllerTools tools)
+    protected ResourceController(
+        ResourceKind kind, Informer<CustomResource<TSpec, TStatus>> cache, WorkQueue queue, Caches caches, ControllerTools tools)
     {
         (_kind, _cache, Queue, Tools) = (kind, cache, queue, tools);
         _takeOver = new Dictionary<ResourceKind, Action<JsonElement, bool>>
@@ -87,7 +88,8 @@ public abstract class ResourceController<TSpec, TStatus> : IReconciler
             return null;
         }
 
-        (Decision<TStatus> decision, Func<IReadOnlyList<Refusal>, Decision<TStatus>> again) = await DecideAsync(resource, cancellation).ConfigureAwait(false);
+        (Decision<TStatus> decision, Func<IReadOnlyList<Refusal>, Decision<TStatus>> again) = await DecideAsync(resource, cancellation)
+            .ConfigureAwait(false);
         if (await WriteAllAsync(key, decision.Writes, cancellation).ConfigureAwait(false) is { Count: > 0 } refusals)
         {
             // What was refused is said instead; it is tried again later.
@@ -126,9 +128,11 @@ public abstract class ResourceController<TSpec, TStatus> : IReconciler
     /// <param name="kind">Kind.</param>
     /// <param name="item">The object.</param>
     /// <param name="justRead">It was read a moment ago.</param>
-    protected void TakeOver(ResourceKind kind, JsonElement item, bool justRead = false) => _takeOver.GetValueOrDefault(kind)?.Invoke(item, justRead);
+    protected void TakeOver(ResourceKind kind, JsonElement item, bool justRead = false) =>
+        _takeOver.GetValueOrDefault(kind)?.Invoke(item, justRead);
 
-    private async Task<IReadOnlyList<Refusal>> WriteAllAsync(ObjectKey key, IReadOnlyList<DesiredWrite> writes, CancellationToken cancellation)
+    private async Task<IReadOnlyList<Refusal>> WriteAllAsync(
+        ObjectKey key, IReadOnlyList<DesiredWrite> writes, CancellationToken cancellation)
     {
         List<Refusal> refusals = [];
         foreach (DesiredWrite write in writes)
@@ -208,7 +212,8 @@ public abstract class ResourceController<TSpec, TStatus> : IReconciler
             ["status"] = "True",
             ["reason"] = "NodeLost",
             ["message"] = lost.Message,
-            ["lastTransitionTime"] = Tools.Time.GetUtcNow().UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", System.Globalization.CultureInfo.InvariantCulture),
+            ["lastTransitionTime"] =
+                Tools.Time.GetUtcNow().UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", System.Globalization.CultureInfo.InvariantCulture),
         };
         var failed = new JsonObject
         {
@@ -217,14 +222,16 @@ public abstract class ResourceController<TSpec, TStatus> : IReconciler
         };
         try
         {
-            using JsonDocument changed = await Tools.Writer.PatchStatusAsync(ResourceKind.Pod, lost.Pod.Meta.Key, failed, cancellation).ConfigureAwait(false);
+            using JsonDocument changed = await Tools.Writer.PatchStatusAsync(ResourceKind.Pod, lost.Pod.Meta.Key, failed, cancellation)
+                .ConfigureAwait(false);
         }
         catch (ApiException error) when (error.Code == HttpStatusCode.NotFound)
         {
             return; // it is gone by itself
         }
 
-        await Tools.Writer.DeleteAsync(ResourceKind.Pod, lost.Pod.Meta.Key, lost.Pod.Meta.Uid, cancellation, graceSeconds: 0).ConfigureAwait(false);
+        await Tools.Writer.DeleteAsync(ResourceKind.Pod, lost.Pod.Meta.Key, lost.Pod.Meta.Uid, cancellation, graceSeconds: 0)
+            .ConfigureAwait(false);
     }
 
     private async Task WriteStatusAsync(CustomResource<TSpec, TStatus> resource, TStatus status, CancellationToken cancellation)
@@ -241,7 +248,10 @@ public abstract class ResourceController<TSpec, TStatus> : IReconciler
         {
             ["apiVersion"] = _kind.ApiVersion,
             ["kind"] = _kind.Kind,
-            ["metadata"] = new JsonObject { ["name"] = meta.Key.Name, ["namespace"] = meta.Key.Namespace, ["uid"] = meta.Uid, ["resourceVersion"] = meta.ResourceVersion },
+            ["metadata"] = new JsonObject
+            {
+                ["name"] = meta.Key.Name, ["namespace"] = meta.Key.Namespace, ["uid"] = meta.Uid, ["resourceVersion"] = meta.ResourceVersion
+            },
             ["status"] = next,
         };
         try

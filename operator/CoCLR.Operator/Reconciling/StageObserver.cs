@@ -1,4 +1,5 @@
-// Why this exists: turns a Job and its pods into the state of a stage, with the reason a person looks for: out of memory, image, unschedulable, quota, queue.
+// Why this exists: turns a Job and its pods into the state of a stage, with the reason a person looks for: out of memory, image,
+// unschedulable, quota, queue.
 using CoCLR.Core;
 using CoCLR.Core.Manifests.Status;
 using CoCLR.Core.Planning;
@@ -14,14 +15,16 @@ namespace CoCLR.Operator.Reconciling;
 /// <param name="Report">What it said last.</param>
 /// <param name="MissingDependency">Whether it waits for something that is missing.</param>
 /// <param name="Permanent">Whether it failed so that trying again cannot help.</param>
-public sealed record SeenStage(StageStatus Status, JobView? Job, PodView? Live, StageReport? Report, bool MissingDependency = false, bool Permanent = false)
+public sealed record SeenStage(
+    StageStatus Status, JobView? Job, PodView? Live, StageReport? Report, bool MissingDependency = false, bool Permanent = false)
 {
     /// <summary>The same, as <see cref="NextActions"/> wants it.</summary>
     /// <param name="retries">Allowed retries.</param>
     public StageObservation Observation(int retries) => Status.State switch
     {
         StageState.Succeeded => new StageObservation(StagePhase.Succeeded),
-        StageState.Failed => new StageObservation(StagePhase.Failed, Permanent ? 0 : Math.Max(Status.Failures ?? 0, retries + 1), Permanent, Status.Message ?? Status.Reason),
+        StageState.Failed => new StageObservation(
+            StagePhase.Failed, Permanent ? 0 : Math.Max(Status.Failures ?? 0, retries + 1), Permanent, Status.Message ?? Status.Reason),
         _ when Job == null => new StageObservation(Live == null ? StagePhase.Pending : StagePhase.Running),
         _ when Job is { Suspended: true, HasQueue: false, Meta.Deleting: null } => new StageObservation(StagePhase.Stopped),
         _ => new StageObservation(StagePhase.Running),
@@ -47,37 +50,25 @@ public static class StageObserver
 
         if (job == null)
         {
-            // A pod may outlive its Job by its grace period; a second one must not write into the same folder meanwhile.
-            PodView? orphan = observed.Pods.FirstOrDefault(p => !p.Over && p.Meta.Label(Labels.ExperimentUid) == observed.Experiment.Meta.Uid && p.Meta.Label(Labels.Stage) == name);
-            StageStatus gone = known with { State = orphan != null ? StageState.Restarting : known.State == StageState.Suspended ? known.State : StageState.Pending, WaitingSince = null };
-            return new SeenStage(
-                orphan == null ? gone : gone with { Reason = ConditionReasons.PodEnding, Message = $"its Job is gone and pod {orphan.Meta.Key.Name} is still ending" },
-                null, orphan, null);
+            return WithoutJob(name, known, observed);
         }
 
-        PodView[] pods = [.. observed.Pods.Where(p => p.Meta.Controller?.Uid == job.Meta.Uid).OrderBy(p => p.Meta.Created).ThenBy(p => p.Meta.Key.Name, StringComparer.Ordinal)];
-        PodView? newest = pods.LastOrDefault(p => !p.Over) ?? pods.LastOrDefault();
+        PodView[] pods =
+        [
+            .. observed.Pods.Where(p => p.Meta.Controller?.Uid == job.Meta.Uid)
+                .OrderBy(p => p.Meta.Created).ThenBy(p => p.Meta.Key.Name, StringComparer.Ordinal),
+        ];
         PodView? live = pods.LastOrDefault(p => !p.Over);
         PodView? ended = pods.LastOrDefault(p => p.Over);
         StageReport? report = Newest(
             StageReport.Read(ended?.Ended?.Message, ended?.Ended?.At ?? observed.Now),
             observed.Pushed.GetValueOrDefault(name));
-        int attempts = known.Attempts ?? 0;
-        StageStatus status = known with
-        {
-            Job = job.Meta.Key.Name,
-            Pod = newest?.Meta.Key.Name ?? known.Pod,
-            Attempts = newest == null ? known.Attempts : newest.Meta.Key.Name == known.Pod ? Math.Max(attempts, pods.Length) : Math.Max(attempts + 1, pods.Length),
-            Failures = job.Failed > (known.Failures ?? 0) ? (int)job.Failed : known.Failures,
-            Epoch = report?.CheckpointEpoch ?? report?.Epoch ?? known.Epoch,
-            StartTime = known.StartTime ?? Earliest(pods),
-            Reason = null,
-            Message = null,
-        };
+        StageStatus status = StatusOf(known, job, pods, report);
 
         if (job.Complete != null)
         {
-            return new SeenStage(status with { State = StageState.Succeeded, WaitingSince = null, EndTime = ended?.Ended?.At ?? job.Complete.Since ?? observed.Now }, job, null, report);
+            DateTimeOffset end = ended?.Ended?.At ?? job.Complete.Since ?? observed.Now;
+            return new SeenStage(status with { State = StageState.Succeeded, WaitingSince = null, EndTime = end }, job, null, report);
         }
 
         if (job.FailedFor != null)
@@ -87,7 +78,11 @@ public static class StageObserver
 
         if (live?.LostSince(observed.Now) != null)
         {
-            StageStatus lost = status with { State = StageState.Restarting, WaitingSince = status.WaitingSince ?? observed.Now, Reason = ConditionReasons.NodeLost, Message = Lost(live) };
+            StageStatus lost = status with
+            {
+                State = StageState.Restarting, WaitingSince = status.WaitingSince ?? observed.Now, Reason = ConditionReasons.NodeLost,
+                Message = Lost(live)
+            };
             return new SeenStage(lost, job, live, report);
         }
 
@@ -101,7 +96,9 @@ public static class StageObserver
             return new SeenStage(status with { State = StageState.Running, WaitingSince = null }, job, live, report);
         }
 
-        if (live == null && (ended is { Phase: "Succeeded" } || ended is { Disruption: null, Ended: { } end } && ExitCodes.IsPermanent((int)end.ExitCode)))
+        bool over = ended is { Phase: "Succeeded" }
+            || (ended is { Disruption: null, Ended: { } exit } && ExitCodes.IsPermanent((int)exit.ExitCode));
+        if (live == null && over)
         {
             // Its Job will say so in a moment.
             return new SeenStage(status with { State = StageState.Running, WaitingSince = null }, job, null, report);
@@ -110,17 +107,65 @@ public static class StageObserver
         return Waiting(status, job, live, ended, report, observed);
     }
 
+    // A pod may outlive its Job by its grace period; a second one must not write into the same folder meanwhile.
+    private static SeenStage WithoutJob(string name, StageStatus known, ExperimentObservation observed)
+    {
+        PodView? orphan = observed.Pods.FirstOrDefault(
+            p => !p.Over && p.Meta.Label(Labels.ExperimentUid) == observed.Experiment.Meta.Uid && p.Meta.Label(Labels.Stage) == name);
+        if (orphan == null)
+        {
+            StageState state = known.State == StageState.Suspended ? known.State : StageState.Pending;
+            return new SeenStage(known with { State = state, WaitingSince = null }, null, null, null);
+        }
+
+        StageStatus ending = known with
+        {
+            State = StageState.Restarting,
+            WaitingSince = null,
+            Reason = ConditionReasons.PodEnding,
+            Message = $"its Job is gone and pod {orphan.Meta.Key.Name} is still ending",
+        };
+        return new SeenStage(ending, null, orphan, null);
+    }
+
+    /// <summary>What the status says whatever the state is.</summary>
+    private static StageStatus StatusOf(StageStatus known, JobView job, PodView[] pods, StageReport? report)
+    {
+        PodView? newest = pods.LastOrDefault(p => !p.Over) ?? pods.LastOrDefault();
+        int attempts = known.Attempts ?? 0;
+        return known with
+        {
+            Job = job.Meta.Key.Name,
+            Pod = newest?.Meta.Key.Name ?? known.Pod,
+            Attempts = newest == null ? known.Attempts : Math.Max(newest.Meta.Key.Name == known.Pod ? attempts : attempts + 1, pods.Length),
+            Failures = job.Failed > (known.Failures ?? 0) ? (int)job.Failed : known.Failures,
+            Epoch = report?.CheckpointEpoch ?? report?.Epoch ?? known.Epoch,
+            StartTime = known.StartTime ?? Earliest(pods),
+            Reason = null,
+            Message = null,
+        };
+    }
+
     /// <summary>What is wrong with a pod whose node is lost, and what a person can do.</summary>
     /// <param name="pod">The pod.</param>
     public static string Lost(PodView pod) =>
-        $"node {pod.Node} does not answer, so pod {pod.Meta.Key.Name} cannot end and no new one may start; when the machine is off for good, delete the Node (kubectl delete node {pod.Node}) "
-        + $"or taint it (kubectl taint node {pod.Node} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute), and the stage continues from its checkpoint";
+        $"node {pod.Node} does not answer, so pod {pod.Meta.Key.Name} cannot end and no new one may start; when the machine is "
+            + $"off for good, "
+        + $"delete the Node (kubectl delete node {pod.Node}) or taint it (kubectl taint node {pod.Node} "
+        + "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute), and the stage continues from its checkpoint";
 
     private static SeenStage Suspended(StageStatus status, JobView job, PodView? live, StageReport? report, ExperimentObservation observed)
     {
         if (!job.HasQueue)
         {
-            return new SeenStage(status with { State = StageState.Suspended, WaitingSince = null, Reason = live == null ? null : ConditionReasons.Suspending }, job, live, report);
+            return new SeenStage(
+                status with
+                {
+                    State = StageState.Suspended, WaitingSince = null, Reason = live == null ? null : ConditionReasons.Suspending
+                },
+                job,
+                live,
+                report);
         }
 
         ChildCondition? why = observed.Workload(job.Meta.Uid)?.WhyNot;
@@ -137,14 +182,17 @@ public static class StageObserver
             report);
     }
 
-    private static SeenStage Waiting(StageStatus status, JobView job, PodView? live, PodView? ended, StageReport? report, ExperimentObservation observed)
+    private static SeenStage Waiting(
+        StageStatus status, JobView job, PodView? live, PodView? ended, StageReport? report, ExperimentObservation observed)
     {
         bool again = (status.Attempts ?? 0) > 1 || ended != null || status.StartTime != null || live is { Meta.Deleting: not null };
-        status = status with { State = again ? StageState.Restarting : StageState.Starting, WaitingSince = status.WaitingSince ?? observed.Now };
+        status =
+            status with { State = again ? StageState.Restarting : StageState.Starting, WaitingSince = status.WaitingSince ?? observed.Now };
         (string? reason, string? message, bool missing) = WhyWaiting(job, live, observed);
         if (reason == null && again)
         {
-            (reason, message) = ended != null ? WhyEnded(ended) : (ConditionReasons.PodLost, "its pod is gone; a new one continues from the checkpoint");
+            (reason, message) =
+                ended != null ? WhyEnded(ended) : (ConditionReasons.PodLost, "its pod is gone; a new one continues from the checkpoint");
         }
 
         return new SeenStage(status with { Reason = reason, Message = StageReport.Clean(message, 1024) }, job, live, report, missing);
@@ -155,7 +203,8 @@ public static class StageObserver
         if (live == null)
         {
             // Said since the Job may run, and no pod has come since.
-            return observed.PodFailure(job.Meta.Uid) is { } failure && job.Active == 0 && (job.StartTime == null || failure.At == null || failure.At >= job.StartTime.Value.AddSeconds(-1))
+            return observed.PodFailure(job.Meta.Uid) is { } failure && job.Active == 0
+                && (job.StartTime == null || failure.At == null || failure.At >= job.StartTime.Value.AddSeconds(-1))
                 ? Classify(failure.Message)
                 : (null, null, false);
         }
@@ -167,14 +216,22 @@ public static class StageObserver
 
         if (live.Waiting is { } waiting && !Harmless.Contains(waiting.Reason))
         {
-            bool missing = waiting.Reason == "CreateContainerConfigError" && waiting.Message.Contains("not found", StringComparison.OrdinalIgnoreCase);
-            return (waiting.Reason, waiting.Message.Length > 0 ? waiting.Message : waiting.Reason, missing || (waiting.Reason == "CreateContainerConfigError" && waiting.Message.Contains("find key", StringComparison.OrdinalIgnoreCase)));
+            bool missing = waiting.Reason == "CreateContainerConfigError"
+                && waiting.Message.Contains("not found", StringComparison.OrdinalIgnoreCase);
+            return (
+                waiting.Reason,
+                waiting.Message.Length > 0 ? waiting.Message : waiting.Reason,
+                missing
+                    || (
+                        waiting.Reason == "CreateContainerConfigError"
+                            && waiting.Message.Contains("find key", StringComparison.OrdinalIgnoreCase)));
         }
 
         if (live.Unscheduled is { } unscheduled)
         {
             // Not "pod has unbound immediate PersistentVolumeClaims. not found": that claim is there and waits for its volume.
-            bool missing = unscheduled.Message.Contains("persistentvolumeclaim \"", StringComparison.Ordinal) && unscheduled.Message.Contains("\" not found", StringComparison.Ordinal);
+            bool missing = unscheduled.Message.Contains("persistentvolumeclaim \"", StringComparison.Ordinal)
+                && unscheduled.Message.Contains("\" not found", StringComparison.Ordinal);
             return (unscheduled.Reason.Length > 0 ? unscheduled.Reason : ConditionReasons.Unschedulable, unscheduled.Message, missing);
         }
 
@@ -189,7 +246,9 @@ public static class StageObserver
         }
 
         bool missing = message.Contains("not found", StringComparison.OrdinalIgnoreCase)
-            || (message.Contains("no PriorityClass", StringComparison.OrdinalIgnoreCase) && message.Contains("found", StringComparison.OrdinalIgnoreCase));
+            || (
+                message.Contains("no PriorityClass", StringComparison.OrdinalIgnoreCase)
+                    && message.Contains("found", StringComparison.OrdinalIgnoreCase));
         return (missing ? ConditionReasons.DependencyNotReady : ConditionReasons.PodCreationFailed, message, missing);
     }
 
@@ -210,7 +269,9 @@ public static class StageObserver
         string said = StageReport.Read(ended.Message, default)?.Message ?? LastLine(ended.Message);
         if (ended.Reason == ConditionReasons.OutOfMemory)
         {
-            return (ConditionReasons.OutOfMemory, "it used more memory than its limit: raise spec.resources.memory or lower training.batchSize");
+            return (
+                ConditionReasons.OutOfMemory,
+                "it used more memory than its limit: raise spec.resources.memory or lower training.batchSize");
         }
 
         if (ended.ExitCode == ExitCodes.Terminated)
@@ -218,7 +279,8 @@ public static class StageObserver
             return (ConditionReasons.Stopped, said.Length > 0 ? said : "it was asked to stop and has written a checkpoint");
         }
 
-        string reason = ExitCodes.IsPermanent((int)ended.ExitCode) ? ConditionReasons.NonRetryableError : pod.Reason ?? ConditionReasons.StageFailed;
+        string reason = ExitCodes.IsPermanent((int)ended.ExitCode) ? ConditionReasons.NonRetryableError : pod.Reason
+            ?? ConditionReasons.StageFailed;
         return (reason, $"exit code {ended.ExitCode}{(said.Length > 0 ? ": " + said : "")}");
     }
 
@@ -231,7 +293,11 @@ public static class StageObserver
             : job.FailedFor.Reason == "BackoffLimitExceeded" ? ConditionReasons.RetriesExhausted
             : job.FailedFor.Reason;
         return new SeenStage(
-            status with { State = StageState.Failed, WaitingSince = null, EndTime = ended?.Ended?.At ?? job.FailedFor.Since ?? now, Reason = reason, Message = StageReport.Clean(message, 1024) },
+            status with
+            {
+                State = StageState.Failed, WaitingSince = null, EndTime = ended?.Ended?.At ?? job.FailedFor.Since ?? now, Reason = reason,
+                Message = StageReport.Clean(message, 1024)
+            },
             job,
             null,
             report,
@@ -244,7 +310,16 @@ public static class StageObserver
         return times.Length == 0 ? null : times.Min();
     }
 
-    private static StageReport? Newest(StageReport? a, StageReport? b) => a == null ? b : b == null ? a : a.At >= b.At ? a : b;
+    // A pod that was replaced may be heard last.
+    private static StageReport? Newest(StageReport? a, StageReport? b)
+    {
+        if (a == null || b == null)
+        {
+            return a ?? b;
+        }
+
+        return a.IsOlderAttempt(b) || (!b.IsOlderAttempt(a) && a.At < b.At) ? b : a;
+    }
 
     private static string LastLine(string? text)
     {

@@ -1,4 +1,5 @@
-// Why this exists: the one place that writes. It asks the leadership fence before every write, keeps to a rate, and obeys the server's Retry-After.
+// Why this exists: the one place that writes. It asks the leadership fence before every write, keeps to a rate, and obeys the server's
+// Retry-After.
 using System.Collections.Concurrent;
 using System.Net;
 using System.Text;
@@ -71,7 +72,14 @@ public sealed class ApiWriter : IDisposable
     /// <param name="cancellation">Stops waiting.</param>
     /// <returns>The object as stored.</returns>
     public Task<JsonDocument> ApplyAsync(ResourceKind kind, ObjectKey key, JsonNode desired, bool force, CancellationToken cancellation)
-        => WriteAsync("apply", kind, HttpMethod.Patch, $"{kind.Path(key)}?fieldManager={_options.FieldManager}&force={(force ? "true" : "false")}", desired, "application/apply-patch+yaml", cancellation);
+        => WriteAsync(
+            "apply",
+            kind,
+            HttpMethod.Patch,
+            $"{kind.Path(key)}?fieldManager={_options.FieldManager}&force={(force ? "true" : "false")}",
+            desired,
+            "application/apply-patch+yaml",
+            cancellation);
 
     /// <summary>Server-side apply of the status.</summary>
     /// <param name="kind">Kind.</param>
@@ -85,11 +93,19 @@ public sealed class ApiWriter : IDisposable
         {
             try
             {
-                return await WriteAsync("status", kind, HttpMethod.Patch, $"{path}?fieldManager={_options.FieldManager}&force=true", desired, "application/apply-patch+yaml", cancellation).ConfigureAwait(false);
+                return await WriteAsync(
+                    "status",
+                    kind,
+                    HttpMethod.Patch,
+                    $"{path}?fieldManager={_options.FieldManager}&force=true",
+                    desired,
+                    "application/apply-patch+yaml",
+                    cancellation).ConfigureAwait(false);
             }
             catch (ApiException error) when (error.IsUnknownField)
             {
-                // The CRD is older than this operator, which server-side apply refuses as a whole; other patches drop the fields it does not know.
+                // The CRD is older than this operator, which server-side apply refuses as a whole; other patches drop the fields it does
+                // not know.
                 if (!_older.ContainsKey(kind))
                 {
                     OlderDefinition?.Invoke(kind, error.ServerMessage);
@@ -100,12 +116,25 @@ public sealed class ApiWriter : IDisposable
         }
 
         var replace = new JsonArray(
-            new JsonObject { ["op"] = "test", ["path"] = "/metadata/resourceVersion", ["value"] = desired["metadata"]!["resourceVersion"]!.DeepClone() },
+            new JsonObject
+            {
+                ["op"] = "test", ["path"] = "/metadata/resourceVersion", ["value"] = desired["metadata"]!["resourceVersion"]!.DeepClone()
+            },
             new JsonObject { ["op"] = "add", ["path"] = "/status", ["value"] = desired["status"]!.DeepClone() });
-        return await WriteAsync("status", kind, HttpMethod.Patch, $"{path}?fieldManager={_options.FieldManager}", replace, "application/json-patch+json", cancellation).ConfigureAwait(false);
+        return await WriteAsync(
+            "status",
+            kind,
+            HttpMethod.Patch,
+            $"{path}?fieldManager={_options.FieldManager}",
+            replace,
+            "application/json-patch+json",
+            cancellation).ConfigureAwait(false);
     }
 
-    /// <summary>Whether an object's namespace is known to be going away: nothing can be made there, so nothing is tried. One of its name that was made since is another.</summary>
+    /// <summary>
+    /// Whether an object's namespace is known to be going away: nothing can be made there, so nothing is tried. One of its name that was
+    /// made since is another.
+    /// </summary>
     /// <param name="about">Metadata of the object.</param>
     public bool IsLeaving(ObjectMeta about) => _leaving.TryGetValue(about.Key.Namespace, out DateTimeOffset seen) && about.Created <= seen;
 
@@ -115,7 +144,14 @@ public sealed class ApiWriter : IDisposable
     /// <param name="patch">A JSON merge patch.</param>
     /// <param name="cancellation">Stops waiting.</param>
     public Task<JsonDocument> PatchAsync(ResourceKind kind, ObjectKey key, JsonNode patch, CancellationToken cancellation)
-        => WriteAsync("patch", kind, HttpMethod.Patch, $"{kind.Path(key)}?fieldManager={_options.FieldManager}", patch, "application/merge-patch+json", cancellation);
+        => WriteAsync(
+            "patch",
+            kind,
+            HttpMethod.Patch,
+            $"{kind.Path(key)}?fieldManager={_options.FieldManager}",
+            patch,
+            "application/merge-patch+json",
+            cancellation);
 
     /// <summary>Changes a few fields of an object's status; lists are merged by their keys.</summary>
     /// <param name="kind">A built-in kind.</param>
@@ -124,7 +160,8 @@ public sealed class ApiWriter : IDisposable
     /// <param name="cancellation">Stops waiting.</param>
     public Task<JsonDocument> PatchStatusAsync(ResourceKind kind, ObjectKey key, JsonNode patch, CancellationToken cancellation)
         => WriteAsync(
-            "status", kind, HttpMethod.Patch, $"{kind.Path(key, "status")}?fieldManager={_options.FieldManager}", patch, "application/strategic-merge-patch+json", cancellation);
+            "status", kind, HttpMethod.Patch, $"{kind.Path(key, "status")}?fieldManager={_options.FieldManager}", patch,
+            "application/strategic-merge-patch+json", cancellation);
 
     /// <summary>Makes an object.</summary>
     /// <param name="kind">Kind.</param>
@@ -132,7 +169,14 @@ public sealed class ApiWriter : IDisposable
     /// <param name="value">The object.</param>
     /// <param name="cancellation">Stops waiting.</param>
     public Task<JsonDocument> CreateAsync(ResourceKind kind, string ns, JsonNode value, CancellationToken cancellation)
-        => WriteAsync("create", kind, HttpMethod.Post, $"{kind.Path(ns)}?fieldManager={_options.FieldManager}", value, "application/json", cancellation);
+        => WriteAsync(
+            "create",
+            kind,
+            HttpMethod.Post,
+            $"{kind.Path(ns)}?fieldManager={_options.FieldManager}",
+            value,
+            "application/json",
+            cancellation);
 
     /// <summary>Deletes an object; it is no error when it is gone already.</summary>
     /// <param name="kind">Kind.</param>
@@ -156,7 +200,8 @@ public sealed class ApiWriter : IDisposable
 
         try
         {
-            using JsonDocument answer = await WriteAsync("delete", kind, HttpMethod.Delete, kind.Path(key), options, "application/json", cancellation).ConfigureAwait(false);
+            using JsonDocument answer = await WriteAsync(
+                "delete", kind, HttpMethod.Delete, kind.Path(key), options, "application/json", cancellation).ConfigureAwait(false);
         }
         catch (ApiException error) when (error.Code == HttpStatusCode.NotFound)
         {
@@ -167,7 +212,8 @@ public sealed class ApiWriter : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _limiter.Dispose();
 
-    private async Task<JsonDocument> WriteAsync(string verb, ResourceKind kind, HttpMethod method, string path, JsonNode body, string contentType, CancellationToken cancellation)
+    private async Task<JsonDocument> WriteAsync(
+        string verb, ResourceKind kind, HttpMethod method, string path, JsonNode body, string contentType, CancellationToken cancellation)
     {
         using RateLimitLease permit = await _limiter.AcquireAsync(1, cancellation).ConfigureAwait(false);
         long pause = Interlocked.Read(ref _pausedUntil) - _time.GetTimestamp();
@@ -189,7 +235,9 @@ public sealed class ApiWriter : IDisposable
         string result = "ok";
         try
         {
-            return await _client.SendAsync(method, path, Encoding.UTF8.GetBytes(body.ToJsonString(CoCLR.Core.CoclrJson.Compact)), contentType, cancellation).ConfigureAwait(false);
+            return await _client.SendAsync(
+                method, path, Encoding.UTF8.GetBytes(body.ToJsonString(CoCLR.Core.CoclrJson.Compact)), contentType, cancellation)
+                .ConfigureAwait(false);
         }
         catch (ApiException error)
         {

@@ -1,4 +1,5 @@
-// Why this exists: workers between a queue and a reconciler: errors stay with their object, and what is in flight may finish when the operator stops.
+// Why this exists: workers between a queue and a reconciler: errors stay with their object, and what is in flight may finish when the
+// operator stops.
 using CoCLR.Cluster;
 
 namespace CoCLR.Operator.Runtime;
@@ -20,7 +21,15 @@ public sealed class Controller
     /// <param name="workers">Reconciles at once.</param>
     /// <param name="drain">Time that work in flight gets when the operator stops.</param>
     /// <param name="time">Clock.</param>
-    public Controller(WorkQueue queue, Func<ObjectKey, CancellationToken, Task<TimeSpan?>> reconcile, ILogger logger, int workers = 4, TimeSpan? drain = null, TimeProvider? time = null)
+    public Controller(
+        WorkQueue queue,
+        Func<ObjectKey,
+        CancellationToken,
+        Task<TimeSpan?>> reconcile,
+        ILogger logger,
+        int workers = 4,
+        TimeSpan? drain = null,
+        TimeProvider? time = null)
     {
         _queue = queue;
         _reconcile = reconcile;
@@ -38,7 +47,9 @@ public sealed class Controller
         using CancellationTokenRegistration registration = cancellation.Register(() => abort.CancelAfter(_drain));
 
         // As many workers as may run at once: a name leaves the queue only when there is room for it.
-        await Task.WhenAll(Enumerable.Range(0, _workers).Select(_ => Task.Run(() => WorkAsync(cancellation, abort.Token), CancellationToken.None))).ConfigureAwait(false);
+        await Task.WhenAll(
+            Enumerable.Range(0, _workers).Select(_ => Task.Run(() => WorkAsync(cancellation, abort.Token), CancellationToken.None)))
+            .ConfigureAwait(false);
     }
 
     private async Task WorkAsync(CancellationToken stop, CancellationToken abort)
@@ -109,17 +120,20 @@ public sealed class Controller
             _queue.AddAfterFailure(key, (error as ApiException)?.RetryAfter);
             if (error is ApiException or HttpRequestException or TimeoutException)
             {
-                _logger.LogWarning("{Controller} {Object}: {Error} (failure {Failures})", _queue.Name, key, error.Message, _queue.Failures(key));
+                _logger.LogWarning(
+                    "{Controller} {Object}: {Error} (failure {Failures})", _queue.Name, key, error.Message, _queue.Failures(key));
             }
             else
             {
-                _logger.LogError(error, "{Controller} {Object}: the reconcile failed (failure {Failures})", _queue.Name, key, _queue.Failures(key));
+                _logger.LogError(
+                    error, "{Controller} {Object}: the reconcile failed (failure {Failures})", _queue.Name, key, _queue.Failures(key));
             }
         }
         finally
         {
             OperatorMetrics.Reconciles.Add(1, new("controller", _queue.Name), new("result", result));
-            OperatorMetrics.ReconcileDuration.Record(_time.GetElapsedTime(started).TotalSeconds, new KeyValuePair<string, object?>("controller", _queue.Name));
+            OperatorMetrics.ReconcileDuration.Record(
+                _time.GetElapsedTime(started).TotalSeconds, new KeyValuePair<string, object?>("controller", _queue.Name));
         }
     }
 }

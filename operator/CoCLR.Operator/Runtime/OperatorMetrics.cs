@@ -16,20 +16,26 @@ public static class OperatorMetrics
     public static Counter<long> Reconciles { get; } = Meter.CreateCounter<long>("coclr.reconcile", null, "Reconciles by result.");
 
     /// <summary>Time of a reconcile.</summary>
-    public static Histogram<double> ReconcileDuration { get; } = Meter.CreateHistogram<double>("coclr.reconcile.duration", "s", "Time of one reconcile.");
+    public static Histogram<double> ReconcileDuration { get; } =
+        Meter.CreateHistogram<double>("coclr.reconcile.duration", "s", "Time of one reconcile.");
 
     /// <summary>Writes to the API server.</summary>
-    public static Counter<long> ApiWrites { get; } = Meter.CreateCounter<long>("coclr.api.writes", null, "Writes to the API server by resource and result.");
+    public static Counter<long> ApiWrites { get; } =
+        Meter.CreateCounter<long>("coclr.api.writes", null, "Writes to the API server by resource and result.");
 
     /// <summary>Restarts of stages.</summary>
-    public static Counter<long> Restarts { get; } = Meter.CreateCounter<long>("coclr.experiment.restarts", null, "Restarts of stages by reason.");
+    public static Counter<long> Restarts { get; } =
+        Meter.CreateCounter<long>("coclr.experiment.restarts", null, "Restarts of stages by reason.");
 
     /// <summary>Time from an experiment's creation until its first pod runs.</summary>
-    public static Histogram<double> QueueWait { get; } = Meter.CreateHistogram<double>("coclr.experiment.queue.wait", "s", "Time from creation until the first pod runs.");
+    public static Histogram<double> QueueWait { get; } =
+        Meter.CreateHistogram<double>("coclr.experiment.queue.wait", "s", "Time from creation until the first pod runs.");
 
     /// <summary>GPU seconds by outcome.</summary>
-    public static Counter<double> GpuSeconds { get; } = Meter.CreateCounter<double>("coclr.gpu.seconds", null, "GPU seconds of finished stages by outcome.");
+    public static Counter<double> GpuSeconds { get; } =
+        Meter.CreateCounter<double>("coclr.gpu.seconds", null, "GPU seconds of finished stages by outcome.");
 
     /// <summary>Progress pushes by result.</summary>
-    public static Counter<long> ProgressPushes { get; } = Meter.CreateCounter<long>("coclr.progress.pushes", null, "Progress pushes of pods by result.");
+    public static Counter<long> ProgressPushes { get; } =
+        Meter.CreateCounter<long>("coclr.progress.pushes", null, "Progress pushes of pods by result.");
 }

@@ -1,4 +1,5 @@
-// Why this exists: conditions that are always kstatus-clean: Ready present, abnormal ones removed when false, times kept while nothing changes.
+// Why this exists: conditions that are always kstatus-clean: Ready present, abnormal ones removed when false, times kept while nothing
+// changes.
 using CoCLR.Core.Manifests.Status;
 using CoCLR.Operator.Runtime;
 

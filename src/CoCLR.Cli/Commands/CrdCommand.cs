@@ -11,9 +11,13 @@ internal static class CrdCommand
 {
     public static Command Create()
     {
-        var output = new Option<string?>("--output", "-o") { Description = "Folder to write the files to instead of printing them.", HelpName = "DIR" };
+        var output = new Option<string?>("--output", "-o")
+        {
+            Description = "Folder to write the files to instead of printing them.", HelpName = "DIR"
+        };
         var docs = new Option<bool>("--docs") { Description = "The reference pages instead of the CRDs." };
-        var command = new Command("crd", "Prints the CRDs, or writes them (and their reference pages) to a folder.\n\nExample:\n  coclr crd | kubectl apply --server-side -f -\n  coclr crd -o crds; coclr crd --docs -o docs/reference") { output, docs };
+        var command = new Command("crd", "Prints the CRDs, or writes them (and their reference pages) to a folder.\n\nExample:\n  coclr "
+            + "crd | kubectl apply --server-side -f -\n  coclr crd -o crds; coclr crd --docs -o docs/reference") { output, docs };
         command.SetAction(parsed =>
         {
             IReadOnlyDictionary<string, string> files = parsed.GetValue(docs) ? ReferenceDocs.Files() : CrdGenerator.Files();

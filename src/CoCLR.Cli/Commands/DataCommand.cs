@@ -22,8 +22,12 @@ internal static class DataCommand
     {
         CreateSynth(),
         CreateScan(),
-        CreatePrepare("prepare", "Decodes a data set into the store that runs share.\n\nExample:\n  coclr data prepare /data/UCF101 --size 128", flow: false),
-        CreatePrepare("flow", "Decodes a data set and computes its optical flow.\n\nExample:\n  coclr data flow /data/UCF101 --size 128", flow: true),
+        CreatePrepare(
+            "prepare",
+            "Decodes a data set into the store that runs share.\n\nExample:\n  coclr data prepare /data/UCF101 --size 128",
+            flow: false),
+        CreatePrepare(
+            "flow", "Decodes a data set and computes its optical flow.\n\nExample:\n  coclr data flow /data/UCF101 --size 128", flow: true),
     };
 
     private static Command CreateSynth()
@@ -35,7 +39,8 @@ internal static class DataCommand
             Description = f.Node.Description,
             DefaultValueFactory = _ => (int)f.Default!,
         });
-        var command = new Command("synth", "Makes synthetic actions: real video files whose class is defined by motion alone.\n\nExample:\n  coclr data synth actions --classes 8 --seed 1") { folder };
+        var command = new Command("synth", "Makes synthetic actions: real video files whose class is defined by motion "
+            + "alone.\n\nExample:\n  coclr data synth actions --classes 8 --seed 1") { folder };
         foreach (Option<int> option in options.Values)
         {
             command.Options.Add(option);
@@ -44,16 +49,26 @@ internal static class DataCommand
         command.SetAction(parsed =>
         {
             using var signals = new StopSignals();
-            var json = new System.Text.Json.Nodes.JsonObject(options.Select(o => KeyValuePair.Create(o.Key, (System.Text.Json.Nodes.JsonNode?)parsed.GetValue(o.Value))));
+            var json = new System.Text.Json.Nodes.JsonObject(
+                options.Select(o => KeyValuePair.Create(o.Key, (System.Text.Json.Nodes.JsonNode?)parsed.GetValue(o.Value))));
             IReadOnlyList<ManifestProblem> problems = SchemaValidator.Check(json, schema, "");
             if (problems.Count > 0)
             {
-                throw new UserErrorException(string.Join("\n", problems.Select(p => $"--{System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(p.Path)}: {p.Message}")), ExitCodes.Usage);
+                throw new UserErrorException(
+                    string.Join(
+                        "\n",
+                        problems.Select(p => $"--{System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(p.Path)}: {p.Message}")),
+                    ExitCodes.Usage);
             }
 
             SyntheticSource source = System.Text.Json.JsonSerializer.Deserialize<SyntheticSource>(json, CoclrJson.Compact)!;
-            SyntheticActions.Create(source, parsed.GetValue(folder)!, ImmediateProgress.To<SyntheticProgress>(p => PhaseLines.Tell("make videos", p.Done, p.Total)), signals.Token);
-            Say.Note($"{parsed.GetValue(folder)}: {source.Classes} classes, {source.Classes * (source.TrainGroups + source.TestGroups) * source.GroupSize} videos in the layout of UCF101");
+            SyntheticActions.Create(
+                source,
+                parsed.GetValue(folder)!,
+                ImmediateProgress.To<SyntheticProgress>(p => PhaseLines.Tell("make videos", p.Done, p.Total)),
+                signals.Token);
+            Say.Note($"{parsed.GetValue(folder)}: {source.Classes} classes, "
+                + $"{source.Classes * (source.TrainGroups + source.TestGroups) * source.GroupSize} videos in the layout of UCF101");
             return ExitCodes.Done;
         });
         return command;
@@ -65,11 +80,15 @@ internal static class DataCommand
         (Option<DatasetLayout> layout, Option<int> split) = CatalogueChoice();
         var quick = new Option<bool>("--quick") { Description = "Does not look for videos that are on both sides of the split." };
         Option<bool> json = Options.Json();
-        var frames = new Option<int>("--frames") { Description = "Frames of the clips that are meant to be trained on.", DefaultValueFactory = _ => new ClipSpec().Frames };
+        var frames = new Option<int>("--frames")
+        {
+            Description = "Frames of the clips that are meant to be trained on.", DefaultValueFactory = _ => new ClipSpec().Frames
+        };
         var size = new Option<int>("--size") { Description = "Their side in pixels.", DefaultValueFactory = _ => new ClipSpec().Size };
         var command = new Command(
             "scan",
-            "Says what a folder of videos holds: classes, splits, broken files, videos on both sides of a split, how much moves, and whether clips of a size fit."
+            "Says what a folder of videos holds: classes, splits, broken files, videos on both sides of a split, how much moves, and "
+                + "whether clips of a size fit."
             + "\n\nExample:\n  coclr data scan /data/UCF101 --frames 16 --size 64")
         {
             folder, layout, split, frames, size, quick, json,
@@ -102,15 +121,22 @@ internal static class DataCommand
     {
         var folder = new Argument<string>("folder") { Description = "Folder of videos.", HelpName = "DIR" };
         (Option<DatasetLayout> layout, Option<int> split) = CatalogueChoice();
-        var size = new Option<int>("--size") { Description = "Side of the training crop; frames are stored 1.15 times as large.", DefaultValueFactory = _ => 128 };
-        var maxBad = new Option<double>("--max-bad-fraction") { Description = "Share of broken videos that is left out; more is an error.", DefaultValueFactory = _ => 0.05, HelpName = "0..1" };
+        var size = new Option<int>("--size")
+        {
+            Description = "Side of the training crop; frames are stored 1.15 times as large.", DefaultValueFactory = _ => 128
+        };
+        var maxBad = new Option<double>("--max-bad-fraction")
+        {
+            Description = "Share of broken videos that is left out; more is an error.", DefaultValueFactory = _ => 0.05, HelpName = "0..1"
+        };
         var workdir = Options.Workdir();
         var command = new Command(name, description) { folder, layout, split, size, maxBad, workdir };
         command.SetAction(parsed =>
         {
             if (parsed.GetValue(maxBad) is not (>= 0 and <= 1))
             {
-                throw new UserErrorException($"--max-bad-fraction: {parsed.GetValue(maxBad)} is out of range: give 0 to 1.", ExitCodes.Usage);
+                throw new UserErrorException(
+                    $"--max-bad-fraction: {parsed.GetValue(maxBad)} is out of range: give 0 to 1.", ExitCodes.Usage);
             }
 
             Options.RequireInRange("--size", parsed.GetValue(size), SchemaModel.For(typeof(ClipSpec)).Field("size")!.Node);
@@ -118,7 +144,15 @@ internal static class DataCommand
             using var signals = new StopSignals();
             VideoCatalogue catalogue = VideoCatalogue.Open(Catalogue(parsed, folder, layout, split));
             string cache = new Workspace(parsed.GetValue(workdir)!).Cache;
-            using ClipStore frames = ClipDecoder.Prepare(catalogue, new DecodeSettings { ShortSide = DecodeSettings.ShortSideFor(parsed.GetValue(size)), MaxBadFraction = parsed.GetValue(maxBad) }, cache, ImmediateProgress.To<DecodeProgress>(p => PhaseLines.Tell("decode", p.Done, p.Total)), signals.Token);
+            using ClipStore frames = ClipDecoder.Prepare(
+                catalogue,
+                new DecodeSettings
+                {
+                    ShortSide = DecodeSettings.ShortSideFor(parsed.GetValue(size)), MaxBadFraction = parsed.GetValue(maxBad)
+                },
+                cache,
+                ImmediateProgress.To<DecodeProgress>(p => PhaseLines.Tell("decode", p.Done, p.Total)),
+                signals.Token);
             Tell("frames", frames);
             if (flow)
             {
@@ -141,7 +175,10 @@ internal static class DataCommand
 
         static void Tell(string what, ClipStore store)
         {
-            Say.Note(string.Create(CultureInfo.InvariantCulture, $"{what}: {store.Count} videos, {store.TotalFrames} frames, {store.TotalBytes / 1e6:0.0} MB in {store.Folder}"));
+            Say.Note(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{what}: {store.Count} videos, {store.TotalFrames} frames, {store.TotalBytes / 1e6:0.0} MB in {store.Folder}"));
             foreach (RejectedVideo video in store.Header.Rejected)
             {
                 Say.Error($"left out {video.Id}: {video.Reason}");
@@ -161,7 +198,10 @@ internal static class DataCommand
     }
 
     private static (Option<DatasetLayout> Layout, Option<int> Split) CatalogueChoice() => (
-        new Option<DatasetLayout>("--layout") { Description = "Auto, ClassFolders, Ucf101, Hmdb51, Kinetics or Manifest.", DefaultValueFactory = _ => DatasetLayout.Auto },
+        new Option<DatasetLayout>("--layout")
+        {
+            Description = "Auto, ClassFolders, Ucf101, Hmdb51, Kinetics or Manifest.", DefaultValueFactory = _ => DatasetLayout.Auto
+        },
         new Option<int>("--split") { Description = "Number of the split.", DefaultValueFactory = _ => 1 });
 
     // What a training with such clips should know.
@@ -174,7 +214,11 @@ internal static class DataCommand
 
         if (report.Frames is { } frames && frames.Min < clip.Frames)
         {
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"clips of {clip.Frames} frames: the shortest video has {frames.Min:0}; shorter videos are padded with their first frame, and those of {(clip.Frames / 2) + 1} or fewer left out of training"));
+            Console.WriteLine(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"clips of {clip.Frames} frames: the shortest video has {frames.Min:0}; shorter videos are padded with their first "
+                        + $"frame, and those of {(clip.Frames / 2) + 1} or fewer left out of training"));
         }
 
         foreach (ManifestProblem warning in ClipShape.Warnings(new ExperimentSpec { Clip = clip }))
@@ -185,13 +229,19 @@ internal static class DataCommand
 
     private static void ShowScan(ScanReport report)
     {
-        Console.WriteLine($"{report.Root}: {report.Videos} videos, layout {report.Layout}, {report.Groups} source groups, {report.Bytes / 1e6:0.0} MB, {TimeSpan.FromSeconds(Math.Round(report.Seconds)):g}");
+        Console.WriteLine($"{report.Root}: {report.Videos} videos, layout {report.Layout}, {report.Groups} source groups, "
+            + $"{report.Bytes / 1e6:0.0} MB, {TimeSpan.FromSeconds(Math.Round(report.Seconds)):g}");
         if (report.Classes.Count > 0)
         {
-            var table = new Table().Border(Say.Interactive ? TableBorder.Rounded : TableBorder.Ascii).AddColumns("class", "train", "validation", "test", "groups");
+            var table = new Table().Border(Say.Interactive ? TableBorder.Rounded : TableBorder.Ascii)
+                .AddColumns("class", "train", "validation", "test", "groups");
             foreach (ScannedClass c in report.Classes)
             {
-                table.AddRow([Markup.Escape(c.Name), .. new[] { c.Train, c.Validation, c.Test, c.Groups }.Select(n => n.ToString(CultureInfo.InvariantCulture))]);
+                table.AddRow(
+                    [
+                        Markup.Escape(c.Name),
+                        .. new[] { c.Train, c.Validation, c.Test, c.Groups }.Select(n => n.ToString(CultureInfo.InvariantCulture))
+                    ]);
             }
 
             AnsiConsole.Write(table);
@@ -199,7 +249,8 @@ internal static class DataCommand
 
         if (report.Frames is { } frames)
         {
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"frames per video: {frames.Min:0} to {frames.Max:0}, mean {frames.Mean:0}"));
+            Console.WriteLine(
+                string.Create(CultureInfo.InvariantCulture, $"frames per video: {frames.Min:0} to {frames.Max:0}, mean {frames.Mean:0}"));
         }
 
         foreach (RejectedVideo video in report.Broken)
@@ -214,7 +265,8 @@ internal static class DataCommand
 
         foreach (LeakedPair pair in report.Leaks.Take(20))
         {
-            Console.WriteLine($"  {(pair.Identical ? "same bytes" : "nearly alike")}: {MessageText.OneLine(pair.Test, 200)} (test) and {MessageText.OneLine(pair.Train, 200)} (training)");
+            Console.WriteLine($"  {(pair.Identical ? "same bytes" : "nearly alike")}: {MessageText.OneLine(pair.Test, 200)} (test) and "
+                + $"{MessageText.OneLine(pair.Train, 200)} (training)");
         }
 
         foreach (string note in report.Notes)

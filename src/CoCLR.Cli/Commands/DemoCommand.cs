@@ -21,8 +21,12 @@ internal static class DemoCommand
         Option<string> workdir = Options.Workdir();
         Option<bool> json = Options.Json();
         var exit = new Option<bool>("--exit") { Description = "Ends when the table is printed, without a dashboard." };
-        var port = new Option<int>("--port") { Description = "Port of the dashboard on loopback; 0 takes a free one.", DefaultValueFactory = _ => 0 };
-        var command = new Command("demo", "Makes a small synthetic action data set, learns it with InfoNCE, CoCLR and UberNCE, and shows the result table; about ten minutes on two cores.\n\nExample:\n  coclr demo --exit") { workdir, exit, port, json };
+        var port = new Option<int>("--port")
+        {
+            Description = "Port of the dashboard on loopback; 0 takes a free one.", DefaultValueFactory = _ => 0
+        };
+        var command = new Command("demo", "Makes a small synthetic action data set, learns it with InfoNCE, CoCLR and UberNCE, and shows "
+            + "the result table; about ten minutes on two cores.\n\nExample:\n  coclr demo --exit") { workdir, exit, port, json };
         command.SetAction(async (parsed, _) =>
         {
             var workspace = new Workspace(parsed.GetValue(workdir)!);
@@ -32,7 +36,8 @@ internal static class DemoCommand
                 return await RunAsync(workspace, parsed.GetValue(json), signals.Token).ConfigureAwait(false);
             }
 
-            DashboardProcess dashboard = await DashboardProcess.StartAsync(workspace, parsed.GetValue(port), [], signals.Token).ConfigureAwait(false);
+            DashboardProcess dashboard = await DashboardProcess.StartAsync(workspace, parsed.GetValue(port), [], signals.Token)
+                .ConfigureAwait(false);
             await using (dashboard.ConfigureAwait(false))
             {
                 Say.Note($"Dashboard: {dashboard.Link}");
@@ -56,10 +61,12 @@ internal static class DemoCommand
         var folders = new List<RunFolder>();
         foreach (string name in Experiments)
         {
-            Manifest<ExperimentSpec> manifest = ManifestReader.ReadExperiment(Embedded(name)).Manifest ?? throw new InvalidOperationException($"the embedded manifest {name} is not valid");
+            Manifest<ExperimentSpec> manifest = ManifestReader.ReadExperiment(Embedded(name)).Manifest
+                ?? throw new InvalidOperationException($"the embedded manifest {name} is not valid");
             StagePlan plan = Planner.Plan(manifest.Metadata.Name, manifest.Spec);
             RunFolder folder = workspace.Run(plan);
-            (int code, string? message) = await RunView.ShowAsync(plan, folder, view => new ChildProcessHost(plan, folder, workspace.Cache, null, view).RunAsync(stop)).ConfigureAwait(false);
+            (int code, string? message) = await RunView.ShowAsync(
+                plan, folder, view => new ChildProcessHost(plan, folder, workspace.Cache, null, view).RunAsync(stop)).ConfigureAwait(false);
             if (code != ExitCodes.Done)
             {
                 Say.Error(message ?? "failed");
@@ -78,7 +85,8 @@ internal static class DemoCommand
 
         ReportView.Show(reports);
         RunReport first = reports[0];
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{first.DataSet}: {first.TrainVideos} training and {first.TestVideos} test videos; {reports.Sum(r => r.WallSeconds) / 60:0.0} minutes on {first.Device}."));
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{first.DataSet}: {first.TrainVideos} training and "
+            + $"{first.TestVideos} test videos; {reports.Sum(r => r.WallSeconds) / 60:0.0} minutes on {first.Device}."));
         foreach (RunFolder folder in folders)
         {
             Console.WriteLine($"  {folder.Root}");
@@ -90,7 +98,8 @@ internal static class DemoCommand
     /// <summary>A manifest of the demo: samples/NAME.yaml, embedded so that the installed command needs no clone.</summary>
     private static string Embedded(string name)
     {
-        using Stream stream = Assembly.GetExecutingAssembly().GetManifestResourceStream($"{name}.yaml") ?? throw new InvalidOperationException($"{name}.yaml is not embedded");
+        using Stream stream = Assembly.GetExecutingAssembly().GetManifestResourceStream($"{name}.yaml")
+            ?? throw new InvalidOperationException($"{name}.yaml is not embedded");
         using var reader = new StreamReader(stream);
         return reader.ReadToEnd();
     }

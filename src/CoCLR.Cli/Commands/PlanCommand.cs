@@ -14,10 +14,12 @@ internal static class PlanCommand
         Option<string[]> set = Options.Set();
         var output = new Option<string>("--output", "-o") { Description = "text, json or mermaid.", DefaultValueFactory = _ => "text" };
         output.AcceptOnlyFromAmong("text", "json", "mermaid");
-        var command = new Command("plan", "Prints the stage graph of a manifest.\n\nExample:\n  coclr plan -f samples/ucf101-coclr.yaml -o mermaid") { file, set, output };
+        var command = new Command("plan", "Prints the stage graph of a manifest.\n\nExample:\n  coclr plan -f "
+            + "samples/ucf101-coclr.yaml -o mermaid") { file, set, output };
         command.SetAction(parsed =>
         {
-            Manifest<ExperimentSpec> manifest = ManifestReader.Load(parsed.GetValue(file)!, Options.Overrides(parsed.GetValue(set))).RequireExperiment("coclr plan");
+            Manifest<ExperimentSpec> manifest = ManifestReader.Load(parsed.GetValue(file)!, Options.Overrides(parsed.GetValue(set)))
+                .RequireExperiment("coclr plan");
             StagePlan plan = Planner.Plan(manifest.Metadata.Name, manifest.Spec);
             switch (parsed.GetValue(output))
             {

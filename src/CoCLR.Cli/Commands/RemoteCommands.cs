@@ -1,32 +1,34 @@
-// Why this exists: `coclr apply`, `get` and `watch`: the same words to a dashboard (--dashboard URL) and to a cluster (the current kubectl context).
+// Why this exists: `coclr apply`, `get` and `watch`: the same words to a dashboard (--dashboard URL) and to a cluster (the current kubectl
+// context).
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
-using System.Text.Json.Nodes;
+using System.Threading.Channels;
 using CoCLR.Cli.Hosting;
 using CoCLR.Cli.Terminal;
 using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Runs;
+using Microsoft.Extensions.Logging.Abstractions;
 using Spectre.Console;
 using k8s;
-using k8s.Autorest;
-using k8s.Models;
 
 namespace CoCLR.Cli.Commands;
 
 internal static class RemoteCommands
 {
     private const string FieldManager = "coclr";
-    private static readonly TimeSpan PollInterval = TimeSpan.FromSeconds(2);
 
     public static Command CreateApply()
     {
         Option<string> file = Options.Manifest();
         Option<string?> dashboard = Options.Dashboard();
         Option<string?> space = Namespace();
-        var command = new Command("apply", "Sends a manifest to a cluster, or starts it at a dashboard.\n\nExample:\n  coclr apply -f samples/minimal.yaml --namespace research\n  coclr apply -f samples/minimal.yaml --dashboard http://127.0.0.1:5080") { file, dashboard, space };
+        var command = new Command(
+            "apply",
+            "Sends a manifest to a cluster, or starts it at a dashboard.\n\nExample:\n  coclr apply -f samples/minimal.yaml --namespace "
+                + "research\n  coclr apply -f samples/minimal.yaml --dashboard http://127.0.0.1:5080") { file, dashboard, space };
         command.SetAction(async (parsed, stop) =>
         {
             LoadedManifest loaded = ManifestReader.Load(parsed.GetValue(file)!);
@@ -34,7 +36,9 @@ internal static class RemoteCommands
             {
                 if (loaded.Suite != null)
                 {
-                    throw new UserErrorException($"{loaded.File}: a dashboard on one machine starts experiments; a CoCLRBenchmark needs a cluster.", ExitCodes.BadConfiguration);
+                    throw new UserErrorException(
+                        $"{loaded.File}: a dashboard on one machine starts experiments; a CoCLRBenchmark needs a cluster.",
+                        ExitCodes.BadConfiguration);
                 }
 
                 using var client = new DashboardClient(address, null);
@@ -45,9 +49,11 @@ internal static class RemoteCommands
 
             await InClusterAsync(parsed.GetValue(space), async (cluster, ns) =>
             {
-                JsonObject body = ManifestReader.ToJson(loaded.Text);
-                string plural = (loaded.Suite == null ? ResourceKind.Experiment : ResourceKind.Benchmark).Plural;
-                await cluster.CustomObjects.PatchNamespacedCustomObjectAsync(new V1Patch(body.ToJsonString(), V1Patch.PatchType.ApplyPatch), ApiNames.Group, ApiNames.Version, ns, plural, loaded.Name, fieldManager: FieldManager, force: false, cancellationToken: stop).ConfigureAwait(false);
+                ResourceKind kind = loaded.Suite == null ? ResourceKind.Experiment : ResourceKind.Benchmark;
+                byte[] body = JsonSerializer.SerializeToUtf8Bytes(ManifestReader.ToJson(loaded.Text));
+                string path = $"{kind.Path(new ObjectKey(ns, loaded.Name))}?fieldManager={FieldManager}&force=false";
+                (await cluster.SendAsync(HttpMethod.Patch, path, body, "application/apply-patch+yaml", stop).ConfigureAwait(false))
+                    .Dispose();
                 Say.Note($"{loaded.Name}: applied in namespace {ns}");
             }).ConfigureAwait(false);
             return ExitCodes.Done;
@@ -61,7 +67,8 @@ internal static class RemoteCommands
         Option<string?> dashboard = Options.Dashboard();
         Option<string?> space = Namespace();
         Option<bool> json = Options.Json();
-        var command = new Command("get", "Lists experiments of a dashboard or a cluster.\n\nExample:\n  coclr get --dashboard http://127.0.0.1:5080") { name, dashboard, space, json };
+        var command = new Command("get", "Lists experiments of a dashboard or a cluster.\n\nExample:\n  coclr get --dashboard "
+            + "http://127.0.0.1:5080") { name, dashboard, space, json };
         command.SetAction(async (parsed, stop) =>
         {
             string? wanted = parsed.GetValue(name);
@@ -70,7 +77,9 @@ internal static class RemoteCommands
                 using var client = new DashboardClient(address, null);
                 if (wanted != null)
                 {
-                    Console.WriteLine(await client.ReadAsync(wanted, stop).ConfigureAwait(false) ?? throw new UserErrorException($"{address} has no run '{wanted}'.", ExitCodes.MissingInput));
+                    Console.WriteLine(
+                        await client.ReadAsync(wanted, stop).ConfigureAwait(false)
+                            ?? throw new UserErrorException($"{address} has no run '{wanted}'.", ExitCodes.MissingInput));
                     return ExitCodes.Done;
                 }
 
@@ -82,12 +91,13 @@ internal static class RemoteCommands
             {
                 if (wanted != null)
                 {
-                    Say.Json(await ReadAsync(cluster, ns, wanted, stop).ConfigureAwait(false));
+                    using JsonDocument found = await cluster.GetAsync(ResourceKind.Experiment.Path(new ObjectKey(ns, wanted)), stop)
+                        .ConfigureAwait(false);
+                    Say.Json(found.RootElement);
                     return;
                 }
 
-                object list = await cluster.CustomObjects.ListNamespacedCustomObjectAsync(ApiNames.Group, ApiNames.Version, ns, "coclrexperiments", cancellationToken: stop).ConfigureAwait(false);
-                Show([.. JsonSerializer.SerializeToNode(list)!["items"]!.AsArray().Select(i => Of(i!))], parsed.GetValue(json));
+                Show(await ListAsync(cluster, ns, stop).ConfigureAwait(false), parsed.GetValue(json));
             }).ConfigureAwait(false);
             return ExitCodes.Done;
         });
@@ -96,10 +106,14 @@ internal static class RemoteCommands
 
     public static Command CreateWatch()
     {
-        var name = new Argument<string?>("name") { Description = "One experiment; ends with it.", Arity = ArgumentArity.ZeroOrOne, HelpName = "NAME" };
+        var name = new Argument<string?>("name")
+        {
+            Description = "One experiment; ends with it.", Arity = ArgumentArity.ZeroOrOne, HelpName = "NAME"
+        };
         Option<string?> dashboard = Options.Dashboard();
         Option<string?> space = Namespace();
-        var command = new Command("watch", "Follows experiments of a dashboard or a cluster; a line for every change.\n\nExample:\n  coclr watch demo-coclr --dashboard http://127.0.0.1:5080") { name, dashboard, space };
+        var command = new Command("watch", "Follows experiments of a dashboard or a cluster; a line for every change.\n\nExample:\n  coclr "
+            + "watch demo-coclr --dashboard http://127.0.0.1:5080") { name, dashboard, space };
         command.SetAction(async (parsed, _) =>
         {
             using var signals = new StopSignals();
@@ -136,28 +150,42 @@ internal static class RemoteCommands
 
     private static async Task<int> WatchClusterAsync(string? space, string? wanted, CancellationToken stop)
     {
-        var last = new Dictionary<string, RemoteRun>();
-        int? code = null;
+        int code = ExitCodes.Done;
         await InClusterAsync(space, async (cluster, ns) =>
         {
-            while (code == null)
+            // What a watch would try again for ever (no rights, no such kind) is said at once.
+            _ = await ListAsync(cluster, ns, stop).ConfigureAwait(false);
+            var news = Channel.CreateUnbounded<RemoteRun>();
+            var informer = new Informer<SeenRun>(cluster, ResourceKind.Experiment, SeenRun.Read, NullLogger.Instance, namespaces: [ns]);
+            informer.OnChange(change =>
             {
-                object list = await cluster.CustomObjects.ListNamespacedCustomObjectAsync(ApiNames.Group, ApiNames.Version, ns, "coclrexperiments", cancellationToken: stop).ConfigureAwait(false);
-                foreach (RemoteRun run in JsonSerializer.SerializeToNode(list)!["items"]!.AsArray().Select(i => Of(i!)).Where(r => wanted == null || r.Run == wanted))
+                if (change.New is { } now && now.Run != change.Old?.Run && (wanted == null || now.Run.Run == wanted))
                 {
-                    if (last.GetValueOrDefault(run.Run) != run)
-                    {
-                        last[run.Run] = run;
-                        Tell(run);
-                    }
-
-                    code = wanted == null ? null : Ended(run);
+                    news.Writer.TryWrite(now.Run);
                 }
-
-                await Task.Delay(PollInterval, stop).ConfigureAwait(false);
+            });
+            using var ending = CancellationTokenSource.CreateLinkedTokenSource(stop);
+            Task following = informer.RunAsync(ending.Token);
+            try
+            {
+                await foreach (RemoteRun run in news.Reader.ReadAllAsync(stop).ConfigureAwait(false))
+                {
+                    Tell(run);
+                    if (wanted != null && Ended(run) is { } ended)
+                    {
+                        code = ended;
+                        break;
+                    }
+                }
+            }
+            finally
+            {
+                await ending.CancelAsync().ConfigureAwait(false);
+                await following.ContinueWith(_ => { }, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default)
+                    .ConfigureAwait(false);
             }
         }).ConfigureAwait(false);
-        return code ?? ExitCodes.Done;
+        return code;
     }
 
     private static int? Ended(RemoteRun run) => run.State.ToLowerInvariant() switch
@@ -167,17 +195,13 @@ internal static class RemoteCommands
         _ => null,
     };
 
-    private static async Task<JsonNode> ReadAsync(Kubernetes cluster, string ns, string name, CancellationToken stop) =>
-        JsonSerializer.SerializeToNode(await cluster.CustomObjects.GetNamespacedCustomObjectAsync(ApiNames.Group, ApiNames.Version, ns, "coclrexperiments", name, stop).ConfigureAwait(false))!;
-
-    private static RemoteRun Of(JsonNode item)
+    private static async Task<RemoteRun[]> ListAsync(ApiClient cluster, string ns, CancellationToken stop)
     {
-        JsonNode? status = item["status"];
-        string name = (string)item["metadata"]!["name"]!;
-        return new RemoteRun(name, name, (string?)status?["state"] ?? "Unknown", (string?)status?["stage"], ((double?)status?["progress"]?["percent"] ?? 0) / 100, null, null, null, null);
+        using JsonDocument list = await cluster.GetAsync(ResourceKind.Experiment.Path(ns), stop).ConfigureAwait(false);
+        return [.. list.RootElement.Items("items").Select(SeenRun.Of)];
     }
 
-    private static async Task InClusterAsync(string? space, Func<Kubernetes, string, Task> act)
+    private static async Task InClusterAsync(string? space, Func<ApiClient, string, Task> act)
     {
         KubernetesClientConfiguration configuration;
         try
@@ -186,28 +210,33 @@ internal static class RemoteCommands
         }
         catch (Exception e) when (e is k8s.Exceptions.KubeConfigException or IOException)
         {
-            throw new UserErrorException($"No cluster is configured: {e.Message} Set KUBECONFIG, or give --dashboard URL.", ExitCodes.BadConfiguration, e);
+            throw new UserErrorException(
+                $"No cluster is configured: {e.Message} Set KUBECONFIG, or give --dashboard URL.", ExitCodes.BadConfiguration, e);
         }
 
-        using var cluster = new Kubernetes(configuration);
+        using var cluster = new ApiClient(configuration);
         try
         {
             await act(cluster, space ?? configuration.Namespace ?? "default").ConfigureAwait(false);
         }
-        catch (HttpOperationException e)
+        catch (ApiException e)
         {
-            string message = JsonNode.Parse(e.Response.Content is { Length: > 0 } content ? content : "{}")?["message"]?.ToString() ?? e.Message;
-            throw new UserErrorException($"{configuration.Host} answers {(int)e.Response.StatusCode}: {message}", (int)e.Response.StatusCode < 500 ? ExitCodes.BadData : ExitCodes.Failed, e);
+            throw new UserErrorException(
+                $"{configuration.Host} answers {(int)e.Code}: {e.ServerMessage}",
+                (int)e.Code < 500 ? ExitCodes.BadData : ExitCodes.Failed,
+                e);
         }
-        catch (HttpRequestException e)
+        catch (Exception e) when (e is HttpRequestException or TimeoutException)
         {
-            throw new UserErrorException($"{configuration.Host} cannot be reached: {e.Message}. Mend KUBECONFIG, or give --dashboard URL.", ExitCodes.Failed, e);
+            throw new UserErrorException(
+                $"{configuration.Host} cannot be reached: {e.Message}. Fix KUBECONFIG, or give --dashboard URL.", ExitCodes.Failed, e);
         }
     }
 
     private static void Tell(RemoteRun run) => Console.WriteLine(string.Create(
         CultureInfo.InvariantCulture,
-        $"{run.Run} {run.State}{(run.Stage == null ? "" : " " + run.Stage)} {100 * run.Progress:0} %{(run.Loss is { } loss ? $" loss {loss:0.###}" : "")}{(run.BestProbe is { } probe ? $" probe {100 * probe:0.0}" : "")}"));
+        $"{run.Run} {run.State}{(run.Stage == null ? "" : " " + run.Stage)} {100 * run.Progress:0} "
+            + $"%{(run.Loss is { } loss ? $" loss {loss:0.###}" : "")}{(run.BestProbe is { } probe ? $" probe {100 * probe:0.0}" : "")}"));
 
     private static void Show(IReadOnlyList<RemoteRun> runs, bool json)
     {
@@ -217,16 +246,47 @@ internal static class RemoteCommands
             return;
         }
 
-        var table = new Table().Border(Say.Interactive ? TableBorder.Rounded : TableBorder.Ascii).AddColumns("run", "state", "stage", "progress", "probe", "R@1");
+        var table = new Table().Border(Say.Interactive ? TableBorder.Rounded : TableBorder.Ascii)
+            .AddColumns("run", "state", "stage", "progress", "probe", "R@1");
         foreach (RemoteRun run in runs)
         {
-            table.AddRow(Markup.Escape(run.Run), Markup.Escape(run.State), Markup.Escape(run.Stage ?? "-"), Percent(run.Progress), Percent(run.BestProbe), Percent(run.RecallAt1));
+            table.AddRow(
+                Markup.Escape(run.Run),
+                Markup.Escape(run.State),
+                Markup.Escape(run.Stage ?? "-"),
+                Percent(run.Progress),
+                Percent(run.BestProbe),
+                Percent(run.RecallAt1));
         }
 
         AnsiConsole.Write(table);
     }
 
-    private static string Percent(double? fraction) => fraction is { } f ? (100 * f).ToString("0.0", CultureInfo.InvariantCulture) + " %" : "-";
+    private static string Percent(double? fraction) =>
+        fraction is { } f ? (100 * f).ToString("0.0", CultureInfo.InvariantCulture) + " %" : "-";
 
-    private static Option<string?> Namespace() => new("--namespace", "-n") { Description = "Namespace of the cluster; that of the kubectl context when absent.", HelpName = "NAME" };
+    private static Option<string?> Namespace() =>
+        new("--namespace", "-n") { Description = "Namespace of the cluster; that of the kubectl context when absent.", HelpName = "NAME" };
+
+    /// <summary>Of an experiment in a cluster what a line tells.</summary>
+    private sealed record SeenRun(ObjectMeta Meta, RemoteRun Run) : ICachedObject
+    {
+        public static SeenRun Read(JsonElement item) => new(ObjectMeta.Read(item), Of(item));
+
+        public static RemoteRun Of(JsonElement item)
+        {
+            string name = item.At("metadata", "name")?.GetString() ?? "";
+            long percent = item.At("status", "progress")?.Number("percent") ?? 0;
+            return new RemoteRun(
+                name,
+                name,
+                item.Child("status")?.Text("state") ?? "Unknown",
+                item.Child("status")?.Text("stage"),
+                percent / 100.0,
+                null,
+                null,
+                null,
+                null);
+        }
+    }
 }

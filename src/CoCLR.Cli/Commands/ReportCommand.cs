@@ -16,14 +16,16 @@ internal static class ReportCommand
         var output = new Option<string>("--output", "-o") { Description = "Folder to write to.", Required = true, HelpName = "DIR" };
         var formats = new Option<string[]>("--format")
         {
-            Description = "html: pages with results, curves and playing galleries that open from a disk; tensorboard: event files; parquet: all points. May be given again.",
+            Description = "html: pages with results, curves and playing galleries that open from a disk; tensorboard: event files; "
+                + "parquet: all points. May be given again.",
             DefaultValueFactory = _ => ["html"],
             HelpName = "html|tensorboard|parquet",
         };
         formats.AcceptOnlyFromAmong("html", "tensorboard", "parquet");
         var command = new Command(
             "report",
-            "Writes a run for other people and tools.\n\nExample:\n  coclr report coclr-runs/first-1a2b3c4d -o first\n  coclr report coclr-runs/first-1a2b3c4d -o logs --format tensorboard") { run, output, formats };
+            "Writes a run for other people and tools.\n\nExample:\n  coclr report coclr-runs/first-1a2b3c4d -o first\n  coclr report "
+                + "coclr-runs/first-1a2b3c4d -o logs --format tensorboard") { run, output, formats };
         command.SetAction(async (parsed, _) =>
         {
             using var signals = new StopSignals();
@@ -35,7 +37,8 @@ internal static class ReportCommand
                 switch (format)
                 {
                     case "tensorboard":
-                        PointFiles.WriteTensorBoard(folder, RunPoints.Newest(RunPoints.Read(folder)), Path.Combine(target, plan.Run), signals.Token);
+                        PointFiles.WriteTensorBoard(
+                            folder, RunPoints.Newest(RunPoints.Read(folder)), Path.Combine(target, plan.Run), signals.Token);
                         Say.Note($"{target}: tensorboard --logdir {target}");
                         break;
                     case "parquet":

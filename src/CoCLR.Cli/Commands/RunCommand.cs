@@ -21,13 +21,21 @@ internal static class RunCommand
         Option<string?> dashboard = Options.Dashboard();
         Option<bool> json = Options.Json();
         var dryRun = new Option<bool>("--dry-run") { Description = "Checks the manifest and prints the stage graph; runs nothing." };
-        var command = new Command("run", "Runs one manifest here, an experiment or a suite (CoCLRBenchmark); run again to resume.\n\nExample:\n  coclr run -f samples/synthetic-coclr.yaml --set training.epochs=10") { file, workdir, set, dryRun, dashboard, json };
+        var command = new Command(
+            "run",
+            "Runs one manifest here, an experiment or a suite (CoCLRBenchmark); run again to resume.\n\nExample:\n  coclr run -f "
+                + "samples/synthetic-coclr.yaml --set training.epochs=10") { file, workdir, set, dryRun, dashboard, json };
         command.SetAction(async (parsed, cancellation) =>
         {
             LoadedManifest loaded = ManifestReader.Load(parsed.GetValue(file)!, Options.Overrides(parsed.GetValue(set)));
             if (loaded.Experiment is not { } manifest)
             {
-                return await SuiteRun.RunAsync(loaded, new Workspace(parsed.GetValue(workdir)!), Options.Address(parsed.GetValue(dashboard)), parsed.GetValue(dryRun), parsed.GetValue(json)).ConfigureAwait(false);
+                return await SuiteRun.RunAsync(
+                    loaded,
+                    new Workspace(parsed.GetValue(workdir)!),
+                    Options.Address(parsed.GetValue(dashboard)),
+                    parsed.GetValue(dryRun),
+                    parsed.GetValue(json)).ConfigureAwait(false);
             }
 
             StagePlan plan = Planner.Plan(manifest.Metadata.Name, Local(manifest.Spec));
@@ -42,7 +50,9 @@ internal static class RunCommand
                 _ = TorchRuntime.Select(plan.Spec.Device); // says at once that the GPU asked for is not there
             }
 
-            return await RunAsync(plan, new Workspace(parsed.GetValue(workdir)!), Options.Address(parsed.GetValue(dashboard)), parsed.GetValue(json)).ConfigureAwait(false);
+            return await RunAsync(
+                plan, new Workspace(parsed.GetValue(workdir)!), Options.Address(parsed.GetValue(dashboard)), parsed.GetValue(json))
+                .ConfigureAwait(false);
         });
         return command;
     }
@@ -57,7 +67,9 @@ internal static class RunCommand
         }
 
         using var signals = new StopSignals();
-        (int code, string? message) = await RunView.ShowAsync(plan, folder, view => new ChildProcessHost(plan, folder, workspace.Cache, dashboard, view).RunAsync(signals.Token)).ConfigureAwait(false);
+        (int code, string? message) = await RunView.ShowAsync(
+            plan, folder, view => new ChildProcessHost(plan, folder, workspace.Cache, dashboard, view).RunAsync(signals.Token))
+            .ConfigureAwait(false);
         if (code != ExitCodes.Done)
         {
             Say.Error(message ?? "failed");
@@ -80,5 +92,6 @@ internal static class RunCommand
     /// <summary>A cluster's sources name things that this machine does not have.</summary>
     internal static ExperimentSpec Local(ExperimentSpec spec) =>
         spec.Dataset.Source is { VolumeClaim: null, S3: null } ? spec : throw new UserErrorException(
-            "spec.dataset.source: volumeClaim and s3 need a cluster (coclr apply); for this machine give path or synthetic, for example --set dataset.source='{\"path\":\"/data/videos\"}'.", ExitCodes.BadConfiguration);
+            "spec.dataset.source: volumeClaim and s3 need a cluster (coclr apply); for this machine give path or synthetic, for example "
+                + "--set dataset.source='{\"path\":\"/data/videos\"}'.", ExitCodes.BadConfiguration);
 }

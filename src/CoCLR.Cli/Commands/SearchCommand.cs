@@ -4,6 +4,7 @@ using System.Globalization;
 using CoCLR.Cli.Terminal;
 using CoCLR.Core;
 using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Features;
 using CoCLR.Engine.Stages;
 using CoCLR.Engine.Video.Catalogue;
 using CoCLR.Runs;
@@ -17,11 +18,18 @@ internal static class SearchCommand
     {
         var collection = new Argument<string>("collection") { Description = "Folder that coclr embed wrote.", HelpName = "DIR" };
         var query = new Argument<string>("query") { Description = "A video file.", HelpName = "VIDEO" };
-        var checkpoint = new Option<string?>("--checkpoint", "-c") { Description = "The checkpoint of the collection, when it has been moved.", HelpName = "CHECKPOINT" };
+        var checkpoint = new Option<string?>("--checkpoint", "-c")
+        {
+            Description = "The checkpoint of the collection, when it has been moved.", HelpName = "CHECKPOINT"
+        };
         var top = new Option<int>("--top", "-k") { Description = "Neighbours.", DefaultValueFactory = _ => 10 };
         Option<string> device = EmbedCommand.Device();
         Option<bool> json = Options.Json();
-        var command = new Command("search", "Nearest videos of a collection to a query video.\n\nExample:\n  coclr search collection query.mp4 -k 5") { collection, query, checkpoint, top, device, json };
+        var command =
+            new Command("search", "Nearest videos of a collection to a query video.\n\nExample:\n  coclr search collection query.mp4 -k 5")
+        {
+            collection, query, checkpoint, top, device, json
+        };
         command.SetAction(parsed =>
         {
             string file = Path.GetFullPath(parsed.GetValue(query)!);
@@ -38,7 +46,8 @@ internal static class SearchCommand
 
             using var signals = new StopSignals();
             using EmbeddedVideos videos = EmbeddedVideos.Open(parsed.GetValue(collection)!);
-            using VideoEmbedder embedder = VideoEmbedder.Load(parsed.GetValue(checkpoint) ?? videos.Model.Checkpoint, videos.Model.View, videos.Model.Input(), parsed.GetValue(device)!);
+            using VideoEmbedder embedder = VideoEmbedder.Load(
+                parsed.GetValue(checkpoint) ?? videos.Model.Checkpoint, videos.Model.View, videos.Model.Input(), parsed.GetValue(device)!);
             videos.RequireCheckpoint(embedder.Model.CheckpointSha256);
 
             // The query gets a folder of its own: a catalogue is read from a folder, and nothing beside the file is looked at.
@@ -47,7 +56,11 @@ internal static class SearchCommand
             {
                 string name = Path.GetFileName(file) + (VideoCatalogue.IsVideoName(file) ? "" : ".mp4");
                 File.CreateSymbolicLink(Path.Combine(folder, name), file);
-                (FeatureSet features, _) = embedder.Embed(VideoCatalogue.Open(new CatalogueOptions { Root = folder, TestFraction = 0 }), Path.Combine(folder, Workspace.CacheName), (_, _, _) => { }, signals.Token);
+                (FeatureSet features, _) = embedder.Embed(
+                    VideoCatalogue.Open(new CatalogueOptions { Root = folder, TestFraction = 0 }),
+                    Path.Combine(folder, Workspace.CacheName),
+                    (_, _, _) => { },
+                    signals.Token);
                 IReadOnlyList<CollectionHit> hits = videos.Search(features[0].ToArray(), k);
                 if (parsed.GetValue(json))
                 {
@@ -70,10 +83,15 @@ internal static class SearchCommand
 
     private static void Show(IReadOnlyList<CollectionHit> hits)
     {
-        var table = new Table().Border(Say.Interactive ? TableBorder.Rounded : TableBorder.Ascii).AddColumns("rank", "distance", "class", "video");
+        var table = new Table().Border(Say.Interactive ? TableBorder.Rounded : TableBorder.Ascii)
+            .AddColumns("rank", "distance", "class", "video");
         foreach (CollectionHit hit in hits)
         {
-            table.AddRow(hit.Rank.ToString(CultureInfo.InvariantCulture), hit.Distance.ToString("0.0000", CultureInfo.InvariantCulture), Markup.Escape(hit.Class ?? "-"), Markup.Escape(hit.Id));
+            table.AddRow(
+                hit.Rank.ToString(CultureInfo.InvariantCulture),
+                hit.Distance.ToString("0.0000", CultureInfo.InvariantCulture),
+                Markup.Escape(hit.Class ?? "-"),
+                Markup.Escape(hit.Id));
         }
 
         if (!Say.Interactive)

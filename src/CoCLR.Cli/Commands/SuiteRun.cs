@@ -44,7 +44,9 @@ internal static class SuiteRun
             RunFolder folder = workspace.Run(plan);
             (int code, string? message) = failed.IsCancellationRequested
                 ? (ExitCodes.Terminated, "not started; run the same command again to go on")
-                : await new ChildProcessHost(plan, folder, workspace.Cache, dashboard, RunView.AsLines(plan), Environment.ProcessorCount / lanes).RunAsync(failed.Token).ConfigureAwait(false);
+                : await new ChildProcessHost(
+                    plan, folder, workspace.Cache, dashboard, RunView.AsLines(plan), Environment.ProcessorCount / lanes)
+                    .RunAsync(failed.Token).ConfigureAwait(false);
             outcomes[i] = (code, message, folder);
             if (code is not (ExitCodes.Done or ExitCodes.Terminated) && suite.FailurePolicy == FailurePolicy.Stop)
             {
@@ -83,7 +85,9 @@ internal static class SuiteRun
 
         var reports = done.ToDictionary(d => d.Item1.Name, d => d.Item2);
         IReadOnlyList<ExpectationOutcome> judged = Acceptance.Judge(
-            suite, experiments, (e, view, measure) => reports.TryGetValue(e.Name, out RunReport? report) ? Acceptance.Value(report, view, measure) : null, e => reports.ContainsKey(e.Name));
+            suite, experiments, (e, view, measure) =>
+                reports.TryGetValue(e.Name, out RunReport? report) ? Acceptance.Value(report, view, measure) : null, e =>
+                    reports.ContainsKey(e.Name));
         foreach (ExpectationOutcome outcome in judged)
         {
             switch (outcome.Met)
@@ -105,6 +109,7 @@ internal static class SuiteRun
             return Acceptance.All(judged) == false ? ExitCodes.Failed : ExitCodes.Done;
         }
 
-        return outcomes.Where(o => o.ExitCode != ExitCodes.Done).Select(o => o.ExitCode).OrderBy(c => c == ExitCodes.Terminated).FirstOrDefault(ExitCodes.Done);
+        return outcomes.Where(o => o.ExitCode != ExitCodes.Done).Select(o => o.ExitCode).OrderBy(c => c == ExitCodes.Terminated)
+            .FirstOrDefault(ExitCodes.Done);
     }
 }

@@ -1,4 +1,5 @@
-// Why this exists: runs a plan on this machine, one child process a stage, in the order that the planner decides, side by side where it allows: what the operator does with Jobs.
+// Why this exists: runs a plan on this machine, one child process a stage, in the order that the planner decides, side by side where it
+// allows: what the operator does with Jobs.
 using System.Diagnostics;
 using CoCLR.Cli.Terminal;
 using CoCLR.Core;
@@ -15,7 +16,8 @@ namespace CoCLR.Cli.Hosting;
 /// <param name="dashboard">Address of a dashboard that is told too, or null.</param>
 /// <param name="observer">Sees what happens.</param>
 /// <param name="processors">Processors of this run; 0 is all of them.</param>
-internal sealed class ChildProcessHost(StagePlan plan, RunFolder folder, string cache, Uri? dashboard, IRunObserver observer, int processors = 0)
+internal sealed class ChildProcessHost(
+    StagePlan plan, RunFolder folder, string cache, Uri? dashboard, IRunObserver observer, int processors = 0)
 {
     private static readonly TimeSpan SlowLook = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan GracePeriod = TimeSpan.FromSeconds(25);
@@ -34,7 +36,8 @@ internal sealed class ChildProcessHost(StagePlan plan, RunFolder folder, string 
         using IDisposable hold = folder.Lock();
         WholeFile.Sweep(folder.Root, recursive: false);
         using var ends = CancellationTokenSource.CreateLinkedTokenSource(stop);
-        var observed = plan.Stages.Where(s => folder.HasSucceeded(s.Name)).ToDictionary(s => s.Name, _ => new StageObservation(StagePhase.Succeeded));
+        var observed = plan.Stages.Where(s => folder.HasSucceeded(s.Name))
+            .ToDictionary(s => s.Name, _ => new StageObservation(StagePhase.Succeeded));
         var running = new Dictionary<string, Task<(int ExitCode, string? Message)>>(StringComparer.Ordinal);
         int lastFailure = ExitCodes.Failed;
         while (true)
@@ -66,7 +69,8 @@ internal sealed class ChildProcessHost(StagePlan plan, RunFolder folder, string 
             {
                 if (running.Keys.Sum(n => _shares[n]) + _shares[name] <= _processors)
                 {
-                    observed[name] = (observed.GetValueOrDefault(name) ?? new StageObservation(StagePhase.Pending)) with { Phase = StagePhase.Running };
+                    observed[name] =
+                        (observed.GetValueOrDefault(name) ?? new StageObservation(StagePhase.Pending)) with { Phase = StagePhase.Running };
                     Tell(o => o.StageStarting(plan[name]));
                     running[name] = RunStageAsync(plan[name], ends.Token);
                 }
@@ -90,7 +94,8 @@ internal sealed class ChildProcessHost(StagePlan plan, RunFolder folder, string 
                     _ => new StageObservation(StagePhase.Failed, before.CountedFailures + 1, ExitCodes.IsPermanent(code), message),
                 };
                 lastFailure = code is ExitCodes.Done or ExitCodes.Terminated ? lastFailure : code;
-                bool again = code != ExitCodes.Done && !ExitCodes.IsPermanent(code) && !ends.IsCancellationRequested && before.CountedFailures < plan.Spec.Retries;
+                bool again = code != ExitCodes.Done && !ExitCodes.IsPermanent(code) && !ends.IsCancellationRequested
+                    && before.CountedFailures < plan.Spec.Retries;
                 Tell(o => o.StageEnded(plan[name], code, again));
                 if (code == ExitCodes.Terminated && !ends.IsCancellationRequested)
                 {
@@ -166,7 +171,8 @@ internal sealed class ChildProcessHost(StagePlan plan, RunFolder folder, string 
                 process.Kill(entireProcessTree: true);
             }
 
-            await Task.WhenAny(process.WaitForExitAsync(CancellationToken.None), watch.WaitAsync(SlowLook, CancellationToken.None)).ConfigureAwait(false);
+            await Task.WhenAny(process.WaitForExitAsync(CancellationToken.None), watch.WaitAsync(SlowLook, CancellationToken.None))
+                .ConfigureAwait(false);
         }
 
         string text = (await errors.ConfigureAwait(false)).Trim();

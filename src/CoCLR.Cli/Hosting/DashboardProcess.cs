@@ -25,8 +25,13 @@ internal sealed class DashboardProcess : IAsyncDisposable
     {
         string assembly = HelperProcess.Find("dashboard", "COCLR_DASHBOARD_HOME", "src/CoCLR.Dashboard");
         Directory.CreateDirectory(workspace.Root);
-        string[] arguments = ["--Dashboard:WorkDir", workspace.Root, "--urls", string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{port}"), .. more];
-        return new DashboardProcess(await HelperProcess.StartAsync("dashboard", assembly, arguments, "Dashboard: ", null, null, stop).ConfigureAwait(false));
+        string[] arguments =
+        [
+            "--Dashboard:WorkDir", workspace.Root, "--urls", string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{port}"),
+            .. more
+        ];
+        return new DashboardProcess(
+            await HelperProcess.StartAsync("dashboard", assembly, arguments, "Dashboard: ", null, null, stop).ConfigureAwait(false));
     }
 
     /// <summary>Waits until it ends or the token is set.</summary>

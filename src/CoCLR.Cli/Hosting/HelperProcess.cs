@@ -1,4 +1,5 @@
-// Why this exists: the dashboard, the trial cluster and its operator are programs of their own; this starts one, waits for what it announces, and ends it with the command.
+// Why this exists: the dashboard, the trial cluster and its operator are programs of their own; this starts one, waits for what it
+// announces, and ends it with the command.
 using System.Diagnostics;
 using CoCLR.Core;
 using CoCLR.Runs;
@@ -32,9 +33,20 @@ internal sealed class HelperProcess : IAsyncDisposable
     /// <param name="output">Gets its other lines.</param>
     /// <param name="stop">Gives up waiting.</param>
     /// <exception cref="UserErrorException">It does not start (its own exit code, or 1).</exception>
-    public static async Task<HelperProcess> StartAsync(string name, string assembly, IEnumerable<string> arguments, string? prefix, Func<Task<bool>>? ready, Action<string>? output, CancellationToken stop)
+    public static async Task<HelperProcess> StartAsync(
+        string name,
+        string assembly,
+        IEnumerable<string> arguments,
+        string? prefix,
+        Func<Task<bool>>? ready,
+        Action<string>? output,
+        CancellationToken stop)
     {
-        var start = new ProcessStartInfo("dotnet", [assembly, .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true, WorkingDirectory = Path.GetDirectoryName(assembly) };
+        var start = new ProcessStartInfo("dotnet", [assembly, .. arguments])
+        {
+            RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true,
+            WorkingDirectory = Path.GetDirectoryName(assembly)
+        };
         start.Environment["COCLR_COMMAND"] = Environment.ProcessPath;
         Process process = Process.Start(start) ?? throw new UserErrorException($"Cannot start dotnet for {name}.", ExitCodes.Failed);
         process.StandardInput.Close();
@@ -52,7 +64,9 @@ internal sealed class HelperProcess : IAsyncDisposable
         }
     }
 
-    /// <summary>The assembly of a program of this repository: in a folder that a variable names, beside this command, or in the clone.</summary>
+    /// <summary>
+    /// The assembly of a program of this repository: in a folder that a variable names, beside this command, or in the clone.
+    /// </summary>
     /// <param name="name">What it is, for people.</param>
     /// <param name="variable">Variable with its folder.</param>
     /// <param name="project">Its project's folder in the clone.</param>
@@ -60,14 +74,19 @@ internal sealed class HelperProcess : IAsyncDisposable
     public static string Find(string name, string variable, string project)
     {
         string file = Path.GetFileName(project) + ".dll";
-        string configuration = AppContext.BaseDirectory.Contains($"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal) ? "Debug" : "Release";
+        string configuration = AppContext.BaseDirectory.Contains(
+            $"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal) ? "Debug" : "Release";
         string[] places =
         [
             Environment.GetEnvironmentVariable(variable) is { Length: > 0 } home ? Path.Combine(home, file) : "",
             Path.Combine(AppContext.BaseDirectory, name, file),
-            Environment.GetEnvironmentVariable("COCLR_ROOT") is { Length: > 0 } root ? Path.Combine(root, project, "bin", configuration, "net10.0", file) : "",
+            Environment.GetEnvironmentVariable("COCLR_ROOT") is { Length: > 0 } root
+                ? Path.Combine(root, project, "bin", configuration, "net10.0", file)
+                : "",
         ];
-        return places.FirstOrDefault(File.Exists) ?? throw new UserErrorException($"The {name} is not installed beside this command: start it from a clone (./coclr up), or set {variable} to the folder of {file}.", ExitCodes.BadConfiguration);
+        return places.FirstOrDefault(File.Exists)
+            ?? throw new UserErrorException($"The {name} is not installed beside this command: start it from a clone (./coclr up), or set "
+                + $"{variable} to the folder of {file}.", ExitCodes.BadConfiguration);
     }
 
     /// <summary>Waits until it ends or the token is set.</summary>
@@ -149,7 +168,9 @@ internal sealed class HelperProcess : IAsyncDisposable
 
         lock (_errors)
         {
-            throw new UserErrorException($"The {_name} did not start: {string.Join(' ', _errors).Trim()}", _process.ExitCode == 0 ? ExitCodes.Failed : _process.ExitCode);
+            throw new UserErrorException(
+                $"The {_name} did not start: {string.Join(' ', _errors).Trim()}",
+                _process.ExitCode == 0 ? ExitCodes.Failed : _process.ExitCode);
         }
     }
 

@@ -1,4 +1,5 @@
-// Why this exists: pushes a stage's progress to the operator every few seconds, with the pod's own token; a lost push is made good by the next.
+// Why this exists: pushes a stage's progress to the operator every few seconds, with the pod's own token; a lost push is made good by the
+// next.
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Security.Cryptography;
@@ -33,7 +34,10 @@ internal sealed class ProgressPusher : IAsyncDisposable
     /// <summary>A pusher to where the environment says; null when it says nothing.</summary>
     public static ProgressPusher? FromEnvironment() =>
         Uri.TryCreate(Environment.GetEnvironmentVariable("COCLR_PROGRESS_URL"), UriKind.Absolute, out Uri? address)
-            ? new ProgressPusher(address, Environment.GetEnvironmentVariable("COCLR_PROGRESS_TOKEN_FILE"), Environment.GetEnvironmentVariable("COCLR_PROGRESS_CA_FILE") is { Length: > 0 } ca ? ca : null)
+            ? new ProgressPusher(
+                address,
+                Environment.GetEnvironmentVariable("COCLR_PROGRESS_TOKEN_FILE"),
+                Environment.GetEnvironmentVariable("COCLR_PROGRESS_CA_FILE") is { Length: > 0 } ca ? ca : null)
             : null;
 
     /// <summary>Begins to push.</summary>
@@ -71,7 +75,9 @@ internal sealed class ProgressPusher : IAsyncDisposable
         }
     }
 
-    /// <summary>A client that trusts what the CA file says now: the kubelet renews it too. Without the file the system's authorities count.</summary>
+    /// <summary>
+    /// A client that trusts what the CA file says now: the kubelet renews it too. Without the file the system's authorities count.
+    /// </summary>
     private HttpClient Client()
     {
         string authorities = _caFile != null && File.Exists(_caFile) ? File.ReadAllText(_caFile) : "";
@@ -85,7 +91,8 @@ internal sealed class ProgressPusher : IAsyncDisposable
         {
             X509Certificate2Collection roots = [];
             roots.ImportFromPem(authorities);
-            handler.SslOptions.CertificateChainPolicy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
+            handler.SslOptions.CertificateChainPolicy =
+                new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
             handler.SslOptions.CertificateChainPolicy.CustomTrustStore.AddRange(roots);
         }
 
@@ -103,16 +110,19 @@ internal sealed class ProgressPusher : IAsyncDisposable
 
         try
         {
-            using var request = new HttpRequestMessage(HttpMethod.Post, _address) { Content = JsonContent.Create(summary, options: CoclrJson.Compact) };
+            using var request =
+                new HttpRequestMessage(HttpMethod.Post, _address) { Content = JsonContent.Create(summary, options: CoclrJson.Compact) };
             if (_tokenFile != null)
             {
                 // Read each time: the kubelet renews projected tokens.
-                request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", (await File.ReadAllTextAsync(_tokenFile, cancellation).ConfigureAwait(false)).Trim());
+                request.Headers.Authorization = new AuthenticationHeaderValue(
+                    "Bearer", (await File.ReadAllTextAsync(_tokenFile, cancellation).ConfigureAwait(false)).Trim());
             }
 
             using HttpResponseMessage response = await Client().SendAsync(request, cancellation).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is HttpRequestException or IOException or UnauthorizedAccessException or OperationCanceledException or CryptographicException)
+        catch (Exception e) when (
+            e is HttpRequestException or IOException or UnauthorizedAccessException or OperationCanceledException or CryptographicException)
         {
             // Progress is never worth a failed training; the termination message brings the end result.
         }

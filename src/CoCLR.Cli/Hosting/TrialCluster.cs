@@ -39,9 +39,11 @@ internal sealed class TrialCluster : IAsyncDisposable
         Directory.CreateDirectory(folder);
         string[] arguments =
         [
-            "--port", Number(port), "--kubeconfig", Path.Combine(workspace.Root, "cluster.kubeconfig"), "--folder", folder, "--image", $"coclr-engine:*={Environment.ProcessPath}",
+            "--port", Number(port), "--kubeconfig", Path.Combine(workspace.Root, "cluster.kubeconfig"), "--folder", folder, "--image",
+            $"coclr-engine:*={Environment.ProcessPath}",
         ];
-        HelperProcess cluster = await HelperProcess.StartAsync("cluster", server, arguments, "KUBECONFIG=", null, null, stop).ConfigureAwait(false);
+        HelperProcess cluster = await HelperProcess.StartAsync("cluster", server, arguments, "KUBECONFIG=", null, null, stop)
+            .ConfigureAwait(false);
         try
         {
             await InstallAsync(cluster.Announced, stop).ConfigureAwait(false);
@@ -51,7 +53,10 @@ internal sealed class TrialCluster : IAsyncDisposable
             HelperProcess started = await HelperProcess.StartAsync(
                 "operator",
                 manager,
-                ["--Kubeconfig", cluster.Announced, "--LeaderElect", "false", "--JsonLogs", "false", "--Listen", "127.0.0.1", "--Port", Number(own), "--ProgressUrl", address, "--GracePeriodSeconds", "30"],
+                [
+                    "--Kubeconfig", cluster.Announced, "--LeaderElect", "false", "--JsonLogs", "false", "--Listen", "127.0.0.1", "--Port",
+                    Number(own), "--ProgressUrl", address, "--GracePeriodSeconds", "30"
+                ],
                 null,
                 () => IsReadyAsync(probe, new Uri(address + "/readyz"), stop),
                 output,
@@ -80,7 +85,8 @@ internal sealed class TrialCluster : IAsyncDisposable
         using var client = new Kubernetes(KubernetesClientConfiguration.BuildConfigFromConfigFile(kubeconfig));
         foreach (string text in CrdGenerator.Files().Values)
         {
-            await client.ApiextensionsV1.CreateCustomResourceDefinitionAsync(KubernetesYaml.Deserialize<V1CustomResourceDefinition>(text), cancellationToken: stop).ConfigureAwait(false);
+            await client.ApiextensionsV1.CreateCustomResourceDefinitionAsync(
+                KubernetesYaml.Deserialize<V1CustomResourceDefinition>(text), cancellationToken: stop).ConfigureAwait(false);
         }
     }
 

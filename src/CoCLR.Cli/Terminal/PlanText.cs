@@ -11,7 +11,8 @@ internal static class PlanText
     public static string Describe(StagePlan plan)
     {
         int width = plan.Stages.Max(s => s.Name.Length);
-        return $"{plan.Experiment}: {plan.Stages.Count} stages (run {plan.Run})\n" + string.Join('\n', plan.Stages.Select(s => $"  {s.Name.PadRight(width)}  {What(s)}"))
+        return $"{plan.Experiment}: {plan.Stages.Count} stages (run {plan.Run})\n"
+            + string.Join('\n', plan.Stages.Select(s => $"  {s.Name.PadRight(width)}  {What(s)}"))
             + string.Concat(ClipShape.Warnings(plan.Spec).Select(w => $"\nwarning: {w}"));
     }
 
@@ -21,10 +22,17 @@ internal static class PlanText
         var text = new StringBuilder("flowchart LR\n");
         foreach (Stage stage in plan.Stages)
         {
-            text.Append("  ").Append(stage.Name).Append("[\"").Append(stage.Name).Append(stage.Epochs is { } epochs ? $"<br/>{epochs} epochs" : "").Append("\"]\n");
+            text.Append("  ").Append(stage.Name).Append("[\"").Append(stage.Name)
+                .Append(stage.Epochs is { } epochs ? $"<br/>{epochs} epochs" : "").Append("\"]\n");
             foreach (string from in stage.DependsOn)
             {
-                string label = from == stage.InitializeFrom ? "|weights|" : from == stage.MineWith ? "|mines|" : from == stage.Evaluates ? "|measures|" : "";
+                string label = from == stage.InitializeFrom
+                    ? "|weights|"
+                    : from == stage.MineWith
+                    ? "|mines|"
+                    : from == stage.Evaluates
+                    ? "|measures|"
+                    : "";
                 text.Append("  ").Append(from).Append(" -->").Append(label).Append(' ').Append(stage.Name).Append('\n');
             }
         }

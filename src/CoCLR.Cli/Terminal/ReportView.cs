@@ -15,7 +15,11 @@ internal static class ReportView
         var table = new Table().Border(Say.Interactive ? TableBorder.Rounded : TableBorder.Ascii);
         foreach (string header in content.Headers)
         {
-            table.AddColumn(new TableColumn(Markup.Escape(header)) { NoWrap = true, Alignment = header is "method" or "view" or "cell" ? Justify.Left : Justify.Right });
+            table.AddColumn(
+                new TableColumn(Markup.Escape(header))
+                {
+                    NoWrap = true, Alignment = header is "method" or "view" or "cell" ? Justify.Left : Justify.Right
+                });
         }
 
         foreach (string[] row in content.Rows)

@@ -13,7 +13,8 @@ namespace CoCLR.Cli.Terminal;
 internal static class RunView
 {
     /// <summary>Shows a run while it goes on.</summary>
-    public static async Task<(int ExitCode, string? Message)> ShowAsync(StagePlan plan, RunFolder folder, Func<IRunObserver, Task<(int ExitCode, string? Message)>> run)
+    public static async Task<(int ExitCode, string? Message)> ShowAsync(
+        StagePlan plan, RunFolder folder, Func<IRunObserver, Task<(int ExitCode, string? Message)>> run)
     {
         if (!Say.Interactive)
         {
@@ -22,7 +23,11 @@ internal static class RunView
 
         IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Error) });
         return await console.Progress().AutoClear(false).HideCompleted(false)
-            .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn())
+            .Columns(
+                new TaskDescriptionColumn { Alignment = Justify.Left },
+                new ProgressBarColumn(),
+                new PercentageColumn(),
+                new RemainingTimeColumn())
             .StartAsync(context => run(new Bars(plan, folder, context))).ConfigureAwait(false);
     }
 
@@ -32,8 +37,11 @@ internal static class RunView
     private static string Number(double value) => value.ToString(Math.Abs(value) >= 100 ? "0" : "0.###", CultureInfo.InvariantCulture);
 
     private static string? Measured(RunEvent e) => e is MetricEvent metric && metric.Values.TryGetValue(MetricNames.Loss, out double loss)
-        ? $"loss {Number(loss)}" + (metric.Values.TryGetValue(MetricNames.Top1, out double top1) ? $", pretext top-1 {Number(100 * top1)} %" : "")
-            + (metric.Values.TryGetValue(MetricNames.MiningPrecision, out double precision) && double.IsFinite(precision) ? $", mined right {Number(100 * precision)} %" : "")
+        ? $"loss {Number(loss)}"
+            + (metric.Values.TryGetValue(MetricNames.Top1, out double top1) ? $", pretext top-1 {Number(100 * top1)} %" : "")
+            + (
+                metric.Values.TryGetValue(MetricNames.MiningPrecision, out double precision)
+                    && double.IsFinite(precision) ? $", mined right {Number(100 * precision)} %" : "")
         : null;
 
     /// <summary>One line at a stage's start and end, and one now and then.</summary>
@@ -61,7 +69,8 @@ internal static class RunView
             {
                 last = _clock.Elapsed;
                 string eta = progress.EtaSeconds is { } seconds ? $", {TimeSpan.FromSeconds(Math.Ceiling(seconds)):g} left" : "";
-                Say.Note($"{plan.Experiment} {stage.Name}: {progress.Phase} {progress.Done}/{progress.Total} {progress.Unit}{eta}{measured}");
+                Say.Note(
+                    $"{plan.Experiment} {stage.Name}: {progress.Phase} {progress.Done}/{progress.Total} {progress.Unit}{eta}{measured}");
             }
 
             _stages[stage.Name] = (began, last, measured);
@@ -69,8 +78,10 @@ internal static class RunView
 
         public void StageEnded(Stage stage, int exitCode, bool again)
         {
-            string how = exitCode == ExitCodes.Done ? "done" : again ? $"failed (exit {exitCode}), trying again" : $"ended with exit {exitCode}";
-            Say.Note($"{plan.Experiment} {stage.Name}: {how} after {(_clock.Elapsed - _stages[stage.Name].Began).TotalSeconds:0.0} s{_stages[stage.Name].Measured}");
+            string how =
+                exitCode == ExitCodes.Done ? "done" : again ? $"failed (exit {exitCode}), trying again" : $"ended with exit {exitCode}";
+            Say.Note($"{plan.Experiment} {stage.Name}: {how} after {(_clock.Elapsed - _stages[stage.Name].Began).TotalSeconds:0.0} "
+                + $"s{_stages[stage.Name].Measured}");
         }
     }
 

@@ -7,7 +7,8 @@ namespace CoCLR.Cli.Terminal;
 internal static class Say
 {
     /// <summary>Whether a person is watching a terminal that can redraw lines.</summary>
-    public static bool Interactive { get; } = !Console.IsOutputRedirected && !Console.IsErrorRedirected && Environment.GetEnvironmentVariable("TERM") is not (null or "dumb");
+    public static bool Interactive { get; } = !Console.IsOutputRedirected && !Console.IsErrorRedirected
+        && Environment.GetEnvironmentVariable("TERM") is not (null or "dumb");
 
     public static void Error(string message) => Console.Error.WriteLine($"coclr: {message}");
 

@@ -1,4 +1,5 @@
-// Why this exists: a training process may write the events of its own run and nothing else; operator, command line and dashboard derive its token from one shared key.
+// Why this exists: a training process may write the events of its own run and nothing else; operator, command line and dashboard derive its
+// token from one shared key.
 using System.Buffers.Text;
 using System.Globalization;
 using System.Security.Cryptography;
@@ -7,8 +8,9 @@ using System.Text;
 namespace CoCLR.Core.Events;
 
 /// <summary>
-/// Tokens that allow sending the events of one run, signed with HMAC-SHA-256: <c>ci1.RUN.EXPIRY.SIGNATURE</c>, or <c>ci2.RUN.NAMESPACE.EXPIRY.SIGNATURE</c>
-/// for a run that belongs to a namespace: what may be said of it is in the token, never beside it.
+/// Tokens that allow sending the events of one run, signed with HMAC-SHA-256: <c>ci1.RUN.EXPIRY.SIGNATURE</c>, or
+/// <c>ci2.RUN.NAMESPACE.EXPIRY.SIGNATURE</c> for a run that belongs to a namespace: what may be said of it is in the token, never beside
+/// it.
 /// </summary>
 public static class IngestToken
 {

@@ -31,11 +31,13 @@ public static class BenchmarkRules
         {
             if (!axes.TryGetValue(value.Axis, out MatrixAxis? axis))
             {
-                yield return new ManifestProblem($"{path}.axis", $"'{value.Axis}' is not an axis of the matrix ({string.Join(", ", axes.Keys)})");
+                yield return new ManifestProblem(
+                    $"{path}.axis", $"'{value.Axis}' is not an axis of the matrix ({string.Join(", ", axes.Keys)})");
             }
             else if (!axis.Values.Contains(value.Value))
             {
-                yield return new ManifestProblem($"{path}.value", $"'{value.Value}' is not a value of {axis.Name} ({string.Join(", ", axis.Values)})");
+                yield return new ManifestProblem(
+                    $"{path}.value", $"'{value.Value}' is not a value of {axis.Name} ({string.Join(", ", axis.Values)})");
             }
         }
 
@@ -49,7 +51,8 @@ public static class BenchmarkRules
 
             if (expected.MinimumDifference != null && spec.Baseline.Count == 0)
             {
-                yield return new ManifestProblem($"spec.expect[{i}].minimumDifference", "needs spec.baseline, the cell that others are compared with");
+                yield return new ManifestProblem(
+                    $"spec.expect[{i}].minimumDifference", "needs spec.baseline, the cell that others are compared with");
             }
         }
 
@@ -70,7 +73,9 @@ public static class BenchmarkRules
     /// <param name="name">Name of the suite.</param>
     /// <param name="spec">A valid suite.</param>
     public static IReadOnlyList<MatrixExperiment> Expand(string name, BenchmarkSpec spec) =>
-        [.. from cell in Cells(spec) from seed in spec.Seeds let experiment = Build(spec, cell, seed).Spec! select new MatrixExperiment(NameOf(name, experiment), cell, seed, experiment)];
+        [
+            .. from cell in Cells(spec) from seed in spec.Seeds let experiment =
+                Build(spec, cell, seed).Spec! select new MatrixExperiment(NameOf(name, experiment), cell, seed, experiment)];
 
     /// <summary>A cell in words: `method=CoCLR, K=5`.</summary>
     /// <param name="cell">Value of each axis.</param>
@@ -99,7 +104,8 @@ public static class BenchmarkRules
         return cells.Where(c => !spec.Exclude.Any(e => e.Match.All(m => c.GetValueOrDefault(m.Axis) == m.Value)));
     }
 
-    private static (ExperimentSpec? Spec, IReadOnlyList<ManifestProblem> Problems) Build(BenchmarkSpec suite, Dictionary<string, string> cell, int seed)
+    private static (ExperimentSpec? Spec, IReadOnlyList<ManifestProblem> Problems) Build(
+        BenchmarkSpec suite, Dictionary<string, string> cell, int seed)
     {
         JsonObject json = JsonSerializer.SerializeToNode(suite.Template, CoclrJson.Compact)!.AsObject();
         json["seed"] = seed;
@@ -119,6 +125,14 @@ public static class BenchmarkRules
 
         (ExperimentSpec? spec, IReadOnlyList<ManifestProblem> found) = ManifestReader.CheckExperiment(json);
         string where = string.Join(", ", cell.Select(c => $"{c.Key}={c.Value}"));
-        return (spec, [.. found.Select(p => p with { Path = "spec.template" + p.Path["spec".Length..], Message = where.Length == 0 ? p.Message : $"{p.Message} (in the cell {where})" })]);
+        return (
+            spec,
+            [
+                .. found.Select(
+                    p => p with
+                    {
+                        Path = "spec.template" + p.Path["spec".Length..],
+                        Message = where.Length == 0 ? p.Message : $"{p.Message} (in the cell {where})"
+                    })]);
     }
 }

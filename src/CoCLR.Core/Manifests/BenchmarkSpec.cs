@@ -38,7 +38,10 @@ public sealed record BenchmarkSpec
     [Bounds(0, 6), ListKey("axis")]
     public IReadOnlyList<AxisValue> Baseline { get; init; } = [];
 
-    /// <summary>What the results must be. A suite that has ended and whose results are not so has failed: condition Met, and the exit code of `coclr run`.</summary>
+    /// <summary>
+    /// What the results must be. A suite that has ended and whose results are not so has failed: condition Met, and the exit code of
+    /// `coclr run`.
+    /// </summary>
     [MutableField, Bounds(0, 32)]
     public IReadOnlyList<Expectation> Expect { get; init; } = [];
 
@@ -62,7 +65,9 @@ public sealed record MatrixAxis
     [RequiredField, Bounds(1, 32), ListKey]
     public IReadOnlyList<string> Values { get; init; } = [];
 
-    /// <summary>The table takes the mean over the values, as over the folds or official splits of a data set (field dataset.split).</summary>
+    /// <summary>
+    /// The table takes the mean over the values, as over the folds or official splits of a data set (field dataset.split).
+    /// </summary>
     public bool Mean { get; init; }
 }
 
@@ -161,7 +166,10 @@ public enum FailurePolicy
 /// <summary>What happens to experiments that an edit of the suite no longer names.</summary>
 public enum PrunePolicy
 {
-    /// <summary>What has run is kept with its results and checkpoints, and stopped if it still runs; naming it again continues it. Only what has not started is deleted.</summary>
+    /// <summary>
+    /// What has run is kept with its results and checkpoints, and stopped if it still runs; naming it again continues it. Only what has not
+    /// started is deleted.
+    /// </summary>
     [JsonStringEnumMemberName("keep")] Keep,
 
     /// <summary>Deleted with their claims, whatever they have learned; an event names those that had results.</summary>

@@ -9,5 +9,6 @@ public static class Decimals
     /// <summary>The value of a decimal string such as "0.001" or "1e-5".</summary>
     /// <param name="text">A string that matches <see cref="DecimalStringAttribute.Pattern"/>.</param>
     /// <exception cref="FormatException">It is no decimal number.</exception>
-    public static double Parse(string text) => double.Parse(text, NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent, CultureInfo.InvariantCulture);
+    public static double Parse(string text) => double.Parse(
+        text, NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent, CultureInfo.InvariantCulture);
 }

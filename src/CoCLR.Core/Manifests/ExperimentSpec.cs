@@ -720,7 +720,7 @@ public sealed record MonitorSpec
     [Bounds(1, 100000)]
     public int? EveryEpochs { get; init; }
 
-    /// <summary>Share of the training videos, whole source groups, that ask; the others answer.</summary>
+    /// <summary>Share of the training videos, in whole source groups, that are the queries; the others are the gallery.</summary>
     [DecimalString(0.01, 0.9)]
     public string Fraction { get; init; } = "0.2";
 

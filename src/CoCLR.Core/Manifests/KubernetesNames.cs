@@ -1,5 +1,5 @@
-// Why this exists: names, labels and quantities exactly as Kubernetes' own validation has them (k8s.io/apimachinery, pkg/util/validation and pkg/api/resource), so
-// that what the API server would refuse in a child is refused in the manifest, where a person sees it.
+// Why this exists: names, labels and quantities exactly as Kubernetes' own validation has them (k8s.io/apimachinery, pkg/util/validation
+// and pkg/api/resource), so that what the API server would refuse in a child is refused in the manifest, where a person sees it.
 namespace CoCLR.Core.Manifests;
 
 /// <summary>Patterns (RE2 syntax) of what Kubernetes takes.</summary>
@@ -13,7 +13,9 @@ public static class KubernetesNames
     /// <summary>A DNS subdomain (RFC 1123): the name of most objects; at most 253 characters.</summary>
     public const string Subdomain = "^" + SubdomainBody + "$";
 
-    /// <summary>Key of a label or of a taint, such as topology.kubernetes.io/zone; its prefix must keep to <see cref="ShortPrefix"/>.</summary>
+    /// <summary>
+    /// Key of a label or of a taint, such as topology.kubernetes.io/zone; its prefix must keep to <see cref="ShortPrefix"/>.
+    /// </summary>
     public const string LabelKey = "^(" + SubdomainBody + "/)?" + Part + "$";
 
     /// <summary>Longest key of a label.</summary>
@@ -41,12 +43,15 @@ public static class KubernetesNames
     public const string Bytes = "^" + Positive + "(Ki|Mi|Gi|Ti|k|M|G|T)?$";
 
     /// <summary>What a name must look like, in words.</summary>
-    public const string SubdomainMeaning = "a name that Kubernetes takes: lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit";
+    public const string SubdomainMeaning =
+        "a name that Kubernetes takes: lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit";
 
     /// <summary>What a label's key must look like, in words.</summary>
     public const string LabelKeyMeaning =
-        "a label key: up to 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit, perhaps after a DNS prefix of up to 253 characters and '/'";
+        "a label key: up to 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit, perhaps after a DNS prefix "
+            + "of up to 253 characters and '/'";
 
     /// <summary>What a label's value must look like, in words.</summary>
-    public const string LabelValueMeaning = "a label value: up to 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit, or nothing";
+    public const string LabelValueMeaning =
+        "a label value: up to 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit, or nothing";
 }

@@ -1,4 +1,5 @@
-// Why this exists: YAML or JSON text in, a typed manifest or a list of problems with field paths and lines out. Nothing in a manifest is evaluated.
+// Why this exists: YAML or JSON text in, a typed manifest or a list of problems with field paths and lines out. Nothing in a manifest is
+// evaluated.
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -30,7 +31,8 @@ public sealed record LoadedManifest(string File, string Text, Manifest<Experimen
     /// <param name="verb">What needs one, for people.</param>
     /// <exception cref="UserErrorException">It is a suite (78).</exception>
     public Manifest<ExperimentSpec> RequireExperiment(string verb) => Experiment ?? throw new UserErrorException(
-        $"{File} is a {ApiNames.Benchmark}, and {verb} takes one experiment: `coclr run -f {File} --dry-run` lists those that it stands for.", ExitCodes.BadConfiguration);
+        $"{File} is a {ApiNames.Benchmark}, and {verb} takes one experiment: `coclr run -f {File} --dry-run` lists those that "
+            + $"it stands for.", ExitCodes.BadConfiguration);
 }
 
 /// <summary>Reads manifests.</summary>
@@ -39,7 +41,8 @@ public static partial class ManifestReader
     /// <summary>Reads an experiment.</summary>
     /// <param name="text">YAML or JSON.</param>
     /// <param name="overrides">Fields to set over it, such as ("training.epochs", "10").</param>
-    public static ManifestReading<ExperimentSpec> ReadExperiment(string text, IEnumerable<KeyValuePair<string, string>>? overrides = null) =>
+    public static ManifestReading<ExperimentSpec> ReadExperiment(
+        string text, IEnumerable<KeyValuePair<string, string>>? overrides = null) =>
         Read<ExperimentSpec>(text, ApiNames.Experiment, overrides ?? [], s => ExperimentRules.Check(s));
 
     /// <summary>Reads a benchmark suite.</summary>
@@ -62,7 +65,8 @@ public static partial class ManifestReader
     /// <summary>Reads a manifest, an experiment or a suite, or fails with everything that is wrong with it.</summary>
     /// <param name="file">A file, a pipe, or - for standard input.</param>
     /// <param name="overrides">Fields to set over an experiment.</param>
-    /// <exception cref="UserErrorException">The file is missing (66), the manifest is wrong (78), or a suite is to be overridden (64).</exception>
+    /// <exception cref="UserErrorException">The file is missing (66), the manifest is wrong (78), or a suite is to be overridden
+    /// (64).</exception>
     public static LoadedManifest Load(string file, IEnumerable<KeyValuePair<string, string>>? overrides = null)
     {
         string text = LoadText(file);
@@ -109,10 +113,12 @@ public static partial class ManifestReader
 
     private static Manifest<TSpec> ManifestOf<TSpec>(ManifestReading<TSpec> reading, string file)
         where TSpec : new() => reading.Manifest ?? throw new UserErrorException(
-            $"{file} is not a valid manifest:{string.Concat(reading.Problems.Select(p => $"\n  {(p.Line == null ? "" : $"line {p.Line}: ")}{p}"))}",
+            $"{file} is not a valid "
+                + $"manifest:{string.Concat(reading.Problems.Select(p => $"\n  {(p.Line == null ? "" : $"line {p.Line}: ")}{p}"))}",
             ExitCodes.BadConfiguration);
 
-    private static ManifestReading<TSpec> Read<TSpec>(string text, string kind, IEnumerable<KeyValuePair<string, string>> overrides, Func<TSpec, IEnumerable<ManifestProblem>> rules)
+    private static ManifestReading<TSpec> Read<TSpec>(
+        string text, string kind, IEnumerable<KeyValuePair<string, string>> overrides, Func<TSpec, IEnumerable<ManifestProblem>> rules)
         where TSpec : new()
     {
         var lines = new Dictionary<string, int>();
@@ -128,7 +134,8 @@ public static partial class ManifestReader
 
         if (root is not JsonObject manifest)
         {
-            return new ManifestReading<TSpec>(null, [new ManifestProblem("", $"a manifest begins with apiVersion: {ApiNames.ApiVersion} and kind: {kind}")]);
+            return new ManifestReading<TSpec>(
+                null, [new ManifestProblem("", $"a manifest begins with apiVersion: {ApiNames.ApiVersion} and kind: {kind}")]);
         }
 
         List<ManifestProblem> problems = [.. CheckEnvelope(manifest, kind)];
@@ -177,7 +184,8 @@ public static partial class ManifestReader
     /// <summary>A field without a value is one that is not given, as for an API server.</summary>
     private static JsonNode? WithoutNulls(JsonNode? node) => node switch
     {
-        JsonObject fields => new JsonObject(fields.Where(f => f.Value != null).Select(f => KeyValuePair.Create(f.Key, WithoutNulls(f.Value)))),
+        JsonObject fields =>
+            new JsonObject(fields.Where(f => f.Value != null).Select(f => KeyValuePair.Create(f.Key, WithoutNulls(f.Value)))),
         JsonArray items => new JsonArray([.. items.Select(WithoutNulls)]),
         _ => node?.DeepClone(),
     };
@@ -209,7 +217,8 @@ public static partial class ManifestReader
 
         // A manifest read back from a cluster carries more metadata than a person writes.
         SchemaNode schema = SchemaModel.For(typeof(ManifestMetadata));
-        JsonObject written = new(metadata.Where(f => schema.Field(f.Key) != null).Select(f => KeyValuePair.Create(f.Key, f.Value?.DeepClone())));
+        JsonObject written =
+            new(metadata.Where(f => schema.Field(f.Key) != null).Select(f => KeyValuePair.Create(f.Key, f.Value?.DeepClone())));
         foreach (ManifestProblem problem in SchemaValidator.Check(written, schema, "metadata"))
         {
             yield return problem;
@@ -244,13 +253,18 @@ public static partial class ManifestReader
             // Aliases repeat what they name, and may name what they stand in.
             if (++nodes > YamlText.MaxNodes || depth > YamlText.MaxDepth)
             {
-                throw new YamlException(node.Start, node.End, "holds too many values, or is nested too deeply, once its aliases are followed");
+                throw new YamlException(
+                    node.Start, node.End, "holds too many values, or is nested too deeply, once its aliases are followed");
             }
 
             lines[path] = (int)node.Start.Line;
             return node switch
             {
-                YamlMappingNode map => new JsonObject(map.Children.Select(c => KeyValuePair.Create(KeyOf(c.Key), Convert(c.Value, path.Length == 0 ? KeyOf(c.Key) : $"{path}.{KeyOf(c.Key)}", depth + 1)))),
+                YamlMappingNode map =>
+                    new JsonObject(
+                        map.Children.Select(
+                            c => KeyValuePair.Create(
+                                KeyOf(c.Key), Convert(c.Value, path.Length == 0 ? KeyOf(c.Key) : $"{path}.{KeyOf(c.Key)}", depth + 1)))),
                 YamlSequenceNode list => new JsonArray([.. list.Children.Select((c, i) => Convert(c, $"{path}[{i}]", depth + 1))]),
                 YamlScalarNode scalar => Scalar(scalar),
                 _ => throw new YamlException(node.Start, node.End, "holds something that is neither a group, a list nor a value"),
@@ -258,7 +272,8 @@ public static partial class ManifestReader
         }
     }
 
-    private static string KeyOf(YamlNode key) => (key as YamlScalarNode)?.Value ?? throw new YamlException(key.Start, key.End, "a field name must be plain text");
+    private static string KeyOf(YamlNode key) =>
+        (key as YamlScalarNode)?.Value ?? throw new YamlException(key.Start, key.End, "a field name must be plain text");
 
     private static JsonValue? Scalar(YamlScalarNode scalar)
     {
@@ -267,8 +282,10 @@ public static partial class ManifestReader
             : text is "" or "~" or "null" or "Null" or "NULL" ? null
             : text is "true" or "True" or "TRUE" or "yes" or "Yes" or "YES" or "on" or "On" or "ON" ? JsonValue.Create(true)
             : text is "false" or "False" or "FALSE" or "no" or "No" or "NO" or "off" or "Off" or "OFF" ? JsonValue.Create(false)
-            : Integer().IsMatch(text) && long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long integer) ? JsonValue.Create(integer)
-            : Real().IsMatch(text) && double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double real) && double.IsFinite(real) ? JsonValue.Create(real)
+            : Integer().IsMatch(text) && long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long integer)
+                ? JsonValue.Create(integer)
+            : Real().IsMatch(text) && double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double real)
+                && double.IsFinite(real) ? JsonValue.Create(real)
             : JsonValue.Create(text);
     }
 

@@ -1,7 +1,6 @@
 // Why this exists: a manifest as YAML that can be copied, compared and started again, without what would hold anyway.
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using CoCLR.Core.Planning;
 using YamlDotNet.Serialization;
 
 namespace CoCLR.Core.Manifests;
@@ -9,20 +8,23 @@ namespace CoCLR.Core.Manifests;
 /// <summary>Writes manifests.</summary>
 public static class ManifestWriter
 {
-    private static readonly ISerializer Yaml = new SerializerBuilder().WithQuotingNecessaryStrings(quoteYaml1_1Strings: true).DisableAliases().Build();
+    private static readonly ISerializer Yaml = new SerializerBuilder().WithQuotingNecessaryStrings(quoteYaml1_1Strings: true)
+        .DisableAliases().Build();
 
-    /// <summary>The manifest of a plan.</summary>
-    /// <param name="plan">The plan.</param>
-    public static string Of(StagePlan plan)
+    /// <summary>The manifest of an experiment.</summary>
+    /// <param name="name">Name of the experiment.</param>
+    /// <param name="experiment">Its spec.</param>
+    public static string Of(string name, ExperimentSpec experiment)
     {
-        ArgumentNullException.ThrowIfNull(plan);
+        ArgumentNullException.ThrowIfNull(experiment);
         JsonObject defaults = JsonSerializer.SerializeToNode(new ExperimentSpec(), CoclrJson.Compact)!.AsObject();
-        JsonObject spec = JsonSerializer.SerializeToNode(plan.Spec, CoclrJson.Compact)!.AsObject();
+        JsonObject spec = JsonSerializer.SerializeToNode(experiment, CoclrJson.Compact)!.AsObject();
         JsonObject rest = Without(spec, defaults);
 
         // What a person looks for first is said even where it is the default.
-        (rest["training"] as JsonObject ?? (rest["training"] = new JsonObject()).AsObject())["method"] = spec["training"]!["method"]!.DeepClone();
-        return Write(plan.Experiment, ApiNames.Experiment, rest);
+        (rest["training"] as JsonObject ?? (rest["training"] = new JsonObject()).AsObject())["method"] =
+            spec["training"]!["method"]!.DeepClone();
+        return Write(name, ApiNames.Experiment, rest);
     }
 
     /// <summary>A manifest as YAML.</summary>

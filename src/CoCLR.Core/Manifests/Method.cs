@@ -1,4 +1,5 @@
-// Why this exists: a learning method is one name in a manifest; what planner, rules, pages and loaders must know of it is said once, beside that name.
+// Why this exists: a learning method is one name in a manifest; what planner, rules, pages and loaders must know of it is said once, beside
+// that name.
 using System.Reflection;
 using System.Text.Json.Serialization;
 using CoCLR.Core.Manifests.Schema;
@@ -21,7 +22,9 @@ public enum Method
     [MethodTraits(NeedsBothViews = true, CoTrains = true)] CoCLR,
 }
 
-/// <summary>What sets a method apart for everybody but its own file; its formula and step are in <c>CoCLR.Engine/Contrastive/Methods</c>.</summary>
+/// <summary>
+/// What sets a method apart for everybody but its own file; its formula and step are in <c>CoCLR.Engine/Contrastive/Methods</c>.
+/// </summary>
 [AttributeUsage(AttributeTargets.Field)]
 public sealed class MethodTraitsAttribute : Attribute
 {
@@ -34,17 +37,22 @@ public sealed class MethodTraitsAttribute : Attribute
     /// <summary>Pre-training learns both views in one stage.</summary>
     public bool Joint { get; init; }
 
-    /// <summary>Pre-training is InfoNCE's; the method itself is learned in the turns after it, in which the views mine for each other.</summary>
+    /// <summary>
+    /// Pre-training is InfoNCE's; the method itself is learned in the turns after it, in which the views mine for each other.
+    /// </summary>
     public bool CoTrains { get; init; }
 }
 
 /// <summary>Looks the traits up.</summary>
 public static class MethodTraits
 {
-    private static readonly Dictionary<Method, (MethodTraitsAttribute Traits, string Name)> s_all = Enum.GetValues<Method>().ToDictionary(m => m, m =>
+    private static readonly Dictionary<Method, (MethodTraitsAttribute Traits, string Name)> s_all = Enum.GetValues<Method>()
+        .ToDictionary(m => m, m =>
     {
         FieldInfo field = typeof(Method).GetField(m.ToString())!;
-        return (field.GetCustomAttribute<MethodTraitsAttribute>() ?? new(), field.GetCustomAttribute<JsonStringEnumMemberNameAttribute>()?.Name ?? m.ToString());
+        return (
+            field.GetCustomAttribute<MethodTraitsAttribute>() ?? new(),
+            field.GetCustomAttribute<JsonStringEnumMemberNameAttribute>()?.Name ?? m.ToString());
     });
 
     /// <summary>What sets a method apart.</summary>
@@ -60,7 +68,8 @@ public static class MethodTraits
     public static Method? Named(string? name) => s_all.Where(m => m.Value.Name == name).Select(m => (Method?)m.Key).FirstOrDefault();
 
     /// <summary>The methods with a trait, as they are written in a manifest, in the enumeration's order.</summary>
-    internal static IEnumerable<string> With(Func<MethodTraitsAttribute, bool> trait) => s_all.Where(m => trait(m.Value.Traits)).Select(m => m.Value.Name);
+    internal static IEnumerable<string> With(Func<MethodTraitsAttribute, bool> trait) =>
+        s_all.Where(m => trait(m.Value.Traits)).Select(m => m.Value.Name);
 }
 
 /// <summary>Adds the rules that follow from the methods' traits to those that stand beside a type.</summary>
@@ -72,7 +81,11 @@ internal sealed class MethodRulesAttribute : Attribute
     /// <summary>The rules in CEL.</summary>
     public static IEnumerable<SchemaRule> Rules =>
     [
-        .. MethodTraits.With(t => t.NeedsBothViews).Select(m => new SchemaRule($"self.training.method != '{m}' || {BothViews}", ExperimentRules.NeedsBothViews(m), ".views")),
-        .. MethodTraits.With(t => t.CoTrains).Select(m => new SchemaRule($"self.training.method != '{m}' || self.cotrain.mineAmong == 'videos' || self.cotrain.topK < (has(self.cotrain.queueSize) ? self.cotrain.queueSize : self.training.queueSize)", ExperimentRules.TopKInQueue, ".cotrain.topK")),
+        .. MethodTraits.With(t => t.NeedsBothViews)
+            .Select(m => new SchemaRule($"self.training.method != '{m}' || {BothViews}", ExperimentRules.NeedsBothViews(m), ".views")),
+        .. MethodTraits.With(t => t.CoTrains)
+            .Select(m => new SchemaRule($"self.training.method != '{m}' || self.cotrain.mineAmong == 'videos' || self.cotrain.topK < "
+                + $"(has(self.cotrain.queueSize) ? self.cotrain.queueSize : self.training.queueSize)", ExperimentRules.TopKInQueue,
+                ".cotrain.topK")),
     ];
 }

@@ -83,7 +83,7 @@ public sealed class CelRuleAttribute(string rule, string message, string? fieldP
     /// <summary>The CEL expression; true means valid.</summary>
     public string Rule { get; } = rule;
 
-    /// <summary>What is wrong and how to mend it.</summary>
+    /// <summary>What is wrong and how to fix it.</summary>
     public string Message { get; } = message;
 
     /// <summary>The field to blame, such as <c>.cotrain</c>.</summary>

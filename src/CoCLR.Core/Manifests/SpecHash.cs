@@ -1,4 +1,5 @@
-// Why this exists: two manifests that must give the same numbers have the same hash, whatever else they say; suites and run folders are named by it.
+// Why this exists: two manifests that must give the same numbers have the same hash, whatever else they say; suites and run folders are
+// named by it.
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
@@ -11,7 +12,11 @@ public static class SpecHash
 {
     /// <summary>Fields of the spec that do not change the result, left out of the hash.</summary>
     private static readonly string[] OperationalFields =
-        ["device", "retries", .. typeof(ExperimentSpec).GetProperties().Where(p => p.IsDefined(typeof(ClusterOnlyAttribute), inherit: false)).Select(p => JsonNamingPolicy.CamelCase.ConvertName(p.Name))];
+        [
+            "device", "retries",
+            .. typeof(ExperimentSpec).GetProperties().Where(p => p.IsDefined(typeof(ClusterOnlyAttribute), inherit: false))
+                .Select(p => JsonNamingPolicy.CamelCase.ConvertName(p.Name))
+        ];
 
     /// <summary>SHA-256 of the fields that decide the result.</summary>
     /// <param name="spec">A spec.</param>

@@ -1,5 +1,6 @@
-// Why this exists: YAML comes from files, requests and pages. The parser calls itself once a level and follows aliases as often as they are named, so
-// that a few kilobytes could end the process or fill its memory: depth and size are bounded before a tree is built, in the one place that builds trees.
+// Why this exists: YAML comes from files, requests and pages. The parser calls itself once a level and follows aliases as often as they are
+// named, so that a few kilobytes could end the process or fill its memory: depth and size are bounded before a tree is built, in the one
+// place that builds trees.
 using YamlDotNet.Core;
 using YamlDotNet.Core.Events;
 using YamlDotNet.RepresentationModel;
@@ -41,7 +42,8 @@ public static class YamlText
         {
             [] => null,
             [var only] => only.RootNode,
-            [_, var second, ..] => throw new YamlException(second.RootNode.Start, second.RootNode.End, "holds several documents; give one manifest a file"),
+            [_, var second, ..] =>
+                throw new YamlException(second.RootNode.Start, second.RootNode.End, "holds several documents; give one manifest a file"),
         };
     }
 }

@@ -33,7 +33,8 @@ public enum StagePhase
 /// <param name="Stages">Observations by stage name; a stage that is missing is pending.</param>
 /// <param name="Suspended">Nothing may run.</param>
 /// <param name="MaxParallel">Stages that may run at once.</param>
-public sealed record PlanObservation(IReadOnlyDictionary<string, StageObservation> Stages, bool Suspended = false, int MaxParallel = int.MaxValue);
+public sealed record PlanObservation(
+    IReadOnlyDictionary<string, StageObservation> Stages, bool Suspended = false, int MaxParallel = int.MaxValue);
 
 /// <summary>What is to be done.</summary>
 /// <param name="Start">Stages to start, in order.</param>
@@ -41,7 +42,8 @@ public sealed record PlanObservation(IReadOnlyDictionary<string, StageObservatio
 /// <param name="Outcome">The end of the run, once nothing is left to do.</param>
 /// <param name="FailedStage">The stage that failed for good.</param>
 /// <param name="Message">Why the run failed.</param>
-public sealed record NextActions(IReadOnlyList<string> Start, IReadOnlyList<string> Stop, RunOutcome? Outcome = null, string? FailedStage = null, string? Message = null)
+public sealed record NextActions(
+    IReadOnlyList<string> Start, IReadOnlyList<string> Stop, RunOutcome? Outcome = null, string? FailedStage = null, string? Message = null)
 {
     /// <summary>Decides what to do next; a pure function.</summary>
     /// <param name="plan">The plan.</param>
@@ -51,12 +53,18 @@ public sealed record NextActions(IReadOnlyList<string> Start, IReadOnlyList<stri
         StageObservation Of(string name) => observed.Stages.GetValueOrDefault(name) ?? new StageObservation(StagePhase.Pending);
 
         string[] running = [.. plan.Stages.Select(s => s.Name).Where(n => Of(n).Phase == StagePhase.Running)];
-        Stage? lost = plan.Stages.FirstOrDefault(s => Of(s.Name) is { Phase: StagePhase.Failed } f && (f.Permanent || f.CountedFailures > plan.Spec.Retries));
+        Stage? lost = plan.Stages.FirstOrDefault(
+            s => Of(s.Name) is { Phase: StagePhase.Failed } f && (f.Permanent || f.CountedFailures > plan.Spec.Retries));
         if (lost != null)
         {
             StageObservation failure = Of(lost.Name);
             string tries = failure.Permanent ? "and trying again cannot help" : $"{failure.CountedFailures} times";
-            return new NextActions([], running, running.Length == 0 ? RunOutcome.Failed : null, lost.Name, $"{lost.Name} failed {tries}: {failure.Reason ?? "no reason given"}");
+            return new NextActions(
+                [],
+                running,
+                running.Length == 0 ? RunOutcome.Failed : null,
+                lost.Name,
+                $"{lost.Name} failed {tries}: {failure.Reason ?? "no reason given"}");
         }
 
         if (plan.Stages.All(s => Of(s.Name).Phase == StagePhase.Succeeded))

@@ -1,4 +1,5 @@
-// Why this exists: the whole pipeline logic as pure functions: from a spec to its stages, and from what is observed to what is to be done next.
+// Why this exists: the whole pipeline logic as pure functions: from a spec to its stages, and from what is observed to what is to be done
+// next.
 using CoCLR.Core.Manifests;
 
 namespace CoCLR.Core.Planning;
@@ -42,7 +43,8 @@ public static class Planner
         bool jointPretraining = spec.Training.Method.Traits().Joint;
         foreach (View view in views)
         {
-            var stage = new Stage { Name = $"pretrain-{view.Name()}", Kind = StageKind.Pretrain, View = view, Epochs = spec.PretrainEpochs(view) };
+            var stage =
+                new Stage { Name = $"pretrain-{view.Name()}", Kind = StageKind.Pretrain, View = view, Epochs = spec.PretrainEpochs(view) };
             newest[view] = AddTraining(stages, jointPretraining ? Share(stage, newest) : stage);
         }
 
@@ -51,7 +53,8 @@ public static class Planner
         {
             foreach (View view in views)
             {
-                // Each turn starts from the newest checkpoint of its view and mines with the newest of the other: the second turn with what the first has just made.
+                // Each turn starts from the newest checkpoint of its view and mines with the newest of the other: the second turn with what
+                // the first has just made.
                 var stage = new Stage
                 {
                     Name = $"cycle-{cycle}-{view.Name()}",
@@ -71,7 +74,8 @@ public static class Planner
             AddEvaluation(stages, spec.Evaluation, view, newest[view]);
         }
 
-        string[] measured = [.. stages.Where(s => s.Kind is StageKind.Probe or StageKind.Retrieve or StageKind.Finetune).Select(s => s.Name)];
+        string[] measured =
+            [.. stages.Where(s => s.Kind is StageKind.Probe or StageKind.Retrieve or StageKind.Finetune).Select(s => s.Name)];
         if (views.Length == 2 && measured.Length > 0)
         {
             stages.Add(new Stage { Name = "fuse", Kind = StageKind.Fuse, DependsOn = measured });
@@ -104,7 +108,12 @@ public static class Planner
         {
             if (enabled)
             {
-                stages.Add(new Stage { Name = $"{name}-{view.Name()}", Kind = kind, View = view, DependsOn = [checkpoint], Evaluates = checkpoint, Epochs = epochs, NeedsDevice = true });
+                stages.Add(
+                    new Stage
+                    {
+                        Name = $"{name}-{view.Name()}", Kind = kind, View = view, DependsOn = [checkpoint], Evaluates = checkpoint,
+                        Epochs = epochs, NeedsDevice = true
+                    });
             }
         }
 

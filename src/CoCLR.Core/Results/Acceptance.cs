@@ -1,5 +1,5 @@
-// Why this exists: a suite in Git guards a representation as tests guard code: what its results must be is judged here, for the operator, `coclr run`
-// and the dashboard alike.
+// Why this exists: a suite in Git guards a representation as tests guard code: what its results must be is judged here, for the operator,
+// `coclr run` and the dashboard alike.
 using System.Globalization;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Status;
@@ -34,7 +34,8 @@ public static class Acceptance
     /// <param name="value">A measure of an experiment, a fraction; null while or where it has none.</param>
     /// <param name="ended">Whether an experiment has ended, so that a measure that it has not will not come.</param>
     public static IReadOnlyList<ExpectationOutcome> Judge(
-        BenchmarkSpec spec, IReadOnlyList<MatrixExperiment> experiments, Func<MatrixExperiment, ResultView, ResultMeasure, double?> value, Func<MatrixExperiment, bool> ended)
+        BenchmarkSpec spec, IReadOnlyList<MatrixExperiment> experiments, Func<MatrixExperiment, ResultView, ResultMeasure, double?> value,
+        Func<MatrixExperiment, bool> ended)
     {
         ArgumentNullException.ThrowIfNull(spec);
         var cells = experiments.GroupBy(e => BenchmarkRules.CellText(e.Cell)).ToDictionary(g => g.Key, g => g.ToArray());
@@ -119,7 +120,9 @@ public static class Acceptance
             return (mean.Value == null ? mean : baseline).Missing(what, $"at least {Signed(minimum)}");
         }
 
-        return new(value - other >= minimum - Rounding, $"{what}: {Signed(value - other)} ({Percent(value)} against {Percent(other)}), at least {Signed(minimum)} expected");
+        return new(
+            value - other >= minimum - Rounding,
+            $"{what}: {Signed(value - other)} ({Percent(value)} against {Percent(other)}), at least {Signed(minimum)} expected");
     }
 
     private static string Percent(double value) => (100 * value).ToString("0.0", CultureInfo.InvariantCulture);
@@ -138,6 +141,7 @@ public static class Acceptance
 
         public ExpectationOutcome Missing(string what, string expected) => new(
             MayCome ? null : false,
-            $"{what}: {Count} of {Total} seeds measured{(MayCome ? " so far" : "; the others have ended without this measure")}, {expected} expected");
+            $"{what}: {Count} of {Total} seeds measured{(MayCome ? " so far" : "; the others have ended without this measure")}, "
+                + $"{expected} expected");
     }
 }

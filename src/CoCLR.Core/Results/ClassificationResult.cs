@@ -1,4 +1,5 @@
-// Why this exists: linear probe, fine-tuning and two-stream fusion all classify videos; their accuracies, confusion and predictions have one form.
+// Why this exists: linear probe, fine-tuning and two-stream fusion all classify videos; their accuracies, confusion and predictions have
+// one form.
 using CoCLR.Core.Manifests;
 
 namespace CoCLR.Core.Results;
@@ -81,7 +82,10 @@ public sealed record ProbeResult : Outcome
     /// <summary>The number of epochs that the classifier was trained for.</summary>
     public required int Epochs { get; init; }
 
-    /// <summary>Learning rate it began with: the manifest's, or a tenth, hundredth or thousandth of it where the loss climbed; null where an older version measured.</summary>
+    /// <summary>
+    /// Learning rate it began with: the manifest's, or a tenth, hundredth or thousandth of it where the loss climbed; null where an older
+    /// version measured.
+    /// </summary>
     public double? LearningRate { get; init; }
 
     /// <summary>Top-1 accuracy on the training videos of the reported epoch, a fraction.</summary>

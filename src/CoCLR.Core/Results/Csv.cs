@@ -1,4 +1,5 @@
-// Why this exists: exported tables are opened in spreadsheets, where a cell that begins like a formula is executed; no name of a video or run may do that.
+// Why this exists: exported tables are opened in spreadsheets, where a cell that begins like a formula is executed; no name of a video or
+// run may do that.
 using System.Globalization;
 using System.Text;
 
@@ -9,7 +10,8 @@ public static class Csv
 {
     /// <summary>Appends one row.</summary>
     /// <param name="builder">Where to.</param>
-    /// <param name="cells">Text is quoted and, where it begins like a formula, prefixed with an apostrophe; numbers are written as they are; null is empty.</param>
+    /// <param name="cells">Text is quoted and, where it begins like a formula, prefixed with an apostrophe; numbers are written as they
+    /// are; null is empty.</param>
     public static StringBuilder AppendCsvRow(this StringBuilder builder, params ReadOnlySpan<object?> cells)
     {
         ArgumentNullException.ThrowIfNull(builder);
@@ -36,7 +38,8 @@ public static class Csv
         float number => number.ToString("R", CultureInfo.InvariantCulture),
         double number => number.ToString("R", CultureInfo.InvariantCulture),
         DateTimeOffset time => time.ToString("O", CultureInfo.InvariantCulture),
-        sbyte or byte or short or ushort or int or uint or long or ulong or decimal => ((IFormattable)value).ToString(null, CultureInfo.InvariantCulture),
+        sbyte or byte or short or ushort or int or uint or long or ulong or decimal =>
+            ((IFormattable)value).ToString(null, CultureInfo.InvariantCulture),
         _ => Text(Convert.ToString(value, CultureInfo.InvariantCulture) ?? ""),
     };
 
@@ -44,7 +47,8 @@ public static class Csv
     {
         // Spreadsheets also skip leading blanks before they look for a formula.
         var first = text.AsSpan().TrimStart(" \u00a0");
-        var safe = (first.Length > 0 && first[0] is '=' or '+' or '-' or '@' or '\uff1d' or '\uff0b' or '\uff0d' or '\uff20') || (text.Length > 0 && text[0] is '\t' or '\r' or '\n')
+        var safe = (first.Length > 0 && first[0] is '=' or '+' or '-' or '@' or '\uff1d' or '\uff0b' or '\uff0d' or '\uff20')
+            || (text.Length > 0 && text[0] is '\t' or '\r' or '\n')
             ? "'" + text
             : text;
         return safe.AsSpan().IndexOfAny(",\"\r\n'") < 0 && safe.Trim().Length == safe.Length

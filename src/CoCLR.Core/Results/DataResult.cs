@@ -74,7 +74,9 @@ public sealed record MotionResult
     /// <summary>The distribution in one sentence.</summary>
     public override string ToString() => string.Create(
         System.Globalization.CultureInfo.InvariantCulture,
-        $"motion of {Videos} videos, in pixels of a 240-line frame: median {Median:0.00}, 90 % {Percentile90:0.00}, 99 % {Percentile99:0.00}; bound {Bound:0.##} ({(BoundIsMeasured ? "99.5th percentile" : "as given")}): {Clipped:0.0 %} clipped, {RoundedToZero:0.0 %} rounded to zero");
+        $"motion of {Videos} videos, in pixels of a 240-line frame: median {Median:0.00}, 90 % {Percentile90:0.00}, 99 % "
+            + $"{Percentile99:0.00}; bound {Bound:0.##} ({(BoundIsMeasured ? "99.5th percentile" : "as given")}): {Clipped:0.0 %} clipped, "
+                + $"{RoundedToZero:0.0 %} rounded to zero");
 }
 
 /// <summary>A video that could not be used, or not wholly.</summary>

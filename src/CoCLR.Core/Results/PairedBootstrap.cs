@@ -7,8 +7,9 @@ namespace CoCLR.Core.Results;
 public readonly record struct Interval(double Low, double High);
 
 /// <summary>
-/// Interval of the difference of two measures on the same test videos (Efron and Tibshirani 1993, chapter 13: percentile intervals). Whole source groups are drawn with
-/// replacement, because clips cut from one recording are right or wrong together; both measures are taken on the same draw, because they are easy or hard on the same videos.
+/// Interval of the difference of two measures on the same test videos (Efron and Tibshirani 1993, chapter 13: percentile intervals). Whole
+/// source groups are drawn with replacement, because clips cut from one recording are right or wrong together; both measures are taken on
+/// the same draw, because they are easy or hard on the same videos.
 /// </summary>
 public static class PairedBootstrap
 {
@@ -29,7 +30,8 @@ public static class PairedBootstrap
         ArgumentNullException.ThrowIfNull(differences);
         (double Sum, int Count)[] units =
         [
-            .. Enumerable.Range(0, differences.Count).GroupBy(i => groups is null ? i : groups[i]).Select(g => (g.Sum(i => differences[i]), g.Count())),
+            .. Enumerable.Range(0, differences.Count).GroupBy(i => groups is null ? i : groups[i])
+                .Select(g => (g.Sum(i => differences[i]), g.Count())),
         ];
         if (units.Length < 2)
         {
@@ -63,7 +65,8 @@ public static class PairedBootstrap
     /// <param name="first">Hits of the first measure, one for each seed.</param>
     /// <param name="second">Hits of the second.</param>
     /// <returns>Null where the rows do not have the same videos, or an older version measured one.</returns>
-    public static Interval? OfDifference(IReadOnlyList<VideoHits?> first, IReadOnlyList<VideoHits?> second) => OfDifference([(first, second)]);
+    public static Interval? OfDifference(IReadOnlyList<VideoHits?> first, IReadOnlyList<VideoHits?> second) =>
+        OfDifference([(first, second)]);
 
     /// <summary>The same over several folds, whose test videos are taken together.</summary>
     /// <param name="folds">For each fold the hits of both measures, one for each seed.</param>
@@ -89,7 +92,8 @@ public static class PairedBootstrap
 
     private static double[]? Differences(IReadOnlyList<VideoHits?> first, IReadOnlyList<VideoHits?> second)
     {
-        if (first.Count == 0 || second.Count == 0 || first[0] is not { } one || first.Concat(second).Any(h => h?.Videos != one.Videos || h.Right.Length != one.Right.Length))
+        if (first.Count == 0 || second.Count == 0 || first[0] is not { } one
+            || first.Concat(second).Any(h => h?.Videos != one.Videos || h.Right.Length != one.Right.Length))
         {
             return null;
         }

@@ -1,4 +1,5 @@
-// Why this exists: the same table is printed on a terminal, kept as Markdown and exported as CSV; its columns, marks and footnotes are decided once.
+// Why this exists: the same table is printed on a terminal, kept as Markdown and exported as CSV; its columns, marks and footnotes are
+// decided once.
 using System.Globalization;
 using System.Text;
 using CoCLR.Core.Manifests;
@@ -16,7 +17,8 @@ public static class ReportWriter
 {
     /// <summary>What the brackets of a difference mean.</summary>
     public const string IntervalNote =
-        "Brackets: 95 % interval of a difference, by a paired bootstrap over the test videos (whole source groups where known); it holds the chance in the choice of test videos, not in the seed.";
+        "Brackets: 95 % interval of a difference, by a paired bootstrap over the test videos (whole source groups where known); it holds "
+            + "the chance in the choice of test videos, not in the seed.";
 
     private static readonly int[] DefaultRanks = [1, 5, 10, 20, 50];
 
@@ -27,7 +29,9 @@ public static class ReportWriter
         ArgumentNullException.ThrowIfNull(reports);
         var all = reports.SelectMany(r => r.Rows).ToArray();
         var rows = all.Where(r => r.Kind == ReportRowKind.Learned)
-            .Concat(all.Where(r => r.Kind == ReportRowKind.Random).DistinctBy(r => (r.View, r.LinearProbe, r.Seed)).OrderBy(r => r.View == "rgb" ? 0 : r.View == "flow" ? 1 : 2))
+            .Concat(
+                all.Where(r => r.Kind == ReportRowKind.Random).DistinctBy(r => (r.View, r.LinearProbe, r.Seed))
+                    .OrderBy(r => r.View == "rgb" ? 0 : r.View == "flow" ? 1 : 2))
             .Concat(all.Where(r => r.Kind == ReportRowKind.Chance).DistinctBy(r => r.LinearProbe))
             .ToArray();
         var measured = rows.SelectMany(r => r.Recalls.Select(x => x.K)).Distinct().Order().ToArray();
@@ -36,7 +40,8 @@ public static class ReportWriter
         var seeds = rows.Where(r => r.Seed is not null).Select(r => r.Seed).Distinct().Count() > 1;
         string[] headers =
         [
-            "method", "view", "epochs", .. seeds ? ["seed"] : Array.Empty<string>(), "linear probe", knnK is null ? "kNN" : $"kNN (k={knnK})", "fine-tune",
+            "method", "view", "epochs",.. seeds ? ["seed"] : Array.Empty<string>(), "linear probe",
+            knnK is null ? "kNN" : $"kNN (k={knnK})", "fine-tune",
             .. ranks.Select(k => $"R@{k}"),
         ];
         string[][] cells =
@@ -49,7 +54,8 @@ public static class ReportWriter
                 .. ranks.Select(k => Percent(Array.Find(row.Recalls, r => r.K == k)?.Value)),
             ]),
         ];
-        return new ReportTable(headers, cells, [.. Notes(rows), .. reports.SelectMany(r => r.Warnings.Select(w => $"Careful: {w}")).Distinct()]);
+        return new ReportTable(
+            headers, cells, [.. Notes(rows), .. reports.SelectMany(r => r.Warnings.Select(w => $"Careful: {w}")).Distinct()]);
     }
 
     /// <summary>A report as Markdown: the table, its conditions, the stages.</summary>
@@ -83,7 +89,8 @@ public static class ReportWriter
             text.Append("\n| stage | wall time | device |\n| --- | ---: | --- |\n");
             foreach (var stage in report.Stages)
             {
-                text.Append(CultureInfo.InvariantCulture, $"| {Escape(stage.Stage)} | {Duration(stage.WallSeconds)} | {Escape(stage.Device)} |\n");
+                text.Append(
+                    CultureInfo.InvariantCulture, $"| {Escape(stage.Stage)} | {Duration(stage.WallSeconds)} | {Escape(stage.Device)} |\n");
             }
         }
 
@@ -159,7 +166,9 @@ public static class ReportWriter
         string[][] rows =
         [
             .. report.Rows.Where(r => r.Kind == ReportRowKind.Learned)
-                .Select(learned => (Learned: learned, Random: Array.Find(report.Rows, r => r.Kind == ReportRowKind.Random && r.View == learned.View)))
+                .Select(
+                    learned =>
+                        (Learned: learned, Random: Array.Find(report.Rows, r => r.Kind == ReportRowKind.Random && r.View == learned.View)))
                 .Where(pair => pair.Random is not null)
                 .Select(pair => (string[])
                 [
@@ -228,9 +237,11 @@ public static class ReportWriter
         _ => "",
     };
 
-    private static string Percent(double? fraction) => fraction is { } value ? (100 * value).ToString("0.0", CultureInfo.InvariantCulture) : "-";
+    private static string Percent(double? fraction) =>
+        fraction is { } value ? (100 * value).ToString("0.0", CultureInfo.InvariantCulture) : "-";
 
     private static string? Number(long? value) => value?.ToString(CultureInfo.InvariantCulture);
 
-    private static string Escape(string text) => text.ReplaceLineEndings(" ").Replace("\\", "\\\\", StringComparison.Ordinal).Replace("|", "\\|", StringComparison.Ordinal).Replace("<", "&lt;", StringComparison.Ordinal);
+    private static string Escape(string text) => text.ReplaceLineEndings(" ").Replace("\\", "\\\\", StringComparison.Ordinal)
+        .Replace("|", "\\|", StringComparison.Ordinal).Replace("<", "&lt;", StringComparison.Ordinal);
 }

@@ -10,7 +10,8 @@ public static class ResultJson
     /// <param name="value">A record of this namespace.</param>
     /// <param name="indented">Whether people will read it.</param>
     /// <typeparam name="T">The record's type.</typeparam>
-    public static string Write<T>(T value, bool indented = true) => JsonSerializer.Serialize(value, indented ? CoclrJson.Indented : CoclrJson.Compact);
+    public static string Write<T>(T value, bool indented = true) =>
+        JsonSerializer.Serialize(value, indented ? CoclrJson.Indented : CoclrJson.Compact);
 
     /// <summary>Reads a value.</summary>
     /// <param name="json">The text.</param>
@@ -26,7 +27,8 @@ public static class ResultJson
         }
         catch (Exception e) when (e is JsonException or NotSupportedException)
         {
-            throw new UserErrorException($"{source} is not a {typeof(T).Name}: {e.Message} Run the stage that writes it again.", ExitCodes.BadData, e);
+            throw new UserErrorException(
+                $"{source} is not a {typeof(T).Name}: {e.Message} Run the stage that writes it again.", ExitCodes.BadData, e);
         }
     }
 }

@@ -1,4 +1,5 @@
-// Why this exists: nearest-neighbour retrieval is the paper's second measure of a representation; its recalls and what to look at have one form.
+// Why this exists: nearest-neighbour retrieval is the paper's second measure of a representation; its recalls and what to look at have one
+// form.
 using CoCLR.Core.Manifests;
 
 namespace CoCLR.Core.Results;
@@ -22,7 +23,9 @@ public sealed record RetrievalResult : Outcome
     /// <summary>R@1, 5, 10, 20, 50; empty without labels.</summary>
     public required Recall[] Recalls { get; init; }
 
-    /// <summary>Mean over the queries of the average precision of the whole ranking; null without labels and for galleries above 20,000 videos.</summary>
+    /// <summary>
+    /// Mean over the queries of the average precision of the whole ranking; null without labels and for galleries above 20,000 videos.
+    /// </summary>
     public double? MeanAveragePrecision { get; init; }
 
     /// <summary>R@1 of each class, by class index; null for a class without queries; empty without labels.</summary>
@@ -82,7 +85,10 @@ public sealed record QueryNeighbours
     /// <summary>The query's class name, or null when unknown.</summary>
     public string? Class { get; init; }
 
-    /// <summary>Rank of the first neighbour of the query's class in the gallery (the first 1000 of a gallery above 20,000 videos), counted from 1; null without one.</summary>
+    /// <summary>
+    /// Rank of the first neighbour of the query's class in the gallery (the first 1000 of a gallery above 20,000 videos), counted from 1;
+    /// null without one.
+    /// </summary>
     public int? FirstHit { get; init; }
 
     /// <summary>Average precision of the whole ranking; null without labels and for galleries above 20,000 videos.</summary>

@@ -141,10 +141,12 @@ public sealed record RunReport
         ArgumentNullException.ThrowIfNull(results);
         if (results.Count == 0)
         {
-            throw new UserErrorException($"{name}: no stage has a result yet, so there is nothing to report. Run the stages first.", ExitCodes.MissingInput);
+            throw new UserErrorException(
+                $"{name}: no stage has a result yet, so there is nothing to report. Run the stages first.", ExitCodes.MissingInput);
         }
 
-        var evaluated = results.Where(r => r.Outcome is not (PretrainResult or DataResult or SkippedResult)).SelectMany(WithRandomFeatures).ToArray();
+        var evaluated = results.Where(r => r.Outcome is not (PretrainResult or DataResult or SkippedResult)).SelectMany(WithRandomFeatures)
+            .ToArray();
         var rows = evaluated.GroupBy(r => (r.Method, View: r.Outcome is FusionResult ? "two-stream" : r.View, r.Seed)).Select(Row)
             .OrderBy(r => r.Kind).ThenBy(r => ViewOrder(r.View)).ToList();
         var accuracy = evaluated.Select(r => AccuracyOf(r.Outcome)).FirstOrDefault(a => a is not null);
@@ -174,7 +176,10 @@ public sealed record RunReport
             TestVideos = accuracy?.Videos ?? retrieval?.Queries,
             Seed = last.Seed,
             // Stages that ran side by side had a share of the threads: the device is named once, by its largest share.
-            Device = string.Join(" and ", results.Select(r => r.Device).Distinct().GroupBy(d => d.Split(',')[0]).Select(g => g.OrderBy(d => d.Length).ThenBy(d => d, StringComparer.Ordinal).Last())),
+            Device = string.Join(
+                " and ",
+                results.Select(r => r.Device).Distinct().GroupBy(d => d.Split(',')[0])
+                    .Select(g => g.OrderBy(d => d.Length).ThenBy(d => d, StringComparer.Ordinal).Last())),
             WallSeconds = WallSecondsOf(results),
             FinishedAt = results.Max(r => r.FinishedAt),
             ReferenceCompatible = results.Any(r => r.ReferenceCompatible),

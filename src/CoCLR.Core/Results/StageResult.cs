@@ -1,4 +1,5 @@
-// Why this exists: every stage ends with one `result.json` of one form, whatever it measured, so that the report, the dashboard and scripts read all stages alike.
+// Why this exists: every stage ends with one `result.json` of one form, whatever it measured, so that the report, the dashboard and scripts
+// read all stages alike.
 using System.Text.Json.Serialization;
 
 namespace CoCLR.Core.Results;
@@ -12,7 +13,9 @@ public sealed record StageResult
     /// <summary>The view: `rgb`, `flow` or `two-stream`.</summary>
     public required string View { get; init; }
 
-    /// <summary>How the representation was learned: `InfoNCE`, `UberNCE`, `CMC`, `CoCLR`, or `Random features` for an untrained network.</summary>
+    /// <summary>
+    /// How the representation was learned: `InfoNCE`, `UberNCE`, `CMC`, `CoCLR`, or `Random features` for an untrained network.
+    /// </summary>
     public required string Method { get; init; }
 
     /// <summary>The data set's name.</summary>

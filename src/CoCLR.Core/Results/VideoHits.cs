@@ -1,4 +1,5 @@
-// Why this exists: a difference of two rows is only as sure as the test videos are many; to say how sure, each row keeps which of them it got right.
+// Why this exists: a difference of two rows is only as sure as the test videos are many; to say how sure, each row keeps which of them it
+// got right.
 using System.Security.Cryptography;
 using System.Text;
 
@@ -32,7 +33,9 @@ public sealed record VideoHits
         {
             Videos = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', sorted.Select(v => v.Id)))))[..16],
             Right = string.Concat(sorted.Select(v => v.Right ? '1' : '0')),
-            Groups = Array.Exists(sorted, v => v.Group is null) ? null : [.. sorted.Select(v => numbers.TryGetValue(v.Group!, out int n) ? n : numbers[v.Group!] = numbers.Count)],
+            Groups = Array.Exists(sorted, v => v.Group is null)
+                ? null
+                : [.. sorted.Select(v => numbers.TryGetValue(v.Group!, out int n) ? n : numbers[v.Group!] = numbers.Count)],
         };
     }
 }

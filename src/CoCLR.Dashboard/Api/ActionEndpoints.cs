@@ -18,29 +18,46 @@ internal static class ActionEndpoints
     private const int MaxManifestBytes = 1 << 20;
 
     private static readonly BodyText Manifest = new(
-        "A manifest, YAML or JSON, at most 1 MiB.", "application/yaml", "application/x-yaml", "text/yaml", "application/json", "text/plain");
+        "A manifest, YAML or JSON, at most 1 MiB.", "application/yaml", "application/x-yaml", "text/yaml", "application/json",
+        "text/plain");
 
     public static void MapActions(this IEndpointRouteBuilder app)
     {
-        RouteGroupBuilder edit = app.MapGroup("/api/v1").RequireAuthorization(Policies.Edit).RequireRateLimiting(RateLimits.Api).WithTags("Actions")
+        RouteGroupBuilder edit = app.MapGroup("/api/v1").RequireAuthorization(Policies.Edit).RequireRateLimiting(RateLimits.Api)
+            .WithTags("Actions")
             .AddEndpointFilter<CookieNeedsAntiforgery>().WithProblems(StatusCodes.Status400BadRequest, StatusCodes.Status409Conflict);
-        edit.MapPost("/runs", StartAsync).AddEndpointFilter(Manifest).WithMetadata(Manifest, new RequestSizeLimitAttribute(MaxManifestBytes))
+        edit.MapPost("/runs", StartAsync).AddEndpointFilter(Manifest)
+            .WithMetadata(Manifest, new RequestSizeLimitAttribute(MaxManifestBytes))
             .Produces<StartedRun>(StatusCodes.Status201Created).Produces<StartedRun>(StatusCodes.Status202Accepted)
             .ProducesProblem(StatusCodes.Status413PayloadTooLarge).ProducesProblem(StatusCodes.Status415UnsupportedMediaType)
             .Named("startRun", "Starts an experiment from its manifest", "In a cluster, in the namespace of the query.");
 
         RouteGroupBuilder run = edit.MapGroup("/runs/{run}").AddEndpointFilter<SeenRun>().WithProblems(StatusCodes.Status404NotFound);
-        Map(run, "stop", "stopRun", "Stops a run after a checkpoint", (control, context, info) => control.StopAsync(context.User, info, context.RequestAborted));
+        Map(
+            run,
+            "stop",
+            "stopRun",
+            "Stops a run after a checkpoint",
+            (control, context, info) => control.StopAsync(context.User, info, context.RequestAborted));
         Map(run, "suspend", "suspendRun", "Stops a run after a checkpoint; resume continues it",
             (control, context, info) => control.StopAsync(context.User, info, context.RequestAborted));
         Map(run, "resume", "resumeRun", "Continues a run that was stopped, failed or was lost",
             (control, context, info) => control.ResumeAsync(context.User, info, context.RequestAborted));
-        run.MapDelete("", (HttpContext context, RunControl control, string run) => DoAsync(() => control.DeleteAsync(context.User, SeenRun.Of(context), context.RequestAborted)))
-            .Named("deleteRun", "Deletes a run with its folder", "In a cluster, the resource; what is kept of the run here goes once the resource is gone.");
+        run.MapDelete(
+            "",
+            (HttpContext context, RunControl control, string run) =>
+                DoAsync(() => control.DeleteAsync(context.User, SeenRun.Of(context), context.RequestAborted)))
+            .Named(
+                "deleteRun",
+                "Deletes a run with its folder",
+                "In a cluster, the resource; what is kept of the run here goes once the resource is gone.");
     }
 
-    private static void Map(RouteGroupBuilder runs, string verb, string id, string summary, Func<RunControl, HttpContext, RunInfo, Task> act) =>
-        runs.MapPost("/" + verb, (HttpContext context, RunControl control, string run) => DoAsync(() => act(control, context, SeenRun.Of(context)))).Named(id, summary);
+    private static void Map(
+        RouteGroupBuilder runs, string verb, string id, string summary, Func<RunControl, HttpContext, RunInfo, Task> act) =>
+        runs.MapPost(
+            "/" + verb, (HttpContext context, RunControl control, string run) => DoAsync(() => act(control, context, SeenRun.Of(context))))
+            .Named(id, summary);
 
     private static async Task<IResult> StartAsync(HttpContext context, RunControl control, [FromQuery(Name = "namespace")] string? space)
     {
@@ -87,6 +104,7 @@ internal sealed class CookieNeedsAntiforgery(IAntiforgery antiforgery) : IEndpoi
         bool reads = HttpMethods.IsGet(http.Request.Method) || HttpMethods.IsHead(http.Request.Method);
         return reads || BearerHandler.TokenOf(http.Request) != null || await antiforgery.IsRequestValidAsync(http)
             ? await next(context)
-            : Problems.Wrong("Writes of a browser session need the antiforgery token; scripts use an API token in the Authorization header.");
+            : Problems.Wrong(
+                "Writes of a browser session need the antiforgery token; scripts use an API token in the Authorization header.");
     }
 }

@@ -39,7 +39,10 @@ internal sealed class CircuitLimit(IOptions<DashboardOptions> options) : Circuit
             context.Response.StatusCode = StatusCodes.Status503ServiceUnavailable;
             context.Response.Headers.RetryAfter = "15";
             context.Response.ContentType = "text/plain; charset=utf-8";
-            await context.Response.WriteAsync(string.Create(CultureInfo.InvariantCulture, $"{Open} pages of this dashboard are open, which is its limit (Dashboard:Limits:Circuits). Close one you do not need, or try again in a moment."), context.RequestAborted);
+            await context.Response.WriteAsync(
+                string.Create(CultureInfo.InvariantCulture, $"{Open} pages of this dashboard are open, which is its limit "
+                    + $"(Dashboard:Limits:Circuits). Close one you do not need, or try again in a moment."),
+                context.RequestAborted);
             return;
         }
 

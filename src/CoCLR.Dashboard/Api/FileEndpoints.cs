@@ -1,4 +1,5 @@
-// Why this exists: what is saved or played rather than read: tables and logs as files, artifacts, films. What a training pod wrote never runs in a browser.
+// Why this exists: what is saved or played rather than read: tables and logs as files, artifacts, films. What a training pod wrote never
+// runs in a browser.
 using System.Security.Claims;
 using System.Text;
 using CoCLR.Core.Results;
@@ -18,11 +19,15 @@ internal static class FileEndpoints
     /// <summary>Adds them to the API and to the addresses of one run.</summary>
     public static void Map(RouteGroupBuilder api, RouteGroupBuilder run)
     {
-        run.MapGet("/metrics.csv", (RunStore store, string run, string? names, string? stage) => Download(Csv(store, run, names, stage), "text/csv", $"{run}-metrics.csv"))
+        run.MapGet(
+            "/metrics.csv",
+            (RunStore store, string run, string? names, string? stage) =>
+                Download(Csv(store, run, names, stage), "text/csv", $"{run}-metrics.csv"))
             .Produces<string>(contentType: "text/csv").Named("exportMetrics", "Exports curves as formula-safe CSV");
         run.MapGet("/logs.txt", (RunStore store, string run, string? stage) => Download(Log(store, run, stage), "text/plain", $"{run}.log"))
             .Produces<string>(contentType: "text/plain").Named("exportLogs", "Exports the log as text");
-        run.MapGet("/report", Report).Produces<RunReport>(contentType: "application/json", additionalContentTypes: ["text/csv", "text/markdown"])
+        run.MapGet("/report", Report)
+            .Produces<RunReport>(contentType: "application/json", additionalContentTypes: ["text/csv", "text/markdown"])
             .Named("readReport", "Reads the run's table in the form of the paper's Table 1", "format: json, csv or markdown.");
         run.MapGet("/clips/{view}/{kind}", Clip).Produces<byte[]>(contentType: "video/mp4", additionalContentTypes: ["image/jpeg"])
             .Named("readClip", "Reads the preview of a clip", "view: rgb or flow; kind: video or poster; id: the clip.");
@@ -30,9 +35,11 @@ internal static class FileEndpoints
             .Named("readArtifact", "Reads an artifact", "Byte ranges are answered. download: saves it instead of showing it.");
     }
 
-    private static ProducesResponseTypeMetadata NotFound { get; } = new(StatusCodes.Status404NotFound, typeof(Microsoft.AspNetCore.Mvc.ProblemDetails), ["application/problem+json"]);
+    private static ProducesResponseTypeMetadata NotFound { get; } =
+        new(StatusCodes.Status404NotFound, typeof(Microsoft.AspNetCore.Mvc.ProblemDetails), ["application/problem+json"]);
 
-    private static ProducesResponseTypeMetadata Gone { get; } = new(StatusCodes.Status410Gone, typeof(Microsoft.AspNetCore.Mvc.ProblemDetails), ["application/problem+json"]);
+    private static ProducesResponseTypeMetadata Gone { get; } =
+        new(StatusCodes.Status410Gone, typeof(Microsoft.AspNetCore.Mvc.ProblemDetails), ["application/problem+json"]);
 
     private static string Csv(RunStore store, string run, string? names, string? stage)
     {
@@ -50,9 +57,12 @@ internal static class FileEndpoints
         return csv.ToString();
     }
 
-    private static string Log(RunStore store, string run, string? stage) => string.Concat(store.Logs(run, stage, null, int.MaxValue).Select(TextLine));
+    private static string Log(RunStore store, string run, string? stage) =>
+        string.Concat(store.Logs(run, stage, null, int.MaxValue).Select(TextLine));
 
-    /// <summary>A line of the exported log; further lines of its message are indented, so that none of them looks like a record of its own.</summary>
+    /// <summary>
+    /// A line of the exported log; further lines of its message are indented, so that none of them looks like a record of its own.
+    /// </summary>
     private static string TextLine(LogLine line) =>
         $"{line.Time:O} {line.Stage} {line.Level,-7} {Ansi.Strip(line.Message).Replace("\n", "\n    ", StringComparison.Ordinal)}\n";
 
@@ -101,16 +111,19 @@ internal static class FileEndpoints
         return Send(context, stream, type, "clip", false);
     }
 
-    private static IResult Download(string text, string type, string name) => Results.File(Encoding.UTF8.GetBytes(text), type + "; charset=utf-8", SafeName(name));
+    private static IResult Download(string text, string type, string name) =>
+        Results.File(Encoding.UTF8.GetBytes(text), type + "; charset=utf-8", SafeName(name));
 
-    private static string SafeName(string name) => string.Concat(name.Select(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.' ? c : '_'));
+    private static string SafeName(string name) =>
+        string.Concat(name.Select(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.' ? c : '_'));
 
     /// <summary>Sends a file so that a browser shows media and plain JSON, and saves everything else.</summary>
     private static IResult Send(HttpContext context, FileStream stream, string type, string name, bool download)
     {
         string kind = type.Split(';')[0].Trim().ToLowerInvariant();
         bool inline = !download && Shown.Contains(kind);
-        context.Response.Headers.ContentSecurityPolicy = "sandbox; default-src 'none'; media-src 'self'; img-src 'self'; style-src 'unsafe-inline'";
+        context.Response.Headers.ContentSecurityPolicy =
+            "sandbox; default-src 'none'; media-src 'self'; img-src 'self'; style-src 'unsafe-inline'";
         var disposition = new ContentDispositionHeaderValue(inline ? "inline" : "attachment");
         disposition.SetHttpFileName(SafeName(Path.GetFileName(name)));
         context.Response.Headers.ContentDisposition = disposition.ToString();

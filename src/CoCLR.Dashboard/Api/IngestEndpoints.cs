@@ -1,4 +1,5 @@
-// Why this exists: the door for training processes elsewhere: what they send is checked for its form and size here, and kept by IngestFolders.
+// Why this exists: the door for training processes elsewhere: what they send is checked for its form and size here, and kept by
+// IngestFolders.
 using System.Buffers;
 using System.Globalization;
 using System.IO.Compression;
@@ -16,13 +17,15 @@ namespace CoCLR.Dashboard.Api;
 internal static class IngestEndpoints
 {
     private const int MaxPlanBytes = 1 << 20;
-    private static readonly BodyText Events = new("JSON lines, one event each; with Content-Encoding: gzip, packed.", "application/x-ndjson", "application/jsonl");
+    private static readonly BodyText Events =
+        new("JSON lines, one event each; with Content-Encoding: gzip, packed.", "application/x-ndjson", "application/jsonl");
     private static readonly BodyText Plan = new(RunFolder.PlanName, "application/json");
     private static readonly BodyText Bytes = new("The artifact's bytes from Upload-Offset on.", "application/octet-stream");
 
     public static void MapIngest(this IEndpointRouteBuilder app)
     {
-        RouteGroupBuilder api = app.MapGroup("/api/v1/ingest").RequireAuthorization(Policies.Ingest).RequireRateLimiting(RateLimits.Ingest).WithTags("Ingest")
+        RouteGroupBuilder api = app.MapGroup("/api/v1/ingest").RequireAuthorization(Policies.Ingest).RequireRateLimiting(RateLimits.Ingest)
+            .WithTags("Ingest")
             .DisableAntiforgery().WithProblems(StatusCodes.Status400BadRequest);
         api.MapPost("", ReceiveAsync).AddEndpointFilter(Events).WithMetadata(Events).Produces<IngestAnswer>()
             .ProducesProblem(StatusCodes.Status409Conflict).ProducesProblem(StatusCodes.Status413PayloadTooLarge)
@@ -31,15 +34,23 @@ internal static class IngestEndpoints
                 JSON lines with Content-Type application/x-ndjson, optionally with Content-Encoding gzip, at most 64 KiB as sent. Idempotent by (run, stage,
                 attempt, seq). Answers 507 while the disk is full and 429 with Retry-After when it is too much.
                 """);
-        api.MapGet("/next", (RunStore store, HttpContext context, string stage, int attempt) => TypedResults.Ok(new NextEvent(store.NextSeq(Sender.Of(context).Run, stage, attempt))))
+        api.MapGet(
+            "/next",
+            (RunStore store, HttpContext context, string stage, int attempt) =>
+                TypedResults.Ok(new NextEvent(store.NextSeq(Sender.Of(context).Run, stage, attempt))))
             .Named("nextEvent", "Says the first event number of an attempt that is missing");
         api.MapPut("/plan", TakePlanAsync).AddEndpointFilter(Plan).WithMetadata(Plan).Produces(StatusCodes.Status204NoContent)
             .ProducesProblem(StatusCodes.Status409Conflict).ProducesProblem(StatusCodes.Status413PayloadTooLarge)
             .ProducesProblem(StatusCodes.Status415UnsupportedMediaType)
-            .Named("sendPlan", $"Takes the plan of the run ({RunFolder.PlanName})", "The run belongs to the namespace that the token names.");
+            .Named(
+                "sendPlan", $"Takes the plan of the run ({RunFolder.PlanName})", "The run belongs to the namespace that the token names.");
         api.MapGet("/artifacts/{stage}/{name}", StandAsync)
-            .Named("readUpload", "Says how much of an upload has arrived", "With X-Sha256, an artifact of that name and other content counts as not arrived.");
-        api.MapPut("/artifacts/{stage}/{name}", UploadAsync).WithMetadata(Bytes).Produces<UploadAnswer>().Produces<UploadAnswer>(StatusCodes.Status202Accepted)
+            .Named(
+                "readUpload",
+                "Says how much of an upload has arrived",
+                "With X-Sha256, an artifact of that name and other content counts as not arrived.");
+        api.MapPut("/artifacts/{stage}/{name}", UploadAsync).WithMetadata(Bytes).Produces<UploadAnswer>()
+            .Produces<UploadAnswer>(StatusCodes.Status202Accepted)
             .ProducesProblem(StatusCodes.Status409Conflict).ProducesProblem(StatusCodes.Status413PayloadTooLarge)
             .ProducesProblem(StatusCodes.Status422UnprocessableEntity).ProducesProblem(StatusCodes.Status507InsufficientStorage)
             .Named("sendArtifact", "Takes an artifact, whole or from an offset on", """
@@ -48,7 +59,8 @@ internal static class IngestEndpoints
                 """);
     }
 
-    private static async Task<IResult> ReceiveAsync(HttpContext context, IngestFolders folders, RunStore store, IOptions<DashboardOptions> options)
+    private static async Task<IResult> ReceiveAsync(
+        HttpContext context, IngestFolders folders, RunStore store, IOptions<DashboardOptions> options)
     {
         IngestSettings limits = options.Value.Ingest;
         (byte[]? body, IResult? refused) = await BodyAsync(context, limits, limits.MaxBodyBytes);
@@ -65,7 +77,9 @@ internal static class IngestEndpoints
         try
         {
             Sender sender = Sender.Of(context);
-            return folders.Foreign(sender) is { } foreign ? Problems.Of(StatusCodes.Status409Conflict, foreign) : TypedResults.Ok(folders.Append(sender.Run, body!));
+            return folders.Foreign(sender) is { } foreign
+                ? Problems.Of(StatusCodes.Status409Conflict, foreign)
+                : TypedResults.Ok(folders.Append(sender.Run, body!));
         }
         catch (IOException e)
         {
@@ -83,12 +97,15 @@ internal static class IngestEndpoints
                 : TypedResults.NoContent());
     }
 
-    private static async Task<Results<Ok<UploadAnswer>, ProblemHttpResult>> StandAsync(HttpContext context, IngestFolders folders, string stage, string name) =>
-        await folders.UploadAsync(Sender.Of(context).Run, stage, name, context.Request.Headers["X-Sha256"].ToString(), context.RequestAborted) is { } upload
+    private static async Task<Results<Ok<UploadAnswer>, ProblemHttpResult>> StandAsync(
+        HttpContext context, IngestFolders folders, string stage, string name) =>
+        await folders.UploadAsync(
+            Sender.Of(context).Run, stage, name, context.Request.Headers["X-Sha256"].ToString(), context.RequestAborted) is { } upload
             ? TypedResults.Ok(upload)
             : Problems.Wrong(IngestFolders.NotPlain);
 
-    private static async Task<IResult> UploadAsync(HttpContext context, IngestFolders folders, IOptions<DashboardOptions> options, string stage, string name)
+    private static async Task<IResult> UploadAsync(
+        HttpContext context, IngestFolders folders, IOptions<DashboardOptions> options, string stage, string name)
     {
         IHeaderDictionary headers = context.Request.Headers;
         string sha = headers["X-Sha256"].ToString();
@@ -106,7 +123,9 @@ internal static class IngestEndpoints
 
         if (length > options.Value.Ingest.MaxArtifactBytes)
         {
-            return Problems.Of(StatusCodes.Status413PayloadTooLarge, $"An artifact has at most {options.Value.Ingest.MaxArtifactBytes} bytes (Dashboard:Ingest:MaxArtifactBytes).");
+            return Problems.Of(
+                StatusCodes.Status413PayloadTooLarge,
+                $"An artifact has at most {options.Value.Ingest.MaxArtifactBytes} bytes (Dashboard:Ingest:MaxArtifactBytes).");
         }
 
         Sender sender = Sender.Of(context);
@@ -117,7 +136,8 @@ internal static class IngestEndpoints
 
         try
         {
-            return await folders.ReceiveAsync(sender.Run, stage, name, new Upload(offset, length, sha), context.Request.Body, context.RequestAborted);
+            return await folders.ReceiveAsync(
+                sender.Run, stage, name, new Upload(offset, length, sha), context.Request.Body, context.RequestAborted);
         }
         catch (IOException e) when (e is not BadHttpRequestException)
         {
@@ -128,7 +148,9 @@ internal static class IngestEndpoints
     /// <summary>The body, unpacked, or why it is refused.</summary>
     private static async Task<(byte[]? Body, IResult? Refused)> BodyAsync(HttpContext context, IngestSettings limits, int most)
     {
-        IResult tooLarge = Problems.Of(StatusCodes.Status413PayloadTooLarge, $"A body has at most {most} bytes as sent and {limits.MaxUnpackedBytes} unpacked: send less at a time.");
+        IResult tooLarge = Problems.Of(
+            StatusCodes.Status413PayloadTooLarge,
+            $"A body has at most {most} bytes as sent and {limits.MaxUnpackedBytes} unpacked: send less at a time.");
         if (context.Request.ContentLength > most)
         {
             return (null, tooLarge);
@@ -156,7 +178,8 @@ internal static class IngestEndpoints
         {
             using var unpacked = new MemoryStream();
             using var gzip = new GZipStream(new MemoryStream(body), CompressionMode.Decompress);
-            return await CopyAsync(gzip, unpacked, limits.MaxUnpackedBytes, context.RequestAborted) ? (unpacked.ToArray(), null) : (null, tooLarge);
+            return await CopyAsync(
+                gzip, unpacked, limits.MaxUnpackedBytes, context.RequestAborted) ? (unpacked.ToArray(), null) : (null, tooLarge);
         }
         catch (InvalidDataException)
         {

@@ -1,5 +1,5 @@
-// Why this exists: the description from which clients are made: every operation has a name, every answer a schema, every error one format, every way to sign in its scheme.
-using CoCLR.Dashboard.Authentication;
+// Why this exists: the description from which clients are made: every operation has a name, every answer a schema, every error one format,
+// every way to sign in its scheme.
 using CoCLR.Dashboard.Formatting;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Mvc;
@@ -30,7 +30,8 @@ internal static class OpenApiText
         o.AddSchemaTransformer((schema, context, _) =>
         {
             // Numbers are written as numbers, although strings such as "NaN" are read, too.
-            if (schema.Type is { } type && type.HasFlag(JsonSchemaType.String) && (type.HasFlag(JsonSchemaType.Integer) || type.HasFlag(JsonSchemaType.Number)))
+            if (schema.Type is { } type && type.HasFlag(JsonSchemaType.String)
+                && (type.HasFlag(JsonSchemaType.Integer) || type.HasFlag(JsonSchemaType.Number)))
             {
                 schema.Type = type & ~JsonSchemaType.String;
                 schema.Pattern = null;
@@ -64,7 +65,8 @@ internal static class OpenApiText
         {
             Title = "CoCLR dashboard",
             Version = "v1",
-            Description = "Everything a page shows can be read, and everything it does can be done, by a script. Errors are problem+json (RFC 9457).",
+            Description =
+                "Everything a page shows can be read, and everything it does can be done, by a script. Errors are problem+json (RFC 9457).",
             License = new OpenApiLicense { Name = "Apache-2.0", Identifier = "Apache-2.0" },
         };
         document.Servers = [new OpenApiServer { Url = "/", Description = "this dashboard" }];
@@ -72,15 +74,25 @@ internal static class OpenApiText
         document.Components ??= new OpenApiComponents();
         document.Components.SecuritySchemes = new Dictionary<string, IOpenApiSecurityScheme>
         {
-            [Bearer] = new OpenApiSecurityScheme { Type = SecuritySchemeType.Http, Scheme = "bearer", Description = "An API token (page Access), the configured token, or for the ingest API the token of a run." },
-            [Session] = new OpenApiSecurityScheme { Type = SecuritySchemeType.ApiKey, In = ParameterLocation.Cookie, Name = "coclr-session", Description = "A browser's session; its writes also need the header X-CSRF-TOKEN. The cookie's name ends with an id of the dashboard." },
+            [Bearer] = new OpenApiSecurityScheme
+            {
+                Type = SecuritySchemeType.Http, Scheme = "bearer",
+                Description = "An API token (page Access), the configured token, or for the ingest API the token of a run."
+            },
+            [Session] = new OpenApiSecurityScheme
+            {
+                Type = SecuritySchemeType.ApiKey, In = ParameterLocation.Cookie, Name = "coclr-session",
+                Description =
+                    "A browser's session; its writes also need the header X-CSRF-TOKEN. The cookie's name ends with an id of the dashboard."
+            },
         };
         return Task.CompletedTask;
     }
 
     private static Task DescribeAsync(OpenApiOperation operation, OpenApiOperationTransformerContext context, CancellationToken cancel)
     {
-        bool ingest = context.Description.ActionDescriptor.EndpointMetadata.OfType<IAuthorizeData>().Any(a => a.Policy == Configuration.Policies.Ingest);
+        bool ingest = context.Description.ActionDescriptor.EndpointMetadata.OfType<IAuthorizeData>()
+            .Any(a => a.Policy == Configuration.Policies.Ingest);
         operation.Security = [Requirement(Bearer), .. ingest ? Array.Empty<OpenApiSecurityRequirement>() : [Requirement(Session)]];
         if (context.Description.ActionDescriptor.EndpointMetadata.OfType<BodyText>().LastOrDefault() is { } body)
         {
@@ -97,11 +109,14 @@ internal static class OpenApiText
 
         return Task.CompletedTask;
 
-        OpenApiSecurityRequirement Requirement(string scheme) => new() { [new OpenApiSecuritySchemeReference(scheme, context.Document)] = [] };
+        OpenApiSecurityRequirement Requirement(string scheme) =>
+            new() { [new OpenApiSecuritySchemeReference(scheme, context.Document)] = [] };
     }
 }
 
-/// <summary>A body that is read as text or bytes: which types it may have. Checked after the sign-in, so that a wrong type is told as that.</summary>
+/// <summary>
+/// A body that is read as text or bytes: which types it may have. Checked after the sign-in, so that a wrong type is told as that.
+/// </summary>
 /// <param name="Description">What it holds.</param>
 /// <param name="Types">Media types that are taken.</param>
 internal sealed record BodyText(string Description, params string[] Types) : IEndpointFilter
@@ -112,6 +127,10 @@ internal sealed record BodyText(string Description, params string[] Types) : IEn
         string given = request.ContentType?.Split(';')[0].Trim() ?? "";
         return Types.Contains(given, StringComparer.OrdinalIgnoreCase)
             ? next(context)
-            : new(Problems.Of(StatusCodes.Status415UnsupportedMediaType, $"The body {(given.Length == 0 ? "has no Content-Type" : "has a Content-Type that is not taken here")}: send {string.Join(" or ", Types)}."));
+            : new(
+                Problems.Of(
+                    StatusCodes.Status415UnsupportedMediaType,
+                    $"The body {(given.Length == 0 ? "has no Content-Type" : "has a Content-Type that is not taken here")}: send "
+                        + $"{string.Join(" or ", Types)}."));
     }
 }

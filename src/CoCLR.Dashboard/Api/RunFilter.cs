@@ -5,8 +5,9 @@ using CoCLR.Dashboard.Storage;
 namespace CoCLR.Dashboard.Api;
 
 /// <summary>
-/// Reads filters. <c>filter = all { "or" all }</c>; <c>all = one { ["and"] one }</c>; <c>one = "-" one | "not" one | "(" filter ")" | term</c>;
-/// <c>term = FIELD (":" | "=" | "!=" | "&lt;" | "&lt;=" | "&gt;" | "&gt;=") VALUE | WORD</c>. Quotation marks keep blanks and signs together.
+/// Reads filters. <c>filter = all { "or" all }</c>; <c>all = one { ["and"] one }</c>; <c>one = "-" one | "not" one | "(" filter ")" |
+/// term</c>; <c>term = FIELD (":" | "=" | "!=" | "&lt;" | "&lt;=" | "&gt;" | "&gt;=") VALUE | WORD</c>. Quotation marks keep blanks and
+/// signs together.
 /// </summary>
 internal sealed class RunFilter
 {
@@ -39,7 +40,9 @@ internal sealed class RunFilter
             }
 
             Func<RunInfo, Annotation, bool> matches = parser.Any(0);
-            return parser._at == parser._words.Count ? (matches, null) : throw new FormatException("A closing parenthesis has no opening one.");
+            return parser._at == parser._words.Count
+                ? (matches, null)
+                : throw new FormatException("A closing parenthesis has no opening one.");
         }
         catch (FormatException e)
         {
@@ -151,7 +154,8 @@ internal sealed class RunFilter
         if (at <= 0 || (word[at] == '!' && (at + 1 == word.Length || word[at + 1] != '=')))
         {
             string text = Plain(word);
-            return (r, a) => Has(r.Run, text) || Has(r.Experiment, text) || Has(r.Method, text) || Has(r.DataSet, text) || a.Tags.Any(t => Has(t, text));
+            return (r, a) =>
+                Has(r.Run, text) || Has(r.Experiment, text) || Has(r.Method, text) || Has(r.DataSet, text) || a.Tags.Any(t => Has(t, text));
         }
 
         string op = word[at] is ':' or '=' || at + 1 == word.Length || word[at + 1] != '=' ? word[at].ToString() : word.Substring(at, 2);

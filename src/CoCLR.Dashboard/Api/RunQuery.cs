@@ -13,13 +13,15 @@ namespace CoCLR.Dashboard.Api;
 /// <param name="ProbeDeviation">Sample standard deviation; null with fewer than two values.</param>
 /// <param name="Recall">Mean of the recalls at 1.</param>
 /// <param name="RecallDeviation">Sample standard deviation; null with fewer than two values.</param>
-internal sealed record RunGroup(string Value, string[] Runs, double? Probe, double? ProbeDeviation, double? Recall, double? RecallDeviation);
+internal sealed record RunGroup(
+    string Value, string[] Runs, double? Probe, double? ProbeDeviation, double? Recall, double? RecallDeviation);
 
 /// <summary>Searches the list of runs.</summary>
 internal static class RunQuery
 {
     /// <summary>Runs that a person may see and asks for, in order; none where <see cref="Problem"/> names one.</summary>
-    public static IEnumerable<RunInfo> Select(RunStore store, SettingsFile settings, ClaimsPrincipal user, string? filter, string? sort, bool archived)
+    public static IEnumerable<RunInfo> Select(
+        RunStore store, SettingsFile settings, ClaimsPrincipal user, string? filter, string? sort, bool archived)
     {
         IReadOnlyCollection<RunInfo> all = Visible(store, user);
         (Func<RunInfo, Annotation, bool> wanted, _) = RunFilter.Parse(all, filter);
@@ -36,7 +38,8 @@ internal static class RunQuery
 
         // Runs without the value come last either way.
         IOrderedEnumerable<(RunInfo Run, FieldValue Value)> known = runs.OrderBy(r => r.Value.IsNothing);
-        return (down ? known.ThenByDescending(r => r.Value) : known.ThenBy(r => r.Value)).ThenBy(r => r.Run.Run, StringComparer.Ordinal).Select(r => r.Run);
+        return (down ? known.ThenByDescending(r => r.Value) : known.ThenBy(r => r.Value)).ThenBy(r => r.Run.Run, StringComparer.Ordinal)
+            .Select(r => r.Run);
     }
 
     /// <summary>Runs that a person may see.</summary>
@@ -46,7 +49,8 @@ internal static class RunQuery
     public static string? Problem(RunStore store, ClaimsPrincipal user, string? filter, string? sort, params IEnumerable<string> fields)
     {
         IReadOnlyCollection<RunInfo> runs = Visible(store, user);
-        return RunFilter.Parse(runs, filter).Problem ?? fields.Prepend(Key(sort)).Select(f => RunFields.Problem(runs, f)).FirstOrDefault(p => p != null);
+        return RunFilter.Parse(runs, filter).Problem
+            ?? fields.Prepend(Key(sort)).Select(f => RunFields.Problem(runs, f)).FirstOrDefault(p => p != null);
     }
 
     /// <summary>Runs by the value of a field, in the order of the values.</summary>
@@ -62,8 +66,15 @@ internal static class RunQuery
 
     private static RunGroup Of(string value, RunInfo[] runs)
     {
-        double[] probes = [.. runs.Select(r => r.BestProbe).OfType<double>()], recalls = [.. runs.Select(r => r.RecallAt1).OfType<double>()];
-        return new RunGroup(value, [.. runs.Select(r => r.Run)], Mean(probes), Statistics.StandardDeviation(probes), Mean(recalls), Statistics.StandardDeviation(recalls));
+        double[] probes =
+            [.. runs.Select(r => r.BestProbe).OfType<double>()], recalls = [.. runs.Select(r => r.RecallAt1).OfType<double>()];
+        return new RunGroup(
+            value,
+            [.. runs.Select(r => r.Run)],
+            Mean(probes),
+            Statistics.StandardDeviation(probes),
+            Mean(recalls),
+            Statistics.StandardDeviation(recalls));
 
         static double? Mean(double[] values) => values.Length > 0 ? values.Average() : null;
     }

@@ -1,4 +1,5 @@
-// Why this exists: a suite guards a representation; its verdict is to be read by scripts, and shown where people look: a README, a pull request.
+// Why this exists: a suite guards a representation; its verdict is to be read by scripts, and shown where people look: a README, a pull
+// request.
 using System.Globalization;
 using System.Net;
 using System.Security.Claims;
@@ -18,24 +19,30 @@ internal static class SuiteEndpoints
 {
     public static void MapSuites(this IEndpointRouteBuilder app)
     {
-        RouteGroupBuilder api = app.MapGroup("/api/v1/suites").RequireAuthorization(Policies.View).RequireRateLimiting(RateLimits.Api).WithTags("Suites");
+        RouteGroupBuilder api = app.MapGroup("/api/v1/suites").RequireAuthorization(Policies.View).RequireRateLimiting(RateLimits.Api)
+            .WithTags("Suites");
         api.MapGroup("").WithProblems().MapGet("", (Suites suites, RunStore store, RunResults results, ClaimsPrincipal user) =>
             TypedResults.Ok(suites.All().Select(s => SuiteVerdict.Of(s, RunsOf(s, store, user), results.Report)).ToArray()))
             .Named("listSuites", "Lists suites: experiments, and how their expectations stand");
         RouteGroupBuilder one = api.MapGroup("/{suite}").WithProblems(StatusCodes.Status404NotFound);
         one.MapGet("", Results<Ok<SuiteVerdict>, ProblemHttpResult> (Suites suites, RunStore store, RunResults results, ClaimsPrincipal user, string suite) =>
-            suites.Find(suite) is { } found ? TypedResults.Ok(SuiteVerdict.Of(found, RunsOf(found, store, user), results.Report)) : Problems.Missing($"suite '{suite}'"))
+            suites.Find(suite) is { } found
+                ? TypedResults.Ok(SuiteVerdict.Of(found, RunsOf(found, store, user), results.Report))
+                : Problems.Missing($"suite '{suite}'"))
             .Named("readSuite", "Reads how a suite stands");
-        RouteHandlerBuilder table = one.MapGet("/table.md", (Suites suites, RunStore store, RunResults results, ClaimsPrincipal user, HttpContext context, string suite) =>
+        RouteHandlerBuilder table =
+            one.MapGet("/table.md", (Suites suites, RunStore store, RunResults results, ClaimsPrincipal user, HttpContext context, string suite) =>
             suites.Find(suite) is { } found
                 ? Fresh(context, SuiteVerdict.Markdown(found, RunsOf(found, store, user), results.Report), "text/markdown")
                 : Problems.Missing($"suite '{suite}'"))
             .Produces<string>(contentType: "text/markdown").Named("readSuiteTable", "Reads a suite's table and expectations as Markdown");
-        RouteHandlerBuilder badge = one.MapGet("/badge.svg", (Suites suites, RunStore store, RunResults results, ClaimsPrincipal user, HttpContext context, string suite) =>
+        RouteHandlerBuilder badge =
+            one.MapGet("/badge.svg", (Suites suites, RunStore store, RunResults results, ClaimsPrincipal user, HttpContext context, string suite) =>
             suites.Find(suite) is { } found
                 ? Fresh(context, Badge(SuiteVerdict.Of(found, RunsOf(found, store, user), results.Report)), "image/svg+xml")
                 : Problems.Missing($"suite '{suite}'"))
-            .Produces<string>(contentType: "image/svg+xml").Named("readSuiteBadge", "Draws a badge: met, not met, failed, or how far the suite is");
+            .Produces<string>(contentType: "image/svg+xml")
+                .Named("readSuiteBadge", "Draws a badge: met, not met, failed, or how far the suite is");
         if (app.ServiceProvider.GetRequiredService<IOptions<DashboardOptions>>().Value.PublicBadges)
         {
             table.AllowAnonymous();
@@ -69,7 +76,8 @@ internal static class SuiteEndpoints
         static int Width(string text) => (int)Math.Ceiling((text.Length * 6.9) + 14);
     }
 
-    private static RunInfo[] RunsOf(Suite suite, RunStore store, ClaimsPrincipal user) => [.. Suites.RunsOf(suite, store.Runs.Where(r => user.MaySee(r)))];
+    private static RunInfo[] RunsOf(Suite suite, RunStore store, ClaimsPrincipal user) =>
+        [.. Suites.RunsOf(suite, store.Runs.Where(r => user.MaySee(r)))];
 
     // A proxy of a code host keeps pictures for long unless it is told not to.
     private static IResult Fresh(HttpContext context, string text, string type)

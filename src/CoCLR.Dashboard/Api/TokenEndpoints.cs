@@ -14,9 +14,12 @@ internal static class TokenEndpoints
 {
     public static void MapTokens(this IEndpointRouteBuilder app)
     {
-        RouteGroupBuilder admin = app.MapGroup("/api/v1").RequireAuthorization(Policies.Administer).RequireRateLimiting(RateLimits.Api).WithTags("Tokens")
+        RouteGroupBuilder admin = app.MapGroup("/api/v1").RequireAuthorization(Policies.Administer).RequireRateLimiting(RateLimits.Api)
+            .WithTags("Tokens")
             .AddEndpointFilter<CookieNeedsAntiforgery>().WithProblems();
-        admin.MapGet("/tokens", (SettingsFile settings, TokenUse use) => TypedResults.Ok(settings.Current.Tokens.Select(t => TokenInfo.Of(t, use)).ToArray()))
+        admin.MapGet(
+            "/tokens",
+            (SettingsFile settings, TokenUse use) => TypedResults.Ok(settings.Current.Tokens.Select(t => TokenInfo.Of(t, use)).ToArray()))
             .Named("listTokens", "Lists API tokens without their secrets");
         admin.MapPost("/tokens", Make).Named("makeToken", "Makes an API token; its secret is shown this once");
         admin.MapDelete("/tokens/{id}", Revoke).Named("revokeToken", "Ends an API token; its open streams end within seconds");
@@ -39,7 +42,8 @@ internal static class TokenEndpoints
 
         try
         {
-            (ApiToken token, string secret) = tokens.CreateApi(wanted.Name, wanted.Role ?? "", wanted.Namespaces?.OfType<string>() ?? [], wanted.Expires);
+            (ApiToken token, string secret) =
+                tokens.CreateApi(wanted.Name, wanted.Role ?? "", wanted.Namespaces?.OfType<string>() ?? [], wanted.Expires);
             audit.Add(context.User, "make-token", $"{token.Id} ({token.Role})");
             return TypedResults.Ok(new MadeToken(token.Id, token.Name, token.Role, token.Expires, secret));
         }
@@ -60,7 +64,8 @@ internal static class TokenEndpoints
         return TypedResults.NoContent();
     }
 
-    private static Results<Ok<MadeRunToken>, ProblemHttpResult> MakeForRun(HttpContext context, Tokens tokens, AuditLog audit, NewIngestToken wanted)
+    private static Results<Ok<MadeRunToken>, ProblemHttpResult> MakeForRun(
+        HttpContext context, Tokens tokens, AuditLog audit, NewIngestToken wanted)
     {
         if (!RunFolder.IsName(wanted.Run))
         {
@@ -86,9 +91,11 @@ internal static class TokenEndpoints
 /// <param name="Created">When it was made.</param>
 /// <param name="Expires">When it ends, or null.</param>
 /// <param name="Used">When it was used last, to the minute; null for never.</param>
-internal sealed record TokenInfo(string Id, string Name, string Role, string[] Namespaces, DateTimeOffset Created, DateTimeOffset? Expires, DateTimeOffset? Used)
+internal sealed record TokenInfo(
+    string Id, string Name, string Role, string[] Namespaces, DateTimeOffset Created, DateTimeOffset? Expires, DateTimeOffset? Used)
 {
-    public static TokenInfo Of(ApiToken token, TokenUse use) => new(token.Id, token.Name, token.Role, [.. token.Namespaces], token.Created, token.Expires, use.Of(token.Id));
+    public static TokenInfo Of(ApiToken token, TokenUse use) =>
+        new(token.Id, token.Name, token.Role, [.. token.Namespaces], token.Created, token.Expires, use.Of(token.Id));
 }
 
 internal sealed record NewToken(string? Name, string? Role, string?[]? Namespaces, DateTimeOffset? Expires);

@@ -1,4 +1,5 @@
-// Why this exists: who started, stopped, deleted or gave access must be known afterwards: one line a deed, added to a file that nothing here rewrites.
+// Why this exists: who started, stopped, deleted or gave access must be known afterwards: one line a deed, added to a file that nothing
+// here rewrites.
 using System.Security.Claims;
 using System.Text.Json;
 using CoCLR.Core;
@@ -15,7 +16,8 @@ namespace CoCLR.Dashboard.Authentication;
 /// <param name="Action">What: start, stop, resume, delete, annotate, make-token, revoke-token, make-run-token.</param>
 /// <param name="Target">Run or token that it was done to.</param>
 /// <param name="Problem">Why it was not done, or null.</param>
-public sealed record AuditEntry(DateTimeOffset Time, string User, string? Token, string Role, string Action, string Target, string? Problem);
+public sealed record AuditEntry(
+    DateTimeOffset Time, string User, string? Token, string Role, string Action, string Target, string? Problem);
 
 /// <summary>The file <c>audit.jsonl</c> of the data folder.</summary>
 internal sealed partial class AuditLog(IOptions<DashboardOptions> options, TimeProvider clock, ILogger<AuditLog> logger)
@@ -29,7 +31,8 @@ internal sealed partial class AuditLog(IOptions<DashboardOptions> options, TimeP
     public void Add(ClaimsPrincipal user, string action, string target, string? problem = null)
     {
         string role = user.MayAdminister() ? Roles.Admin : user.MayEdit() ? Roles.Editor : Roles.Viewer;
-        var entry = new AuditEntry(clock.GetUtcNow(), user.Identity?.Name ?? "someone", user.FindFirstValue(Policies.TokenClaim), role, action, target, problem);
+        var entry = new AuditEntry(
+            clock.GetUtcNow(), user.Identity?.Name ?? "someone", user.FindFirstValue(Policies.TokenClaim), role, action, target, problem);
         LogDeed(entry.User, entry.Token, action, target, problem ?? "done");
         try
         {
@@ -55,7 +58,8 @@ internal sealed partial class AuditLog(IOptions<DashboardOptions> options, TimeP
         string[] lines;
         lock (_gate)
         {
-            lines = [.. new[] { Path.ChangeExtension(_path, "1.jsonl"), _path }.Where(File.Exists).SelectMany(File.ReadLines).TakeLast(count)];
+            lines =
+                [.. new[] { Path.ChangeExtension(_path, "1.jsonl"), _path }.Where(File.Exists).SelectMany(File.ReadLines).TakeLast(count)];
         }
 
         return [.. lines.Reverse().Select(Read).OfType<AuditEntry>()];

@@ -10,7 +10,8 @@ namespace CoCLR.Dashboard.Authentication;
 
 /// <summary>Reads <c>Authorization: Bearer TOKEN</c>.</summary>
 internal sealed class BearerHandler(
-    IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder, Tokens tokens, TokenUse use, IOptions<Configuration.DashboardOptions> settings)
+    IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder, Tokens tokens, TokenUse use,
+    IOptions<Configuration.DashboardOptions> settings)
     : AuthenticationHandler<AuthenticationSchemeOptions>(options, logger, encoder)
 {
     private const string Scheme1 = "Bearer ";
@@ -23,7 +24,8 @@ internal sealed class BearerHandler(
             return header[Scheme1.Length..];
         }
 
-        return request.Headers.Authorization.Count == 0 && request.Path.StartsWithSegments("/hubs", StringComparison.Ordinal) && request.Query["access_token"] is [{ Length: > 0 } query] ? query : null;
+        return request.Headers.Authorization.Count == 0 && request.Path.StartsWithSegments("/hubs", StringComparison.Ordinal)
+            && request.Query["access_token"] is [{ Length: > 0 } query] ? query : null;
     }
 
     protected override async Task<AuthenticateResult> HandleAuthenticateAsync()
@@ -46,9 +48,11 @@ internal sealed class BearerHandler(
         else if (settings.Value.Authentication.Token.Length > 0 && Tokens.Equal(given, settings.Value.Authentication.Token))
         {
             identity = new ClaimsIdentity(
-                [new Claim(ClaimTypes.Name, "configured token"), new Claim(ClaimTypes.Role, settings.Value.Authentication.TokenRole)], Policies.BearerScheme);
+                [new Claim(ClaimTypes.Name, "configured token"), new Claim(ClaimTypes.Role, settings.Value.Authentication.TokenRole)],
+                Policies.BearerScheme);
         }
-        else if (Context.RequestServices.GetService<PodTokens>() is { } pods && await pods.RunOfAsync(given, Context.RequestAborted) is { } pod)
+        else if (Context.RequestServices.GetService<PodTokens>() is { } pods
+            && await pods.RunOfAsync(given, Context.RequestAborted) is { } pod)
         {
             identity = OfRun(pod.Run, pod.Namespace);
         }
@@ -59,7 +63,9 @@ internal sealed class BearerHandler(
     }
 
     private static ClaimsIdentity OfRun(string run, string? space) =>
-        new([new Claim(Policies.RunClaim, run), .. space is null ? Array.Empty<Claim>() : [new Claim(Policies.NamespaceClaim, space)]], Policies.BearerScheme);
+        new(
+            [new Claim(Policies.RunClaim, run), .. space is null ? Array.Empty<Claim>() : [new Claim(Policies.NamespaceClaim, space)]],
+            Policies.BearerScheme);
 
     private static ClaimsIdentity Of(ApiToken token) => new(
         [

@@ -1,4 +1,5 @@
-// Why this exists: cookies belong to a host name whatever the port, so that two dashboards of one machine would sign each other out; each names its cookies by itself.
+// Why this exists: cookies belong to a host name whatever the port, so that two dashboards of one machine would sign each other out; each
+// names its cookies by itself.
 using System.Security.Cryptography;
 
 namespace CoCLR.Dashboard.Authentication;

@@ -12,12 +12,17 @@ using Microsoft.IdentityModel.Protocols.OpenIdConnect;
 namespace CoCLR.Dashboard.Authentication;
 
 /// <summary>Everyone on this machine is an admin; only when asked for by name, and on loopback.</summary>
-internal sealed class UnsecuredHandler(IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder) : AuthenticationHandler<AuthenticationSchemeOptions>(options, logger, encoder)
+internal sealed class UnsecuredHandler(
+    IOptionsMonitor<AuthenticationSchemeOptions> options,
+    ILoggerFactory logger,
+    UrlEncoder encoder) : AuthenticationHandler<AuthenticationSchemeOptions>(options, logger, encoder)
 {
     public const string SchemeName = "coclr-unsecured";
 
-    protected override Task<AuthenticateResult> HandleAuthenticateAsync() => Task.FromResult(AuthenticateResult.Success(new AuthenticationTicket(
-        new ClaimsPrincipal(new ClaimsIdentity([new Claim(ClaimTypes.Name, "you"), new Claim(ClaimTypes.Role, Roles.Admin)], SchemeName)), SchemeName)));
+    protected override Task<AuthenticateResult> HandleAuthenticateAsync() =>
+        Task.FromResult(AuthenticateResult.Success(new AuthenticationTicket(
+        new ClaimsPrincipal(new ClaimsIdentity([new Claim(ClaimTypes.Name, "you"), new Claim(ClaimTypes.Role, Roles.Admin)], SchemeName)),
+        SchemeName)));
 }
 
 /// <summary>OpenID Connect with code flow, PKCE, state and nonce; roles come from one claim.</summary>
@@ -31,7 +36,8 @@ internal static class OidcSetup
         o.ResponseType = OpenIdConnectResponseType.Code;
         o.UsePkce = true;
 
-        // The answer comes as a redirect of the same browser, so its cookies need not travel across sites; they work without TLS behind a proxy that has it.
+        // The answer comes as a redirect of the same browser, so its cookies need not travel across sites; they work without TLS behind a
+        // proxy that has it.
         o.ResponseMode = OpenIdConnectResponseMode.Query;
         o.CorrelationCookie.SameSite = o.NonceCookie.SameSite = SameSiteMode.Lax;
         o.CorrelationCookie.SecurePolicy = o.NonceCookie.SecurePolicy = CookieSecurePolicy.SameAsRequest;
@@ -77,7 +83,8 @@ internal static class OidcSetup
         if (user.FindFirstValue(settings.UserClaim) is { Length: > 0 } cluster)
         {
             identity.AddClaim(new Claim(Policies.ClusterUserClaim, settings.UserPrefix + cluster));
-            identity.AddClaims(user.FindAll(settings.GroupsClaim).Select(c => new Claim(Policies.ClusterGroupClaim, settings.GroupsPrefix + c.Value)));
+            identity.AddClaims(
+                user.FindAll(settings.GroupsClaim).Select(c => new Claim(Policies.ClusterGroupClaim, settings.GroupsPrefix + c.Value)));
         }
 
         if (settings.NamespaceClaim.Length > 0)
@@ -108,10 +115,12 @@ internal static class OidcSetup
 }
 
 /// <summary>Checks every few seconds that the user of an open page is still allowed.</summary>
-internal sealed class RevalidatingUser(ILoggerFactory loggers, StillAllowed allowed) : RevalidatingServerAuthenticationStateProvider(loggers)
+internal sealed class RevalidatingUser(
+    ILoggerFactory loggers, StillAllowed allowed) : RevalidatingServerAuthenticationStateProvider(loggers)
 {
     protected override TimeSpan RevalidationInterval => StillAllowed.LookEvery;
 
-    protected override Task<bool> ValidateAuthenticationStateAsync(AuthenticationState authenticationState, CancellationToken cancellationToken) =>
+    protected override Task<bool> ValidateAuthenticationStateAsync(
+        AuthenticationState authenticationState, CancellationToken cancellationToken) =>
         Task.FromResult(allowed.Is(authenticationState.User));
 }

@@ -18,8 +18,12 @@ internal static class SessionSetup
         services.AddSingleton(new SignInMode(mode));
         services.AddScoped<AuthenticationStateProvider, RevalidatingUser>();
         string session = mode == AuthenticationMode.Unsecured ? UnsecuredHandler.SchemeName : Policies.CookieScheme;
-        AuthenticationBuilder authentication = services.AddAuthentication(o => o.DefaultScheme = o.DefaultChallengeScheme = Policies.AnyScheme)
-            .AddPolicyScheme(Policies.AnyScheme, null, o => o.ForwardDefaultSelector = c => BearerHandler.TokenOf(c.Request) != null ? Policies.BearerScheme : session)
+        AuthenticationBuilder authentication =
+            services.AddAuthentication(o => o.DefaultScheme = o.DefaultChallengeScheme = Policies.AnyScheme)
+            .AddPolicyScheme(
+                Policies.AnyScheme,
+                null,
+                o => o.ForwardDefaultSelector = c => BearerHandler.TokenOf(c.Request) != null ? Policies.BearerScheme : session)
             .AddScheme<AuthenticationSchemeOptions, BearerHandler>(Policies.BearerScheme, null)
             .AddScheme<AuthenticationSchemeOptions, UnsecuredHandler>(UnsecuredHandler.SchemeName, null)
             .AddCookie(Policies.CookieScheme, o => Configure(o, options, instance));
@@ -36,7 +40,8 @@ internal static class SessionSetup
         o.Cookie.Name = "coclr-session-" + instance;
         o.Cookie.HttpOnly = true;
 
-        // A link on another site leads to the page and not to the sign-in. What changes something needs the antiforgery token, and sockets the right origin.
+        // A link on another site leads to the page and not to the sign-in. What changes something needs the antiforgery token, and sockets
+        // the right origin.
         o.Cookie.SameSite = SameSiteMode.Lax;
         o.Cookie.SecurePolicy = CookieSecurePolicy.SameAsRequest;
         o.ExpireTimeSpan = TimeSpan.FromHours(options.Authentication.SessionHours);

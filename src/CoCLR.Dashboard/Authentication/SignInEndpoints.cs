@@ -45,7 +45,8 @@ internal static class SignInEndpoints
         if (mode == AuthenticationMode.OpenIdConnect)
         {
             app.MapGet("/login/oidc", (HttpContext context, string? returnUrl) =>
-                Results.Challenge(new AuthenticationProperties { RedirectUri = Local(context, returnUrl) }, [OpenIdConnectDefaults.AuthenticationScheme]))
+                Results.Challenge(
+                    new AuthenticationProperties { RedirectUri = Local(context, returnUrl) }, [OpenIdConnectDefaults.AuthenticationScheme]))
                 .AllowAnonymous().RequireRateLimiting(RateLimits.SignIn).ExcludeFromDescription();
         }
 
@@ -63,13 +64,25 @@ internal static class SignInEndpoints
 
     /// <summary>An address on this server, or the start page: a sign-in never leads elsewhere.</summary>
     internal static string Local(HttpContext context, string? url) =>
-        url is { Length: > 0 and < 2000 } && url[0] == '/' && (url.Length == 1 || (url[1] != '/' && url[1] != '\\')) && !url.Any(char.IsControl) && !url.Contains('\\', StringComparison.Ordinal) ? url : WithBase(context, "/");
+        url is { Length: > 0 and < 2000 } && url[0] == '/' && (url.Length == 1 || (url[1] != '/' && url[1] != '\\'))
+            && !url.Any(char.IsControl) && !url.Contains('\\', StringComparison.Ordinal) ? url : WithBase(context, "/");
 
     private static string WithBase(HttpContext context, string path) => context.Request.PathBase + path;
 
     private static Task SignInAsync(HttpContext context, DashboardOptions options)
     {
-        var identity = new ClaimsIdentity([new Claim(ClaimTypes.Name, "you"), new Claim(ClaimTypes.Role, options.Authentication.TokenRole), new Claim(Policies.TokenClaim, Policies.LinkToken)], Policies.CookieScheme);
-        return context.SignInAsync(Policies.CookieScheme, new ClaimsPrincipal(identity), new AuthenticationProperties { IsPersistent = true, ExpiresUtc = DateTimeOffset.UtcNow.AddHours(options.Authentication.SessionHours) });
+        var identity = new ClaimsIdentity(
+            [
+                new Claim(ClaimTypes.Name, "you"), new Claim(ClaimTypes.Role, options.Authentication.TokenRole),
+                new Claim(Policies.TokenClaim, Policies.LinkToken)
+            ],
+            Policies.CookieScheme);
+        return context.SignInAsync(
+            Policies.CookieScheme,
+            new ClaimsPrincipal(identity),
+            new AuthenticationProperties
+            {
+                IsPersistent = true, ExpiresUtc = DateTimeOffset.UtcNow.AddHours(options.Authentication.SessionHours)
+            });
     }
 }

@@ -12,7 +12,9 @@ internal sealed class StillAllowed(IOptions<DashboardOptions> options, SettingsF
     /// <summary>How often every open page and stream looks.</summary>
     public static readonly TimeSpan LookEvery = TimeSpan.FromSeconds(3);
 
-    /// <summary>Whether a user may still come in as who they are: a revoked or expired token, or a changed way of signing in, ends that.</summary>
+    /// <summary>
+    /// Whether a user may still come in as who they are: a revoked or expired token, or a changed way of signing in, ends that.
+    /// </summary>
     public bool Is(ClaimsPrincipal? user)
     {
         if (user?.Identity?.IsAuthenticated != true)
@@ -23,7 +25,8 @@ internal sealed class StillAllowed(IOptions<DashboardOptions> options, SettingsF
         return user.FindFirstValue(Policies.TokenClaim) switch
         {
             null => true,
-            Policies.LinkToken => mode.Mode is AuthenticationMode.BrowserToken or AuthenticationMode.Token && user.IsInRole(options.Value.Authentication.TokenRole),
+            Policies.LinkToken => mode.Mode is AuthenticationMode.BrowserToken or AuthenticationMode.Token
+                && user.IsInRole(options.Value.Authentication.TokenRole),
             var id => settings.Current.Tokens.FirstOrDefault(t => t.Id == id) is { } token
                 && (token.Expires is not { } end || clock.GetUtcNow() < end)
                 && user.IsInRole(token.Role),

@@ -1,4 +1,5 @@
-// Why this exists: a token that nobody has used for months can go; when each was used last is kept beside the settings, and written now and then.
+// Why this exists: a token that nobody has used for months can go; when each was used last is kept beside the settings, and written now and
+// then.
 using System.Collections.Concurrent;
 using System.Text.Json;
 using CoCLR.Core;
@@ -24,7 +25,10 @@ internal sealed class TokenUse : IDisposable
         {
             if (File.Exists(_path))
             {
-                _used = new(JsonSerializer.Deserialize<Dictionary<string, DateTimeOffset>>(File.ReadAllBytes(_path), CoclrJson.Compact) ?? [], StringComparer.Ordinal);
+                _used = new(
+                    JsonSerializer.Deserialize<Dictionary<string,
+                    DateTimeOffset>>(File.ReadAllBytes(_path), CoclrJson.Compact) ?? [],
+                    StringComparer.Ordinal);
             }
         }
         catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException)

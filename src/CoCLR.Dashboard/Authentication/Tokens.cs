@@ -24,7 +24,9 @@ public sealed class Tokens
         ArgumentNullException.ThrowIfNull(options);
         (_settings, _clock) = (settings, clock);
         Browser = options.Value.Authentication.Token.Length > 0 ? options.Value.Authentication.Token : Random();
-        _ingestKey = options.Value.Ingest.Key.Length > 0 ? options.Value.Ingest.Key : Kept(Path.Combine(options.Value.ResolvedDataDir, "ingest.key"));
+        _ingestKey = options.Value.Ingest.Key.Length > 0
+            ? options.Value.Ingest.Key
+            : Kept(Path.Combine(options.Value.ResolvedDataDir, "ingest.key"));
     }
 
     /// <summary>The token of the link or of the configuration.</summary>
@@ -37,13 +39,15 @@ public sealed class Tokens
     /// <param name="given">What came.</param>
     /// <param name="secret">What it must be.</param>
     public static bool Equal(string? given, string secret) =>
-        CryptographicOperations.FixedTimeEquals(SHA256.HashData(Encoding.UTF8.GetBytes(given ?? "")), SHA256.HashData(Encoding.UTF8.GetBytes(secret)));
+        CryptographicOperations.FixedTimeEquals(
+            SHA256.HashData(Encoding.UTF8.GetBytes(given ?? "")), SHA256.HashData(Encoding.UTF8.GetBytes(secret)));
 
     /// <summary>Makes the ingest token of a run.</summary>
     /// <param name="run">Id.</param>
     /// <param name="lifetime">How long it is valid.</param>
     /// <param name="space">Namespace to which the run then belongs, or null.</param>
-    public string ForRun(string run, TimeSpan lifetime, string? space = null) => IngestToken.Create(_ingestKey, run, _clock.GetUtcNow() + lifetime, space);
+    public string ForRun(string run, TimeSpan lifetime, string? space = null) =>
+        IngestToken.Create(_ingestKey, run, _clock.GetUtcNow() + lifetime, space);
 
     /// <summary>The run that an ingest token may write, with its namespace; or null.</summary>
     /// <param name="token">The token.</param>
@@ -93,7 +97,9 @@ public sealed class Tokens
         }
 
         ApiToken? token = _settings.Current.Tokens.FirstOrDefault(t => t.Id == parts[1]);
-        return token != null && CryptographicOperations.FixedTimeEquals(Encoding.ASCII.GetBytes(Hash(parts[2])), Encoding.ASCII.GetBytes(token.Hash)) && (token.Expires is not { } end || _clock.GetUtcNow() < end) ? token : null;
+        return token != null
+            && CryptographicOperations.FixedTimeEquals(Encoding.ASCII.GetBytes(Hash(parts[2])), Encoding.ASCII.GetBytes(token.Hash))
+            && (token.Expires is not { } end || _clock.GetUtcNow() < end) ? token : null;
     }
 
     private static string Hash(string secret) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(secret)));

@@ -1,6 +1,7 @@
-// Why this exists: follows the cluster's experiments, suites, pods, events and nodes, so that pages answer from memory and the list shows what is applied before its first event.
-using System.Collections.Concurrent;
-using System.Text.Json.Nodes;
+// Why this exists: follows the cluster's experiments, suites, pods, events and nodes, so that pages answer from memory and the list shows
+// what is applied before its first event.
+using System.Text.Json;
+using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Core.Planning;
 using CoCLR.Dashboard.Configuration;
@@ -11,200 +12,106 @@ using Microsoft.Extensions.Options;
 
 namespace CoCLR.Dashboard.Cluster;
 
-/// <summary>What the cluster holds, kept up to date by watches.</summary>
-internal sealed partial class ClusterWatch(ClusterApi api, IOptions<DashboardOptions> options, RunStore store, IngestFolders folders, LiveFeed feed, TimeProvider clock, ILogger<ClusterWatch> logger) : BackgroundService
+/// <summary>What the cluster holds, kept up to date by informers.</summary>
+internal sealed partial class ClusterWatch : BackgroundService
 {
-    /// <summary>Path of experiments below a namespace.</summary>
-    public const string ExperimentsPath = "apis/coclr.dev/v1alpha1";
+    private readonly ApiClient _api;
+    private readonly ClusterSettings _settings;
+    private readonly RunStore _store;
+    private readonly IngestFolders _folders;
+    private readonly LiveFeed _feed;
+    private readonly TimeProvider _clock;
+    private readonly ILogger<ClusterWatch> _logger;
+    private readonly Informer<ClusterExperiment> _experiments;
+    private readonly Informer<ClusterBenchmark> _benchmarks;
+    private readonly Informer<ClusterPod> _pods;
+    private readonly Informer<ClusterEvent> _events;
+    private readonly Informer<ClusterNode> _nodes;
 
-    private const int PageSize = 500;
-    private static readonly TimeSpan MaxBackoff = TimeSpan.FromSeconds(20);
-    private readonly ConcurrentDictionary<string, ClusterExperiment> _experiments = new();
-    private readonly ConcurrentDictionary<string, ClusterBenchmark> _benchmarks = new();
-    private readonly ConcurrentDictionary<string, ClusterPod> _pods = new();
-    private readonly ConcurrentDictionary<string, ClusterNode> _nodes = new();
-    private readonly ConcurrentDictionary<string, ClusterEvent> _events = new();
-    private readonly ConcurrentDictionary<string, string> _problems = new();
+    /// <summary>Makes the caches; they run with the server.</summary>
+    public ClusterWatch(
+        ApiClient api, IOptions<DashboardOptions> options, RunStore store, IngestFolders folders, LiveFeed feed, TimeProvider clock,
+        ILogger<ClusterWatch> logger)
+    {
+        (_api, _settings, _store, _folders, _feed, _clock, _logger) = (api, options.Value.Cluster, store, folders, feed, clock, logger);
+        string[] spaces = _settings.Namespaces;
+        _experiments = Cache(ResourceKind.Experiment, ClusterExperiment.Read, spaces);
+        _experiments.OnChange(change => Told(change.Key, change.New));
+        _benchmarks = Cache(ResourceKind.Benchmark, ClusterBenchmark.Read, spaces);
+        _pods = Cache(ResourceKind.Pod, ClusterPod.Read, spaces, selector: "labelSelector=" + Uri.EscapeDataString(ClusterPod.StageLabel));
+
+        // A field selector cannot say "one of these kinds", so the others are dropped here.
+        _events = Cache(
+            ResourceKind.Event,
+            ClusterEvent.Read,
+            spaces,
+            relevant: e => e.About is "CoCLRExperiment" or "CoCLRBenchmark" or "Job" or "Pod");
+        _nodes = Cache(ResourceKind.Node, ClusterNode.Read, []);
+    }
 
     /// <summary>Experiments.</summary>
-    public IEnumerable<ClusterExperiment> Experiments => _experiments.Values;
+    public IEnumerable<ClusterExperiment> Experiments => _experiments.All();
 
     /// <summary>Suites.</summary>
-    public IEnumerable<ClusterBenchmark> Benchmarks => _benchmarks.Values;
+    public IEnumerable<ClusterBenchmark> Benchmarks => _benchmarks.All();
 
     /// <summary>Pods of stages.</summary>
-    public IEnumerable<ClusterPod> Pods => _pods.Values;
+    public IEnumerable<ClusterPod> Pods => _pods.All();
 
     /// <summary>Nodes.</summary>
-    public IEnumerable<ClusterNode> Nodes => _nodes.Values;
+    public IEnumerable<ClusterNode> Nodes => _nodes.All();
 
     /// <summary>Why the nodes are not shown; null when they are.</summary>
-    public string? NodesHidden { get; private set; }
+    public string? NodesHidden => _nodes.Forbidden ? "The dashboard may not read the nodes of this cluster." : null;
 
     /// <summary>Why what is shown may be old; null while every watch is open.</summary>
-    public string? Problem => _problems.Values.FirstOrDefault();
+    public string? Problem
+    {
+        get
+        {
+            string? failure = _experiments.Failure ?? _benchmarks.Failure ?? _pods.Failure ?? _events.Failure
+                ?? (_nodes.Forbidden ? null : _nodes.Failure);
+            return failure == null
+                ? null
+                : $"The cluster cannot be asked: {failure}. What is shown may be old, and nothing can be changed at the moment.";
+        }
+    }
 
     /// <summary>Events about an experiment, its Jobs and its pods, newest first.</summary>
     public IReadOnlyList<ClusterEvent> EventsOf(string space, string name) =>
-        [.. _events.Values.Where(e => e.Namespace == space && (e.Name == name || e.Name.StartsWith(name + "-", StringComparison.Ordinal))).OrderByDescending(e => e.At).Take(100)];
-
-    /// <summary>An experiment, or null.</summary>
-    public ClusterExperiment? Find(string space, string name) => _experiments.GetValueOrDefault($"{space}/{name}");
+    [
+        .. _events.All()
+            .Where(e => e.Meta.Key.Namespace == space && (e.Name == name || e.Name.StartsWith(name + "-", StringComparison.Ordinal)))
+            .OrderByDescending(e => e.At).Take(100),
+    ];
 
     /// <summary>A pod, or null.</summary>
-    public ClusterPod? FindPod(string space, string name) => _pods.GetValueOrDefault($"{space}/{name}");
+    public ClusterPod? FindPod(ObjectKey pod) => _pods.Get(pod);
 
     /// <inheritdoc/>
-    protected override Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) => Task.WhenAll(
+        _experiments.RunAsync(stoppingToken), _benchmarks.RunAsync(stoppingToken), _pods.RunAsync(stoppingToken),
+        _events.RunAsync(stoppingToken), _nodes.RunAsync(stoppingToken));
+
+    private Informer<T> Cache<T>(
+        ResourceKind kind, Func<JsonElement, T> read, string[] spaces, string? selector = null, Func<T, bool>? relevant = null)
+        where T : class, ICachedObject
     {
-        string[] spaces = options.Value.Cluster.Namespaces;
-        string[] prefixes = spaces.Length == 0 ? [""] : [.. spaces.Select(s => $"namespaces/{s}/")];
-        var watches = new List<Task>();
-        foreach (string prefix in prefixes)
-        {
-            watches.Add(Follow($"{ExperimentsPath}/{prefix}coclrexperiments", _experiments, ClusterExperiment.Read, Told, stoppingToken));
-            watches.Add(Follow($"{ExperimentsPath}/{prefix}coclrbenchmarks", _benchmarks, ClusterBenchmark.Read, null, stoppingToken));
-            watches.Add(Follow($"api/v1/{prefix}pods", _pods, ClusterPod.Read, null, stoppingToken, selector: "labelSelector=coclr.dev%2Fstage"));
-            watches.Add(Follow($"api/v1/{prefix}events", _events, ClusterEvent.Read, null, stoppingToken, wanted: o => o.Text("involvedObject", "kind") is "CoCLRExperiment" or "CoCLRBenchmark" or "Job" or "Pod"));
-        }
-
-        watches.Add(Follow("api/v1/nodes", _nodes, ClusterNode.Read, null, stoppingToken, mayBeHidden: true));
-        return Task.WhenAll(watches);
+        var options = new InformerOptions { Silence = TimeSpan.FromSeconds(_settings.SilentSeconds) };
+        var cache = new Informer<T>(_api, kind, read, _logger, _clock, spaces, options, selector, relevant: relevant);
+        cache.OnChange(_ => _feed.Changed(LiveFeed.Cluster));
+        cache.OnFailure(() => _feed.Changed(LiveFeed.All));
+        return cache;
     }
-
-    private async Task Follow<T>(string path, ConcurrentDictionary<string, T> into, Func<JsonObject, T> read, Action<string, T?>? told, CancellationToken stop, Func<JsonObject, bool>? wanted = null, string? selector = null, bool mayBeHidden = false)
-        where T : class
-    {
-        var mine = new HashSet<string>(StringComparer.Ordinal);
-        TimeSpan wait = TimeSpan.FromMilliseconds(500);
-        while (!stop.IsCancellationRequested)
-        {
-            try
-            {
-                // In pages and only what is asked for: a cluster holds far more pods and events than ours.
-                var seen = new HashSet<string>(StringComparer.Ordinal);
-                string version = "";
-                for (string? next = ""; next != null;)
-                {
-                    JsonObject page = await api.GetAsync(Query(path, $"limit={PageSize}", selector, next.Length > 0 ? "continue=" + Uri.EscapeDataString(next) : null), stop);
-                    foreach (JsonObject o in page["items"]?.AsArray().OfType<JsonObject>() ?? [])
-                    {
-                        if (wanted?.Invoke(o) != false)
-                        {
-                            seen.Add(Put(o));
-                        }
-                    }
-
-                    version = page.Text("metadata", "resourceVersion") ?? "";
-                    next = page.Text("metadata", "continue") is { Length: > 0 } more ? more : null;
-                }
-
-                foreach (string gone in mine.Except(seen).ToArray())
-                {
-                    Drop(gone);
-                }
-
-                mine.UnionWith(seen);
-                if (_problems.TryRemove(path, out _))
-                {
-                    feed.Changed(LiveFeed.All);
-                }
-
-                if (mayBeHidden)
-                {
-                    NodesHidden = null;
-                }
-
-                wait = TimeSpan.FromMilliseconds(500);
-                while (!stop.IsCancellationRequested && version.Length > 0)
-                {
-                    await foreach (JsonObject change in api.WatchAsync(path, selector, version, stop))
-                    {
-                        if (change["object"] is not JsonObject o || change.Text("type") is not { } type || type == "ERROR")
-                        {
-                            version = "";
-                            break;
-                        }
-
-                        version = o.Text("metadata", "resourceVersion") ?? version;
-                        if (type == "DELETED")
-                        {
-                            Drop(Key(o));
-                        }
-                        else if (type != "BOOKMARK" && wanted?.Invoke(o) != false)
-                        {
-                            mine.Add(Put(o));
-                        }
-                    }
-                }
-            }
-            catch (OperationCanceledException) when (stop.IsCancellationRequested)
-            {
-                return;
-            }
-            catch (ClusterException e) when (mayBeHidden && e.Code == System.Net.HttpStatusCode.Forbidden)
-            {
-                NodesHidden = "The dashboard may not read the nodes of this cluster.";
-                wait = TimeSpan.FromMinutes(1);
-            }
-            catch (ClusterException e) when (e.Code == System.Net.HttpStatusCode.Gone)
-            {
-                // The pages or the version have expired: after a moment everything is listed anew.
-            }
-            catch (Exception e) when (e is ClusterException or HttpRequestException or IOException or OperationCanceledException or System.Text.Json.JsonException)
-            {
-                LogLost(path, e.Message);
-                if (_problems.TryAdd(path, $"The cluster cannot be asked: {(e is OperationCanceledException ? "it does not answer." : e.Message)} What is shown may be old, and nothing can be changed at the moment."))
-                {
-                    feed.Changed(LiveFeed.All);
-                }
-            }
-
-            try
-            {
-                await Task.Delay(wait, clock, stop);
-            }
-            catch (OperationCanceledException)
-            {
-                return;
-            }
-
-            wait = TimeSpan.FromTicks(Math.Min(MaxBackoff.Ticks, wait.Ticks * 2));
-        }
-
-        string Put(JsonObject o)
-        {
-            string key = Key(o);
-            T value = read(o);
-            into[key] = value;
-            told?.Invoke(key, value);
-            feed.Changed(LiveFeed.Cluster);
-            return key;
-        }
-
-        void Drop(string key)
-        {
-            mine.Remove(key);
-            if (into.TryRemove(key, out _))
-            {
-                told?.Invoke(key, null);
-                feed.Changed(LiveFeed.Cluster);
-            }
-        }
-
-        static string Key(JsonObject o) => $"{o.Text("metadata", "namespace")}/{o.Text("metadata", "name")}";
-    }
-
-    private static string Query(string path, params string?[] parts) => $"{path}?{string.Join('&', parts.Where(p => p != null))}";
 
     /// <summary>The list shows an experiment as soon as the operator has named its run, and what the cluster says of it.</summary>
-    private void Told(string key, ClusterExperiment? experiment)
+    private void Told(ObjectKey key, ClusterExperiment? experiment)
     {
         if (experiment == null)
         {
-            foreach (RunInfo run in store.Runs.Where(r => r.Cluster is { } c && $"{c.Namespace}/{c.Name}" == key))
+            foreach (RunInfo run in _store.Runs.Where(r => r.Cluster is { } c && c.Namespace == key.Namespace && c.Name == key.Name))
             {
-                store.Change(run.Run, e => e.SetCluster(null));
+                _store.Change(run.Run, e => e.SetCluster(null));
             }
 
             return;
@@ -215,26 +122,28 @@ internal sealed partial class ClusterWatch(ClusterApi api, IOptions<DashboardOpt
             return;
         }
 
-        if (store.Find(id) is not { PlanJson: not null } && experiment.Spec is { } spec)
+        if (_store.Find(id) is not { PlanJson: not null } && experiment.Spec is { } spec)
         {
             try
             {
                 StagePlan plan = Planner.Plan(experiment.Name, spec, id);
-                folders.PutPlan(new Sender(id, experiment.Namespace), System.Text.Json.JsonSerializer.SerializeToUtf8Bytes(plan, CoclrJson.Compact));
+                _folders.PutPlan(new Sender(id, experiment.Namespace), JsonSerializer.SerializeToUtf8Bytes(plan, CoclrJson.Compact));
             }
-            catch (UserErrorException e)
+            catch (Exception e) when (e is UserErrorException or IOException)
             {
-                LogLost(key, e.Message);
+                LogPlan(key, e.Message);
             }
         }
 
-        store.Change(id, e =>
+        _store.Change(id, e =>
         {
             e.SetNamespace(experiment.Namespace);
-            return e.SetCluster(new ClusterRef(experiment.Namespace, experiment.Name, experiment.State, experiment.Suspend, experiment.Why, experiment.Status.Progress?.Percent));
+            return e.SetCluster(new ClusterRef(
+                experiment.Namespace, experiment.Name, experiment.State, experiment.Suspend, experiment.Why,
+                experiment.Status.Progress?.Percent));
         });
     }
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "{Path} cannot be followed at the moment: {Why}")]
-    private partial void LogLost(string path, string why);
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The plan of {Experiment} cannot be shown: {Why}")]
+    private partial void LogPlan(ObjectKey experiment, string why);
 }

@@ -1,7 +1,9 @@
 // Why this exists: every setting of the dashboard in one tree, named once, with its default and its unit.
 namespace CoCLR.Dashboard.Configuration;
 
-/// <summary>Settings of the dashboard (section <c>Dashboard</c>; environment <c>COCLR_DASHBOARD__NAME</c>; command line <c>--Dashboard:Name</c>).</summary>
+/// <summary>
+/// Settings of the dashboard (section <c>Dashboard</c>; environment <c>COCLR_DASHBOARD__NAME</c>; command line <c>--Dashboard:Name</c>).
+/// </summary>
 public sealed class DashboardOptions
 {
     /// <summary>Name of the configuration section.</summary>
@@ -10,7 +12,9 @@ public sealed class DashboardOptions
     /// <summary>Folder whose run folders are shown. Command line: <c>--workdir</c>.</summary>
     public string WorkDir { get; set; } = ".";
 
-    /// <summary>Folder of the index, the keys and uploads; <c>WORKDIR/.coclr/dashboard</c> when empty. Command line: <c>--data</c>.</summary>
+    /// <summary>
+    /// Folder of the index, the keys and uploads; <c>WORKDIR/.coclr/dashboard</c> when empty. Command line: <c>--data</c>.
+    /// </summary>
     public string DataDir { get; set; } = "";
 
     /// <summary>Throws the index away and builds it anew from the run folders. Command line: <c>--rebuild</c>.</summary>
@@ -25,10 +29,14 @@ public sealed class DashboardOptions
     /// <summary>Host names under which the dashboard may be reached; loopback names and the bound address when empty.</summary>
     public string[] AllowedHosts { get; set; } = [];
 
-    /// <summary>Networks (such as <c>10.0.0.0/8</c>) of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, beside loopback.</summary>
+    /// <summary>
+    /// Networks (such as <c>10.0.0.0/8</c>) of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, beside loopback.
+    /// </summary>
     public string[] TrustedProxies { get; set; } = [];
 
-    /// <summary>Whether a suite's badge and Markdown table can be read by everybody who reaches the dashboard, for a README on a code host.</summary>
+    /// <summary>
+    /// Whether a suite's badge and Markdown table can be read by everybody who reaches the dashboard, for a README on a code host.
+    /// </summary>
     public bool PublicBadges { get; set; }
 
     /// <summary>Who may look and act.</summary>
@@ -59,7 +67,10 @@ public sealed class AuthenticationSettings
     /// <summary>The way; <see cref="AuthenticationMode.BrowserToken"/> on loopback, else OIDC or a token must be configured.</summary>
     public AuthenticationMode? Mode { get; set; }
 
-    /// <summary>The token of <see cref="AuthenticationMode.Token"/> (at least 22 characters), or of the printed link; made at random when empty in <see cref="AuthenticationMode.BrowserToken"/>.</summary>
+    /// <summary>
+    /// The token of <see cref="AuthenticationMode.Token"/> (at least 22 characters), or of the printed link; made at random when empty in
+    /// <see cref="AuthenticationMode.BrowserToken"/>.
+    /// </summary>
     public string Token { get; set; } = "";
 
     /// <summary>Role of those who come with the token.</summary>
@@ -131,7 +142,9 @@ public sealed class OidcSettings
 /// <summary>Settings of the ingest door.</summary>
 public sealed class IngestSettings
 {
-    /// <summary>Shared key (at least 22 characters) from which per-run tokens are derived; made at random and kept in the data folder when empty.</summary>
+    /// <summary>
+    /// Shared key (at least 22 characters) from which per-run tokens are derived; made at random and kept in the data folder when empty.
+    /// </summary>
     public string Key { get; set; } = "";
 
     /// <summary>Largest body of a batch in bytes, as sent.</summary>
@@ -169,13 +182,16 @@ public sealed class WebhookSettings
 /// <summary>A webhook.</summary>
 public sealed class WebhookTarget
 {
+    /// <summary>Everything that can be told.</summary>
+    internal static readonly string[] KnownEvents = ["done", "failed", "stalled", "collapsed"];
+
     /// <summary>Address, https.</summary>
     public string Url { get; set; } = "";
 
     /// <summary>Secret (at least 22 characters) that messages are signed with; not needed with <see cref="WebhookFormat.Slack"/>.</summary>
     public string Secret { get; set; } = "";
 
-    /// <summary>done, failed, stalled, collapsed; all when empty.</summary>
+    /// <summary>Some of done, failed, stalled and collapsed; all when empty.</summary>
     public string[] Events { get; set; } = [];
 
     /// <summary>What is sent.</summary>
@@ -222,7 +238,9 @@ public sealed class LimitSettings
     /// <summary>Days after which finished runs leave the index; 0 keeps them.</summary>
     public int RetentionDays { get; set; }
 
-    /// <summary>Seconds without an event after which a running stage is shown as out of contact, and a run that only sends counts as lost.</summary>
+    /// <summary>
+    /// Seconds without an event after which a running stage is shown as out of contact, and a run that only sends counts as lost.
+    /// </summary>
     public int SilentSeconds { get; set; } = 120;
 
     /// <summary>Seconds without an event after which a run of this machine whose lock nobody holds counts as lost.</summary>

@@ -1,4 +1,4 @@
-// Why this exists: a dashboard that would be open to the network, or that cannot work, refuses to start and says which setting mends it.
+// Why this exists: a dashboard that would be open to the network, or that cannot work, refuses to start and says which setting fixes it.
 using System.Net;
 using CoCLR.Core;
 
@@ -32,25 +32,31 @@ public static class DashboardOptionsValidator
                 : AuthenticationMode.BrowserToken);
         if (open.Length > 0 && mode is (AuthenticationMode.BrowserToken or AuthenticationMode.Unsecured))
         {
-            throw Wrong($"{string.Join(", ", open)} can be reached from other machines, where a sign-in is required: set Dashboard:Authentication:Oidc:Authority and ClientId, or Dashboard:Authentication:Mode=Token with Dashboard:Authentication:Token, or listen on 127.0.0.1");
+            throw Wrong($"{string.Join(", ", open)} can be reached from other machines, where a sign-in is required: set "
+                + $"Dashboard:Authentication:Oidc:Authority and ClientId, or Dashboard:Authentication:Mode=Token with "
+                    + $"Dashboard:Authentication:Token, or listen on 127.0.0.1");
         }
 
         if (mode == AuthenticationMode.Token && authentication.Token.Length == 0)
         {
-            throw Wrong("Dashboard:Authentication:Mode is Token, but Dashboard:Authentication:Token is empty: set it to a random secret, for example from `openssl rand -base64 24`");
+            throw Wrong("Dashboard:Authentication:Mode is Token, but Dashboard:Authentication:Token is empty: set it to a random secret, "
+                + "for example from `openssl rand -base64 24`");
         }
 
         if (authentication.Token.Length is > 0 and < SecretLength)
         {
-            throw Wrong($"Dashboard:Authentication:Token has {authentication.Token.Length} characters, which can be guessed: use at least {SecretLength}, for example from `openssl rand -base64 24`");
+            throw Wrong($"Dashboard:Authentication:Token has {authentication.Token.Length} characters, which can be guessed: use at least "
+                + $"{SecretLength}, for example from `openssl rand -base64 24`");
         }
 
         if (options.Ingest.Key.Length is > 0 and < SecretLength)
         {
-            throw Wrong($"Dashboard:Ingest:Key has {options.Ingest.Key.Length} characters, which can be guessed: use at least {SecretLength}");
+            throw Wrong(
+                $"Dashboard:Ingest:Key has {options.Ingest.Key.Length} characters, which can be guessed: use at least {SecretLength}");
         }
 
-        if (mode == AuthenticationMode.OpenIdConnect && (authentication.Oidc.Authority.Length == 0 || authentication.Oidc.ClientId.Length == 0))
+        if (mode == AuthenticationMode.OpenIdConnect
+            && (authentication.Oidc.Authority.Length == 0 || authentication.Oidc.ClientId.Length == 0))
         {
             throw Wrong("OpenID Connect needs Dashboard:Authentication:Oidc:Authority and Dashboard:Authentication:Oidc:ClientId");
         }
@@ -76,7 +82,8 @@ public static class DashboardOptionsValidator
 
         if (options.PathBase.Length > 0 && (options.PathBase[0] != '/' || options.PathBase[^1] == '/'))
         {
-            throw Wrong($"Dashboard:PathBase is '{options.PathBase}': it starts with a slash and does not end with one, for example /coclr");
+            throw Wrong(
+                $"Dashboard:PathBase is '{options.PathBase}': it starts with a slash and does not end with one, for example /coclr");
         }
     }
 
@@ -84,8 +91,10 @@ public static class DashboardOptionsValidator
     {
         foreach ((string name, long value) in new (string, long)[]
         {
-            ("Limits:Runs", options.Limits.Runs), ("Limits:PointsPerSeries", options.Limits.PointsPerSeries), ("Limits:MetricNames", options.Limits.MetricNames),
-            ("Limits:LogLines", options.Limits.LogLines), ("Limits:LogLineLength", options.Limits.LogLineLength), ("Limits:PointsPerRead", options.Limits.PointsPerRead),
+            ("Limits:Runs", options.Limits.Runs), ("Limits:PointsPerSeries", options.Limits.PointsPerSeries),
+            ("Limits:MetricNames", options.Limits.MetricNames),
+            ("Limits:LogLines", options.Limits.LogLines), ("Limits:LogLineLength", options.Limits.LogLineLength),
+            ("Limits:PointsPerRead", options.Limits.PointsPerRead),
             ("Ingest:MaxBodyBytes", options.Ingest.MaxBodyBytes), ("Ingest:MaxArtifactBytes", options.Ingest.MaxArtifactBytes),
         })
         {
@@ -102,7 +111,8 @@ public static class DashboardOptionsValidator
         {
             WebhookTarget target = webhooks.Targets[i];
             string name = $"Dashboard:Webhooks:Targets:{i}";
-            if (!Uri.TryCreate(target.Url, UriKind.Absolute, out Uri? url) || !(url.Scheme == Uri.UriSchemeHttps || (url.Scheme == Uri.UriSchemeHttp && webhooks.AllowPrivateAddresses)))
+            if (!Uri.TryCreate(target.Url, UriKind.Absolute, out Uri? url)
+                || !(url.Scheme == Uri.UriSchemeHttps || (url.Scheme == Uri.UriSchemeHttp && webhooks.AllowPrivateAddresses)))
             {
                 throw Wrong($"{name}:Url is not an https address (http needs Dashboard:Webhooks:AllowPrivateAddresses)");
             }
@@ -117,12 +127,13 @@ public static class DashboardOptionsValidator
 
             if (target.Secret.Length < SecretLength && (target.Secret.Length > 0 || target.Format != WebhookFormat.Slack))
             {
-                throw Wrong($"{name}:Secret has {target.Secret.Length} characters: use at least {SecretLength}, for example from `openssl rand -base64 24`");
+                throw Wrong($"{name}:Secret has {target.Secret.Length} characters: use at least {SecretLength}, for example from `openssl "
+                    + $"rand -base64 24`");
             }
 
-            if (target.Events.FirstOrDefault(e => !Hosting.Webhooks.Events.Contains(e)) is { } unknown)
+            if (target.Events.FirstOrDefault(e => !WebhookTarget.KnownEvents.Contains(e)) is { } unknown)
             {
-                throw Wrong($"{name}:Events has '{unknown}': use {string.Join(", ", Hosting.Webhooks.Events)}");
+                throw Wrong($"{name}:Events has '{unknown}': use {string.Join(", ", WebhookTarget.KnownEvents)}");
             }
         }
     }
@@ -136,7 +147,8 @@ public static class DashboardOptionsValidator
             return false;
         }
 
-        return uri.Host.Equals("localhost", StringComparison.OrdinalIgnoreCase) || (IPAddress.TryParse(uri.Host.Trim('[', ']'), out IPAddress? address) && IPAddress.IsLoopback(address));
+        return uri.Host.Equals("localhost", StringComparison.OrdinalIgnoreCase)
+            || (IPAddress.TryParse(uri.Host.Trim('[', ']'), out IPAddress? address) && IPAddress.IsLoopback(address));
     }
 
     private static UserErrorException Wrong(string message) => new($"The dashboard cannot start: {message}.", ExitCodes.BadConfiguration);

@@ -25,7 +25,8 @@ internal static class RateLimits
         {
             if (context.Lease.TryGetMetadata(MetadataName.RetryAfter, out TimeSpan after))
             {
-                context.HttpContext.Response.Headers.RetryAfter = Math.Max(1, (int)Math.Ceiling(after.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
+                context.HttpContext.Response.Headers.RetryAfter = Math.Max(1, (int)Math.Ceiling(after.TotalSeconds))
+                    .ToString(CultureInfo.InvariantCulture);
             }
 
             return ValueTask.CompletedTask;
@@ -42,8 +43,13 @@ internal static class RateLimits
             TokensPerPeriod = options.Ingest.BatchesPerSecond,
             ReplenishmentPeriod = TimeSpan.FromSeconds(1),
         }));
-        limiter.AddPolicy(SignIn, context => RateLimitPartition.GetFixedWindowLimiter(context.Connection.RemoteIpAddress?.ToString() ?? "", _ => new FixedWindowRateLimiterOptions { PermitLimit = 20, Window = TimeSpan.FromMinutes(1) }));
+        limiter.AddPolicy(
+            SignIn,
+            context => RateLimitPartition.GetFixedWindowLimiter(
+                context.Connection.RemoteIpAddress?.ToString() ?? "",
+                _ => new FixedWindowRateLimiterOptions { PermitLimit = 20, Window = TimeSpan.FromMinutes(1) }));
     }
 
-    private static string Caller(HttpContext context) => context.User.FindFirstValue(Policies.TokenClaim) ?? context.User.Identity?.Name ?? context.Connection.RemoteIpAddress?.ToString() ?? "";
+    private static string Caller(HttpContext context) => context.User.FindFirstValue(Policies.TokenClaim) ?? context.User.Identity?.Name
+        ?? context.Connection.RemoteIpAddress?.ToString() ?? "";
 }

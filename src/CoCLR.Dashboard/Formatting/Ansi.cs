@@ -1,4 +1,5 @@
-// Why this exists: logs hold terminal colours; pages show the colours, exports leave them out, and nothing else of the escape sequences gets through.
+// Why this exists: logs hold terminal colours; pages show the colours, exports leave them out, and nothing else of the escape sequences
+// gets through.
 using System.Text;
 
 namespace CoCLR.Dashboard.Formatting;
@@ -11,7 +12,10 @@ public readonly record struct AnsiPiece(string Text, string Style);
 /// <summary>Terminal escape sequences.</summary>
 public static class Ansi
 {
-    /// <summary>Splits a line into styled pieces: colours (SGR) become classes, every other escape sequence and control character but tab and line end is dropped.</summary>
+    /// <summary>
+    /// Splits a line into styled pieces: colours (SGR) become classes, every other escape sequence and control character but tab and line
+    /// end is dropped.
+    /// </summary>
     /// <param name="line">The line.</param>
     public static IReadOnlyList<AnsiPiece> Parse(string line)
     {
@@ -21,74 +25,35 @@ public static class Ansi
             return [new AnsiPiece(line, "")];
         }
 
-        var pieces = new List<AnsiPiece>();
-        var text = new StringBuilder();
-        string style = "";
-        bool bold = false;
-        int colour = 0;
+        var pieces = new Pieces();
         for (int i = 0; i < line.Length; i++)
         {
             char c = line[i];
             if ((c == '\u001b' && i + 1 < line.Length && line[i + 1] == '[') || c == '\u009b')
             {
-                int end = c == '\u009b' ? i + 1 : i + 2;
-                int start = end;
-                while (end < line.Length && line[end] is < '@' or > '~')
-                {
-                    end++;
-                }
-
-                if (end < line.Length && line[end] == 'm')
-                {
-                    Flush();
-                    foreach (string code in line[start..end].Split(';'))
-                    {
-                        (bold, colour) = code switch
-                        {
-                            "" or "0" => (false, 0),
-                            "1" => (true, colour),
-                            "22" => (false, colour),
-                            "39" => (bold, 0),
-                            _ when int.TryParse(code, out int n) && n is (>= 30 and <= 37) or (>= 90 and <= 97) => (bold, n),
-                            _ => (bold, colour),
-                        };
-                    }
-
-                    style = (colour > 0 ? $"ansi-{colour}" : "") + (bold ? " ansi-bold" : "");
-                }
-
-                i = end;
-            }
-            else if (c == '\u001b')
-            {
-                // Operating system commands end with BEL or ESC \; others are two characters.
-                if (i + 1 < line.Length && line[i + 1] is ']' or 'P' or '_' or '^')
-                {
-                    int end = line.IndexOfAny(['\a', '\u001b'], i + 2);
-                    i = end < 0 ? line.Length : line[end] == '\u001b' ? end + 1 : end;
-                }
-                else
+                int start = c == '\u009b' ? i + 1 : i + 2;
+                i = start;
+                while (i < line.Length && line[i] is < '@' or > '~')
                 {
                     i++;
                 }
+
+                if (i < line.Length && line[i] == 'm')
+                {
+                    pieces.Style(line[start..i]);
+                }
+            }
+            else if (c == '\u001b')
+            {
+                i = EndOfSequence(line, i);
             }
             else if (c is '\t' or '\n' || !char.IsControl(c))
             {
-                text.Append(c);
+                pieces.Add(c);
             }
         }
 
-        Flush();
-        return pieces;
-
-        void Flush()
-        {
-            if (text.Length > 0)
-            {
-                pieces.Add(new AnsiPiece(text.ToString(), style.Trim()));
-                text.Clear();
-            }
-        }
+        return pieces.End();
     }
 
     /// <summary>How many rows a message takes: one for each of its lines, more where a line is longer than a row.</summary>
@@ -161,4 +126,57 @@ public static class Ansi
     /// <summary>The line without escape sequences.</summary>
     /// <param name="line">The line.</param>
     public static string Strip(string line) => string.Concat(Parse(line).Select(p => p.Text));
+
+    // Operating system commands end with BEL or ESC \; others are two characters.
+    private static int EndOfSequence(string line, int escape)
+    {
+        if (escape + 1 >= line.Length || line[escape + 1] is not (']' or 'P' or '_' or '^'))
+        {
+            return escape + 1;
+        }
+
+        int end = line.IndexOfAny(['\a', '\u001b'], escape + 2);
+        return end < 0 ? line.Length : line[end] == '\u001b' ? end + 1 : end;
+    }
+
+    /// <summary>Gathers characters until the style changes.</summary>
+    private sealed class Pieces
+    {
+        private readonly List<AnsiPiece> _pieces = [];
+        private readonly StringBuilder _text = new();
+        private bool _bold;
+        private int _colour;
+
+        public void Add(char c) => _text.Append(c);
+
+        /// <summary>Takes over the numbers of an SGR sequence.</summary>
+        public void Style(string codes)
+        {
+            End();
+            foreach (string code in codes.Split(';'))
+            {
+                (_bold, _colour) = code switch
+                {
+                    "" or "0" => (false, 0),
+                    "1" => (true, _colour),
+                    "22" => (false, _colour),
+                    "39" => (_bold, 0),
+                    _ when int.TryParse(code, out int n) && n is (>= 30 and <= 37) or (>= 90 and <= 97) => (_bold, n),
+                    _ => (_bold, _colour),
+                };
+            }
+        }
+
+        public List<AnsiPiece> End()
+        {
+            if (_text.Length > 0)
+            {
+                string style = (_colour > 0 ? $"ansi-{_colour}" : "") + (_bold ? " ansi-bold" : "");
+                _pieces.Add(new AnsiPiece(_text.ToString(), style.Trim()));
+                _text.Clear();
+            }
+
+            return _pieces;
+        }
+    }
 }

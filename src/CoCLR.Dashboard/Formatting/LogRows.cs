@@ -1,4 +1,5 @@
-// Why this exists: a log of a million lines is looked at a screen at a time: this knows which line stands at which row, and reads only the rows that are asked for.
+// Why this exists: a log of a million lines is looked at a screen at a time: this knows which line stands at which row, and reads only the
+// rows that are asked for.
 using CoCLR.Dashboard.Storage;
 
 namespace CoCLR.Dashboard.Formatting;
@@ -124,7 +125,8 @@ internal sealed class LogRows(RunStore store, string run, string? stage, string?
 
     private void Take(int at, int number, LogLine line)
     {
-        if ((level != null && line.Level != level) || (contains != null && !line.Message.Contains(contains, StringComparison.OrdinalIgnoreCase)))
+        if ((level != null && line.Level != level)
+            || (contains != null && !line.Message.Contains(contains, StringComparison.OrdinalIgnoreCase)))
         {
             return;
         }

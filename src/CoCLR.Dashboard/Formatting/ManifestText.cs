@@ -12,7 +12,7 @@ namespace CoCLR.Dashboard.Formatting;
 internal static class ManifestText
 {
     /// <summary>The manifest of a run; empty without a readable plan.</summary>
-    public static string Of(RunInfo run) => Plan(run) is { } plan ? ManifestWriter.Of(plan) : "";
+    public static string Of(RunInfo run) => Plan(run) is { } plan ? ManifestWriter.Of(plan.Experiment, plan.Spec) : "";
 
     /// <summary>The plan of a run, or null.</summary>
     public static StagePlan? Plan(RunInfo run)

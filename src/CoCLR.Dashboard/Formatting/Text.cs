@@ -97,7 +97,8 @@ public static class Text
     public static double AtWork(StageInfo stage)
     {
         DateTimeOffset? begun = stage.Attempts.LastOrDefault()?.Started ?? stage.Started;
-        return (stage.WallSeconds ?? 0) + (stage.Phase == StagePhase.Running && stage.Updated - begun is { TotalSeconds: > 0 and var running } ? running : 0);
+        return (stage.WallSeconds ?? 0)
+            + (stage.Phase == StagePhase.Running && stage.Updated - begun is { TotalSeconds: > 0 and var running } ? running : 0);
     }
 
     /// <summary>A stage's state in words.</summary>

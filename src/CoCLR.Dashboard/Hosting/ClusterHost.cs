@@ -1,7 +1,10 @@
-// Why this exists: acts on the cluster for a person: the API server is asked whether that person may, before the dashboard does it with its own account.
+// Why this exists: acts on the cluster for a person: the API server is asked whether that person may, before the dashboard does it with its
+// own account.
 using System.Net;
 using System.Security.Claims;
+using System.Text.Json;
 using System.Text.Json.Nodes;
+using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Dashboard.Authentication;
@@ -14,8 +17,10 @@ using Microsoft.Extensions.Options;
 namespace CoCLR.Dashboard.Hosting;
 
 /// <summary>Experiments as resources of the cluster.</summary>
-internal sealed class ClusterHost(ClusterApi api, ClusterWatch watch, IOptions<DashboardOptions> options)
+internal sealed class ClusterHost(ApiClient api, ClusterWatch watch, IOptions<DashboardOptions> options)
 {
+    private const string FieldManager = "fieldManager=coclr-dashboard";
+
     /// <summary>Namespaces in which a person may look; what is known here, when they may see all.</summary>
     public IReadOnlyList<string> NamespacesOf(ClaimsPrincipal user)
     {
@@ -47,17 +52,26 @@ internal sealed class ClusterHost(ClusterApi api, ClusterWatch watch, IOptions<D
 
         JsonObject body = ManifestReader.ToJson(manifest);
         body["metadata"]!["namespace"] = space;
-        await DoAsync(user, "create", space, known.Metadata.Name, () => api.PostAsync($"{Of(space)}?fieldManager=coclr-dashboard", body, cancel), cancel);
+        await DoAsync(
+            user,
+            "create",
+            space,
+            known.Metadata.Name,
+            () => SendAsync(HttpMethod.Post, $"{ResourceKind.Experiment.Path(space)}?{FieldManager}", body, cancel),
+            cancel);
         return known.Metadata.Name;
     }
 
     /// <summary>Suspends after a checkpoint, or goes on.</summary>
     public Task SuspendAsync(ClaimsPrincipal user, ClusterRef experiment, bool suspend, CancellationToken cancel) =>
-        DoAsync(user, "patch", experiment.Namespace, experiment.Name, () => api.PatchAsync($"{Of(experiment.Namespace)}/{experiment.Name}?fieldManager=coclr-dashboard", new JsonObject { ["spec"] = new JsonObject { ["suspend"] = suspend } }, cancel), cancel);
+        PatchAsync(user, experiment, new JsonObject { ["spec"] = new JsonObject { ["suspend"] = suspend } }, cancel);
 
     /// <summary>Starts a failed experiment again at the stage that failed.</summary>
     public Task RetryAsync(ClaimsPrincipal user, ClusterRef experiment, CancellationToken cancel) =>
-        DoAsync(user, "patch", experiment.Namespace, experiment.Name, () => api.PatchAsync($"{Of(experiment.Namespace)}/{experiment.Name}?fieldManager=coclr-dashboard", new JsonObject { ["metadata"] = new JsonObject { ["annotations"] = new JsonObject { ["coclr.dev/retry"] = Guid.NewGuid().ToString("N")[..8] } } }, cancel), cancel);
+        PatchAsync(
+            user, experiment,
+            new JsonObject { ["metadata"] = new JsonObject { ["annotations"] = new JsonObject { ["coclr.dev/retry"] = Guid.NewGuid().ToString("N")[..8] } } },
+            cancel);
 
     /// <summary>Deletes the experiment with its Jobs and, unless it is kept, its claim.</summary>
     public Task DeleteAsync(ClaimsPrincipal user, ClusterRef experiment, CancellationToken cancel) =>
@@ -65,22 +79,39 @@ internal sealed class ClusterHost(ClusterApi api, ClusterWatch watch, IOptions<D
         {
             try
             {
-                return await api.DeleteAsync($"{Of(experiment.Namespace)}/{experiment.Name}", cancel);
+                // Its children follow.
+                await SendAsync(
+                    HttpMethod.Delete,
+                    Path(experiment),
+                    new JsonObject { ["apiVersion"] = "v1", ["kind"] = "DeleteOptions", ["propagationPolicy"] = "Background" },
+                    cancel);
             }
-            catch (ClusterException e) when (e.Code == HttpStatusCode.NotFound)
+            catch (ApiException e) when (e.Code == HttpStatusCode.NotFound)
             {
-                return []; // somebody else was quicker
+                // Somebody else was quicker.
             }
         }, cancel);
 
-    /// <summary>Who a person is to the cluster: the name and groups that the sign-in gave, or a name made of the token and its role.</summary>
-    public static (string Name, string[] Groups) Subject(ClaimsPrincipal user) => user.FindFirstValue(Policies.ClusterUserClaim) is { Length: > 0 } name
+    /// <summary>
+    /// Who a person is to the cluster: the name and groups that the sign-in gave, or a name made of the token and its role.
+    /// </summary>
+    public static (string Name, string[] Groups) Subject(ClaimsPrincipal user) =>
+        user.FindFirstValue(Policies.ClusterUserClaim) is { Length: > 0 } name
         ? (name, [.. user.FindAll(Policies.ClusterGroupClaim).Select(c => c.Value), "system:authenticated"])
-        : ($"coclr-dashboard:{user.FindFirstValue(Policies.TokenClaim) ?? user.Identity?.Name ?? "someone"}", [$"coclr-dashboard:{(user.MayAdminister() ? Roles.Admin : user.MayEdit() ? Roles.Editor : Roles.Viewer)}"]);
+        : (
+            $"coclr-dashboard:{user.FindFirstValue(Policies.TokenClaim) ?? user.Identity?.Name ?? "someone"}",
+            [$"coclr-dashboard:{(user.MayAdminister() ? Roles.Admin : user.MayEdit() ? Roles.Editor : Roles.Viewer)}"]);
 
-    private static string Of(string space) => $"{ClusterWatch.ExperimentsPath}/namespaces/{space}/coclrexperiments";
+    private static string Path(ClusterRef experiment) => ResourceKind.Experiment.Path(new ObjectKey(experiment.Namespace, experiment.Name));
 
-    private async Task DoAsync(ClaimsPrincipal user, string verb, string space, string name, Func<Task<JsonObject>> act, CancellationToken cancel)
+    private Task PatchAsync(ClaimsPrincipal user, ClusterRef experiment, JsonObject change, CancellationToken cancel) => DoAsync(
+        user, "patch", experiment.Namespace, experiment.Name, () =>
+            SendAsync(HttpMethod.Patch, $"{Path(experiment)}?{FieldManager}", change, cancel, "application/merge-patch+json"), cancel);
+
+    private async Task SendAsync(HttpMethod method, string path, JsonObject body, CancellationToken cancel, string? contentType = null) =>
+        (await api.SendAsync(method, path, body, cancel, contentType)).Dispose();
+
+    private async Task DoAsync(ClaimsPrincipal user, string verb, string space, string name, Func<Task> act, CancellationToken cancel)
     {
         string[] own = [.. user.FindAll(Policies.NamespaceClaim).Select(c => c.Value)];
         if (!user.MayEdit() || (own.Length > 0 && !own.Contains(space)))
@@ -91,7 +122,7 @@ internal sealed class ClusterHost(ClusterApi api, ClusterWatch watch, IOptions<D
         (string subject, string[] groups) = Subject(user);
         try
         {
-            JsonObject answer = await api.PostAsync("apis/authorization.k8s.io/v1/subjectaccessreviews", new JsonObject
+            var review = new JsonObject
             {
                 ["apiVersion"] = "authorization.k8s.io/v1",
                 ["kind"] = "SubjectAccessReview",
@@ -99,23 +130,34 @@ internal sealed class ClusterHost(ClusterApi api, ClusterWatch watch, IOptions<D
                 {
                     ["user"] = subject,
                     ["groups"] = new JsonArray([.. groups.Select(g => (JsonNode)g)]),
-                    ["resourceAttributes"] = new JsonObject { ["group"] = ApiNames.Group, ["version"] = ApiNames.Version, ["resource"] = "coclrexperiments", ["namespace"] = space, ["name"] = name, ["verb"] = verb },
+                    ["resourceAttributes"] = new JsonObject
+                    {
+                        ["group"] = ApiNames.Group, ["version"] = ApiNames.Version, ["resource"] = "coclrexperiments",
+                        ["namespace"] = space, ["name"] = name, ["verb"] = verb
+                    },
                 },
-            }, cancel);
-            if (answer["status"]?["allowed"]?.GetValueKind() != System.Text.Json.JsonValueKind.True)
+            };
+            using JsonDocument answer =
+                await api.SendAsync(HttpMethod.Post, "apis/authorization.k8s.io/v1/subjectaccessreviews", review, cancel);
+            if (answer.RootElement.Child("status")?.Flag("allowed") != true)
             {
-                throw new UserErrorException($"The cluster does not let {subject} {verb} coclrexperiments in {space}: ask for a role there (kubectl auth can-i {verb} coclrexperiments -n {space} --as {subject}{string.Concat(groups.Where(g => g != "system:authenticated").Select(g => $" --as-group {g}"))}).", ExitCodes.Usage);
+                throw new UserErrorException(
+                    $"The cluster does not let {subject} {verb} coclrexperiments in {space}: ask for a role there (kubectl auth can-i "
+                        + $"{verb} coclrexperiments -n {space} --as "
+                            + $"{subject}{string.Concat(groups.Where(g => g != "system:authenticated").Select(g => $" --as-group {g}"))}).",
+                    ExitCodes.Usage);
             }
 
             await act();
         }
-        catch (ClusterException e)
+        catch (ApiException e)
         {
-            throw new UserErrorException($"The cluster refuses: {e.Message}", ExitCodes.Failed, e);
+            throw new UserErrorException($"The cluster refuses: {e.ServerMessage}", ExitCodes.Failed, e);
         }
-        catch (Exception e) when (e is HttpRequestException or IOException || (e is OperationCanceledException && !cancel.IsCancellationRequested))
+        catch (Exception e) when (e is HttpRequestException or IOException or TimeoutException)
         {
-            throw new UserErrorException($"The cluster cannot be reached: {(e is OperationCanceledException ? "it does not answer." : e.Message)} Nothing was changed; try again in a moment.", ExitCodes.Failed, e);
+            throw new UserErrorException($"The cluster cannot be reached: {(e is TimeoutException ? "it does not answer." : e.Message)} "
+                + $"Nothing was changed; try again in a moment.", ExitCodes.Failed, e);
         }
     }
 }

@@ -1,55 +1,11 @@
 // Why this exists: a query is compared with the features that the run has left; they are read as plain numbers, never as a model.
-using System.Buffers.Binary;
-using System.Runtime.InteropServices;
-using System.Text;
 using System.Text.Json;
-using System.Text.RegularExpressions;
 using CoCLR.Core;
 using CoCLR.Core.Results;
 using CoCLR.Dashboard.Storage;
+using CoCLR.Runs;
 
 namespace CoCLR.Dashboard.Hosting;
-
-/// <summary>Reads NumPy files of 32-bit floats.</summary>
-internal static partial class Npy
-{
-    /// <summary>Values and shape (rows, columns).</summary>
-    /// <exception cref="UserErrorException">The file is missing (66) or not such a file (65).</exception>
-    public static (float[] Values, int Rows, int Columns) Read(string file)
-    {
-        using FileStream stream = File.Exists(file) ? File.OpenRead(file) : throw new UserErrorException("The features were not written.", ExitCodes.MissingInput);
-        return Read(stream);
-    }
-
-    /// <summary>Values and shape (rows, columns).</summary>
-    public static (float[] Values, int Rows, int Columns) Read(Stream stream)
-    {
-        Span<byte> head = stackalloc byte[10];
-        if (stream.ReadAtLeast(head, 10, throwOnEndOfStream: false) < 10 || !head[..6].SequenceEqual((ReadOnlySpan<byte>)[0x93, (byte)'N', (byte)'U', (byte)'M', (byte)'P', (byte)'Y']) || head[6] != 1)
-        {
-            throw Wrong();
-        }
-
-        var header = new byte[BinaryPrimitives.ReadUInt16LittleEndian(head[8..])];
-        stream.ReadExactly(header);
-        string text = Encoding.ASCII.GetString(header);
-        Match shape = Shape().Match(text);
-        if (!text.Contains("'<f4'", StringComparison.Ordinal) || text.Contains("'fortran_order': True", StringComparison.Ordinal) || !shape.Success
-            || !int.TryParse(shape.Groups[1].Value, out int rows) || !int.TryParse(shape.Groups[2].Value, out int columns) || (long)rows * columns * 4 != stream.Length - stream.Position)
-        {
-            throw Wrong();
-        }
-
-        var values = new float[rows * columns];
-        stream.ReadExactly(MemoryMarshal.AsBytes(values.AsSpan()));
-        return (values, rows, columns);
-    }
-
-    private static UserErrorException Wrong() => new("The features are damaged: run the retrieval stage again.", ExitCodes.BadData);
-
-    [GeneratedRegex(@"'shape': \((\d+), (\d+)\)", RegexOptions.NonBacktracking)]
-    private static partial Regex Shape();
-}
 
 /// <summary>Features of a run's gallery.</summary>
 internal sealed class GalleryFeatures
@@ -60,7 +16,8 @@ internal sealed class GalleryFeatures
     private readonly int[] _labels;
     private readonly string[] _classNames;
 
-    private GalleryFeatures(float[] values, int dimension, string[] ids, int[] labels, string[] classNames) => (_values, _dimension, _ids, _labels, _classNames) = (values, dimension, ids, labels, classNames);
+    private GalleryFeatures(float[] values, int dimension, string[] ids, int[] labels, string[] classNames) =>
+        (_values, _dimension, _ids, _labels, _classNames) = (values, dimension, ids, labels, classNames);
 
     /// <summary>Reads FOLDER/NAME.npy and FOLDER/NAME.json of a run.</summary>
     public static GalleryFeatures Read(RunInfo run, string folder, string name)
@@ -72,11 +29,11 @@ internal sealed class GalleryFeatures
             throw new UserErrorException("The run's features are gone: run its retrieval stage again.", ExitCodes.MissingInput);
         }
 
-        (float[] values, int rows, int columns) = Npy.Read(numbers);
+        (float[] values, int[] shape) = Npy.ReadFloat32(numbers, $"{folder}/{name}.npy");
         try
         {
             Names names = JsonSerializer.Deserialize<Names>(index, JsonSerializerOptions.Web)!;
-            if (names.Ids.Length != rows)
+            if (shape is not [var rows, var columns] || names.Ids.Length != rows)
             {
                 throw new UserErrorException("The features do not match their index: run the retrieval stage again.", ExitCodes.BadData);
             }
@@ -97,7 +54,8 @@ internal sealed class GalleryFeatures
     {
         int at = Array.IndexOf(_ids, id);
         return at < 0
-            ? throw new UserErrorException($"The clip '{id}' is not in this run's gallery, so it cannot be searched by its features.", ExitCodes.BadData)
+            ? throw new UserErrorException(
+                $"The clip '{id}' is not in this run's gallery, so it cannot be searched by its features.", ExitCodes.BadData)
             : [.. Nearest(_values[(at * _dimension)..((at + 1) * _dimension)], count + 1).Where(n => n.Id != id).Take(count)];
     }
 
@@ -106,7 +64,9 @@ internal sealed class GalleryFeatures
     {
         if (query.Length != _dimension)
         {
-            throw new UserErrorException($"The checkpoint makes {query.Length} numbers a video, the gallery has {_dimension}: they do not belong together.", ExitCodes.BadData);
+            throw new UserErrorException(
+                $"The checkpoint makes {query.Length} numbers a video, the gallery has {_dimension}: they do not belong together.",
+                ExitCodes.BadData);
         }
 
         var mean = new double[_dimension];
@@ -139,7 +99,8 @@ internal sealed class GalleryFeatures
             {
                 Id = _ids[n.Index],
                 Label = n.Index < _labels.Length && _labels[n.Index] >= 0 ? _labels[n.Index] : null,
-                Class = n.Index < _labels.Length && _labels[n.Index] >= 0 && _labels[n.Index] < _classNames.Length ? _classNames[_labels[n.Index]] : null,
+                Class = n.Index < _labels.Length && _labels[n.Index] >= 0
+                    && _labels[n.Index] < _classNames.Length ? _classNames[_labels[n.Index]] : null,
                 Similarity = n.Similarity,
                 Distance = Math.Max(0, 1 - n.Similarity),
             }),

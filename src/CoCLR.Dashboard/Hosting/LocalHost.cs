@@ -1,4 +1,5 @@
-// Why this exists: starts, stops and deletes experiments on this machine, as child processes of the `coclr` command; the dashboard itself never trains.
+// Why this exists: starts, stops and deletes experiments on this machine, as child processes of the `coclr` command; the dashboard itself
+// never trains.
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Text;
@@ -13,7 +14,8 @@ using Microsoft.Extensions.Options;
 namespace CoCLR.Dashboard.Hosting;
 
 /// <summary>Experiments as processes of this machine.</summary>
-internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore store, SettingsFile settings, RunFolders folders, LiveFeed feed, ILogger<LocalHost> logger)
+internal sealed class LocalHost(
+    IOptions<DashboardOptions> options, RunStore store, SettingsFile settings, RunFolders folders, LiveFeed feed, ILogger<LocalHost> logger)
 {
     private readonly ConcurrentDictionary<string, Process> _processes = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, Queue<string>> _tails = new(StringComparer.Ordinal);
@@ -41,13 +43,16 @@ internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore sto
 
     /// <summary>Why nothing can be started.</summary>
     public const string NoCommand =
-        "This dashboard was started on its own, so it can show experiments but not start them. Start it with `coclr up`, or set COCLR_COMMAND to the coclr command.";
+        "This dashboard was started on its own, so it can show experiments but not start them. Start it with `coclr up`, or set "
+            + "COCLR_COMMAND to the coclr command.";
 
     private string[] Command
     {
         get
         {
-            string text = options.Value.CoclrCommand.Length > 0 ? options.Value.CoclrCommand : Environment.GetEnvironmentVariable("COCLR_COMMAND") ?? "";
+            string text = options.Value.CoclrCommand.Length > 0
+                ? options.Value.CoclrCommand
+                : Environment.GetEnvironmentVariable("COCLR_COMMAND") ?? "";
             return text.Length == 0 ? [] : File.Exists(text) ? [text] : text.Split(' ', StringSplitOptions.RemoveEmptyEntries);
         }
     }
@@ -63,7 +68,10 @@ internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore sto
     {
         try
         {
-            var all = new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = true, AttributesToSkip = FileAttributes.ReparsePoint };
+            var all = new EnumerationOptions
+            {
+                RecurseSubdirectories = true, IgnoreInaccessible = true, AttributesToSkip = FileAttributes.ReparsePoint
+            };
             return Directory.Exists(run.Folder) ? new DirectoryInfo(run.Folder).EnumerateFiles("*", all).Sum(f => f.Length) : 0;
         }
         catch (IOException)
@@ -154,7 +162,8 @@ internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore sto
             foreach (string folder in locked[0] == run.Folder ? locked[..1] : locked)
             {
                 RunHolder holder = RunLock.HolderOf(folder) ?? throw new UserErrorException(
-                    $"A process works on {run.Run} that does not say which one it is: stop it where it was started (Ctrl+C).", ExitCodes.Usage);
+                    $"A process works on {run.Run} that does not say which one it is: stop it where it was started (Ctrl+C).",
+                    ExitCodes.Usage);
                 holder.Terminate();
             }
         }
@@ -179,7 +188,8 @@ internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore sto
         bool own = ArtifactFiles.Inside(options.Value.ResolvedWorkDir, folder) || ArtifactFiles.Inside(folders.RemoteRoot, folder);
         if (!own || new DirectoryInfo(folder).LinkTarget != null)
         {
-            throw new UserErrorException($"The folder of {run.Run} lies outside of the work folder and is not deleted.", ExitCodes.BadConfiguration);
+            throw new UserErrorException(
+                $"The folder of {run.Run} lies outside of the work folder and is not deleted.", ExitCodes.BadConfiguration);
         }
 
         if (run is { Remote: true, State: RunState.Running })
@@ -190,11 +200,14 @@ internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore sto
         string? at = RunFolders.Locked(folder).FirstOrDefault();
         if (at != null || IsStarting(run.Run))
         {
-            throw new UserErrorException($"{run.Run} is running{(at != null && RunLock.HolderOf(at) is { } holder ? $" ({holder})" : "")}: stop it first.", ExitCodes.Usage);
+            throw new UserErrorException(
+                $"{run.Run} is running{(at != null && RunLock.HolderOf(at) is { } holder ? $" ({holder})" : "")}: stop it first.",
+                ExitCodes.Usage);
         }
 
         // While it goes, nobody can begin to work in it.
-        using RunLock? taken = Directory.Exists(folder) ? RunLock.TryTake(folder) ?? throw new UserErrorException($"{run.Run} has just been started: stop it first.", ExitCodes.Usage) : null;
+        using RunLock? taken = Directory.Exists(folder) ? RunLock.TryTake(folder)
+            ?? throw new UserErrorException($"{run.Run} has just been started: stop it first.", ExitCodes.Usage) : null;
         folders.Forget(folder);
         store.Remove(run.Run);
         if (Directory.Exists(folder))
@@ -213,7 +226,8 @@ internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore sto
     /// <param name="arguments">Arguments.</param>
     /// <param name="limit">Time after which it is killed.</param>
     /// <param name="cancel">Kills it.</param>
-    public async Task<(int Code, string Output, string Errors)> RunAsync(IReadOnlyList<string> arguments, TimeSpan limit, CancellationToken cancel)
+    public async Task<(int Code, string Output, string Errors)> RunAsync(
+        IReadOnlyList<string> arguments, TimeSpan limit, CancellationToken cancel)
     {
         if (!CanStart)
         {
@@ -281,7 +295,10 @@ internal sealed class LocalHost(IOptions<DashboardOptions> options, RunStore sto
         }
         catch (System.ComponentModel.Win32Exception e)
         {
-            throw new UserErrorException($"The command '{command[0]}' cannot be started: {e.Message}. Set COCLR_COMMAND to the coclr command.", ExitCodes.BadConfiguration, e);
+            throw new UserErrorException(
+                $"The command '{command[0]}' cannot be started: {e.Message}. Set COCLR_COMMAND to the coclr command.",
+                ExitCodes.BadConfiguration,
+                e);
         }
 
         process.StandardInput.Close();

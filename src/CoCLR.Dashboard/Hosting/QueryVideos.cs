@@ -1,4 +1,5 @@
-// Why this exists: search by a person's own video: the file is kept for a moment under a random name, embedded by a child process with limits, and removed.
+// Why this exists: search by a person's own video: the file is kept for a moment under a random name, embedded by a child process with
+// limits, and removed.
 using CoCLR.Core;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
@@ -28,13 +29,16 @@ internal sealed class QueryVideos(LocalHost host, IOptions<DashboardOptions> opt
     /// <param name="file">The upload.</param>
     /// <param name="doing">Told what is being done.</param>
     /// <param name="cancel">Gives up.</param>
-    /// <exception cref="UserErrorException">The file is no video, too large, or the search failed; the message names the person's file.</exception>
-    public async Task<Neighbour[]> SearchAsync(RunInfo run, string stage, IBrowserFile file, Action<string> doing, CancellationToken cancel = default)
+    /// <exception cref="UserErrorException">The file is no video, too large, or the search failed; the message names the person's
+    /// file.</exception>
+    public async Task<Neighbour[]> SearchAsync(
+        RunInfo run, string stage, IBrowserFile file, Action<string> doing, CancellationToken cancel = default)
     {
         long most = options.Value.Limits.MaxQueryVideoBytes;
         if (file.Size > most)
         {
-            throw Wrong(file, $"has {file.Size >> 20} MiB, and at most {most >> 20} MiB are taken (Dashboard:Limits:MaxQueryVideoBytes): cut a shorter piece of it");
+            throw Wrong(file, $"has {file.Size >> 20} MiB, and at most {most >> 20} MiB are taken (Dashboard:Limits:MaxQueryVideoBytes): "
+                + $"cut a shorter piece of it");
         }
 
         string extension = Extensions.FirstOrDefault(e => file.Name.EndsWith(e, StringComparison.OrdinalIgnoreCase))
@@ -52,7 +56,8 @@ internal sealed class QueryVideos(LocalHost host, IOptions<DashboardOptions> opt
         }
         catch (OperationCanceledException e) when (!cancel.IsCancellationRequested)
         {
-            throw Wrong(file, $"took longer than {Limit.TotalMinutes:0} minutes to search by, which was ended: cut a shorter piece of it", e);
+            throw Wrong(
+                file, $"took longer than {Limit.TotalMinutes:0} minutes to search by, which was ended: cut a shorter piece of it", e);
         }
         catch (Exception e) when (e is IOException or TimeoutException or JSException or InvalidOperationException)
         {
@@ -108,8 +113,11 @@ internal sealed class QueryVideos(LocalHost host, IOptions<DashboardOptions> opt
         }
     }
 
-    /// <summary>Embeds the query in a child process and compares it with the run's gallery, centred as retrieval does (method.md 1e).</summary>
-    private async Task<Neighbour[]> EmbedAsync(RunInfo run, string stage, IBrowserFile file, string query, string work, CancellationToken cancel)
+    /// <summary>
+    /// Embeds the query in a child process and compares it with the run's gallery, centred as retrieval does (method.md 1e).
+    /// </summary>
+    private async Task<Neighbour[]> EmbedAsync(
+        RunInfo run, string stage, IBrowserFile file, string query, string work, CancellationToken cancel)
     {
         (StagePlan plan, Stage asked, string checkpoint, GalleryFeatures gallery) = Open(run, stage);
         string collection = Path.Combine(work, "collection");
@@ -120,13 +128,16 @@ internal sealed class QueryVideos(LocalHost host, IOptions<DashboardOptions> opt
             Limit, cancel);
         if (code != 0)
         {
-            string said = Ansi.Strip(errors.Trim().Split('\n')[^1].Trim()).Replace(Path.GetFileName(query), $"“{file.Name}”", StringComparison.Ordinal);
-            throw new UserErrorException(said.Length > 0 ? said : $"“{file.Name}” could not be embedded (exit code {code}): the dashboard's log says more.", code);
+            string said = Ansi.Strip(errors.Trim().Split('\n')[^1].Trim())
+                .Replace(Path.GetFileName(query), $"“{file.Name}”", StringComparison.Ordinal);
+            throw new UserErrorException(
+                said.Length > 0 ? said : $"“{file.Name}” could not be embedded (exit code {code}): the dashboard's log says more.", code);
         }
 
-        float[] features = Npy.Read(Path.Combine(collection, "features.npy")).Values;
+        float[] features = Npy.ReadFloat32(Path.Combine(collection, "features.npy")).Values;
         return gallery.Nearest(features, plan.Spec.Evaluation.Retrieval.Neighbours);
     }
 
-    private static UserErrorException Wrong(IBrowserFile file, string what, Exception? cause = null) => new($"“{file.Name}” {what}.", ExitCodes.BadData, cause);
+    private static UserErrorException Wrong(IBrowserFile file, string what, Exception? cause = null) =>
+        new($"“{file.Name}” {what}.", ExitCodes.BadData, cause);
 }

@@ -1,4 +1,5 @@
-// Why this exists: pages and scripts do the same things with runs, on this machine or in a cluster: here it is decided where, checked who may, and written down who did.
+// Why this exists: pages and scripts do the same things with runs, on this machine or in a cluster: here it is decided where, checked who
+// may, and written down who did.
 using System.Security.Claims;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
@@ -26,7 +27,8 @@ internal sealed class RunControl(LocalHost host, AuditLog audit, IServiceProvide
     /// <param name="space">Namespace in a cluster; the person's first where null.</param>
     /// <param name="cancel">Stops waiting.</param>
     /// <exception cref="UserErrorException">The person may not, or it cannot be started.</exception>
-    public async Task<StartedRun> StartAsync(ClaimsPrincipal user, Manifest<ExperimentSpec> manifest, string text, string? space, CancellationToken cancel)
+    public async Task<StartedRun> StartAsync(
+        ClaimsPrincipal user, Manifest<ExperimentSpec> manifest, string text, string? space, CancellationToken cancel)
     {
         string name = manifest.Metadata.Name;
         string run = _cluster is null ? Planner.Plan(name, manifest.Spec).Run : "";
@@ -50,14 +52,16 @@ internal sealed class RunControl(LocalHost host, AuditLog audit, IServiceProvide
         OnAsync(user, "stop", run, () => host.Stop(run), (cluster, resource) => cluster.SuspendAsync(user, resource, true, cancel));
 
     /// <summary>Continues a run that was stopped, failed or was lost.</summary>
-    public Task ResumeAsync(ClaimsPrincipal user, RunInfo run, CancellationToken cancel) => OnAsync(user, "resume", run, () => host.Resume(run), (cluster, resource) =>
+    public Task ResumeAsync(ClaimsPrincipal user, RunInfo run, CancellationToken cancel) =>
+        OnAsync(user, "resume", run, () => host.Resume(run), (cluster, resource) =>
         resource.Suspend ? cluster.SuspendAsync(user, resource, false, cancel) : cluster.RetryAsync(user, resource, cancel));
 
     /// <summary>Deletes a run with its folder, or the resource of a cluster.</summary>
     public Task DeleteAsync(ClaimsPrincipal user, RunInfo run, CancellationToken cancel) =>
         OnAsync(user, "delete", run, () => host.Delete(run), (cluster, resource) => cluster.DeleteAsync(user, resource, cancel));
 
-    private Task OnAsync(ClaimsPrincipal user, string action, RunInfo run, Action here, Func<ClusterHost, ClusterRef, Task> inCluster) => DoAsync(user, action, run.Run, () =>
+    private Task OnAsync(ClaimsPrincipal user, string action, RunInfo run, Action here, Func<ClusterHost, ClusterRef, Task> inCluster) =>
+        DoAsync(user, action, run.Run, () =>
     {
         if (!user.MaySee(run))
         {

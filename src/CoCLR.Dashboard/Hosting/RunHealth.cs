@@ -19,14 +19,17 @@ internal static class RunHealth
             if (stage.Latest.TryGetValue(MetricNames.Loss, out double loss) && !double.IsFinite(loss))
             {
                 string what = double.IsNaN(loss) ? "NaN" : "infinite";
-                string since = Since(run.Run, stage.Name, store) is { } step ? string.Create(CultureInfo.InvariantCulture, $" since step {step}") : "";
-                yield return $"{stage.Name}: the loss is {what}{since}, so nothing is learned any more. Try a lower training.optimizer.learningRate, or "
+                string since =
+                    Since(run.Run, stage.Name, store) is { } step ? string.Create(CultureInfo.InvariantCulture, $" since step {step}") : "";
+                yield return $"{stage.Name}: the loss is {what}{since}, so nothing is learned any more. Try a lower "
+                    + $"training.optimizer.learningRate, or "
                     + "more training.optimizer.warmupEpochs.";
             }
 
             if (stage.Latest.TryGetValue(MetricNames.MonitorCollapsed, out double collapsed) && collapsed > 0)
             {
-                yield return $"{stage.Name}: the representation has collapsed, all embeddings are alike. Stop it, and try a lower training.optimizer.learningRate, a larger "
+                yield return $"{stage.Name}: the representation has collapsed, all embeddings are alike. Stop it, and try a lower "
+                    + $"training.optimizer.learningRate, a larger "
                     + "training.queueSize or training.batchSize, or a higher training.temperature.";
             }
         }

@@ -1,4 +1,5 @@
-// Why this exists: whether a training stage waits for data, computes, or is busy with something else decides what to change; wall time alone does not say it.
+// Why this exists: whether a training stage waits for data, computes, or is busy with something else decides what to change; wall time
+// alone does not say it.
 using System.Globalization;
 using CoCLR.Core.Events;
 using CoCLR.Dashboard.Formatting;
@@ -57,7 +58,8 @@ internal static class StageBudgets
         [
             .. new[]
             {
-                Part("compute", training - waiting, "computing"), Part("wait", waiting, "waiting for data"), Part("watch", watching, "looking at the representation"),
+                Part("compute", training - waiting, "computing"), Part("wait", waiting, "waiting for data"),
+                Part("watch", watching, "looking at the representation"),
                 Part("rest", all - training - watching, "start, checkpoints and the rest"),
             }.Where(p => p.Share >= 0.001),
         ]);

@@ -34,16 +34,21 @@ internal sealed record SuiteMatrix(string RowField, string ColumnField, string[]
 internal sealed class Suites(IOptions<DashboardOptions> options, IServiceProvider services)
 {
     /// <summary>Measures of a cell.</summary>
-    public static readonly (string Key, string Name)[] Measures = [("probe", "Linear probe, top-1"), ("recall", "Retrieval, R@1"), ("loss", "Loss")];
+    public static readonly (string Key, string Name)[] Measures =
+        [("probe", "Linear probe, top-1"), ("recall", "Retrieval, R@1"), ("loss", "Loss")];
 
     /// <summary>Views of a run whose measures a cell may show; the last is the best of the others.</summary>
-    public static readonly (string Key, string Name)[] Views = [("rgb", "RGB"), ("flow", "Flow"), ("two-stream", "Two-stream"), ("best", "Best of all")];
+    public static readonly (string Key, string Name)[] Views =
+        [("rgb", "RGB"), ("flow", "Flow"), ("two-stream", "Two-stream"), ("best", "Best of all")];
 
-    /// <summary>How a run's measure is read. Which view is the best is known only of a run that is done: until then it has no best.</summary>
+    /// <summary>
+    /// How a run's measure is read. Which view is the best is known only of a run that is done: until then it has no best.
+    /// </summary>
     /// <param name="measure">One of <see cref="Measures"/>.</param>
     /// <param name="view">One of <see cref="Views"/>; the loss has none.</param>
     /// <param name="resultsOf">Results of a run's stages; asked for a single view only.</param>
-    public static Func<RunInfo, double?> Reader(string measure, string view, Func<RunInfo, IReadOnlyList<StageResult>> resultsOf) => (measure, view) switch
+    public static Func<RunInfo, double?> Reader(string measure, string view, Func<RunInfo, IReadOnlyList<StageResult>> resultsOf) =>
+        (measure, view) switch
     {
         ("loss", _) => run => run.Loss,
         ("recall", "best") => run => run.State == RunState.Succeeded ? run.RecallAt1 : null,
@@ -56,12 +61,16 @@ internal sealed class Suites(IOptions<DashboardOptions> options, IServiceProvide
     public IReadOnlyList<Suite> All()
     {
         var suites = new List<Suite>();
-        suites.AddRange((services.GetService<Cluster.ClusterWatch>()?.Benchmarks ?? []).Where(b => b.Spec != null).Select(b => new Suite(b.Name, b.Spec!)));
+        suites.AddRange(
+            (services.GetService<Cluster.ClusterWatch>()?.Benchmarks ?? []).Where(b => b.Spec != null)
+                .Select(b => new Suite(b.Name, b.Spec!)));
         foreach (string folder in new[] { options.Value.ResolvedWorkDir, Path.Combine(options.Value.ResolvedWorkDir, "suites"), Path.Combine(options.Value.ResolvedDataDir, "manifests") }.Where(Directory.Exists))
         {
             foreach (string file in Directory.EnumerateFiles(folder, "*.yaml").Take(200))
             {
-                if (new FileInfo(file).Length < 1 << 20 && File.ReadAllText(file) is var text && text.Contains(ApiNames.Benchmark, StringComparison.Ordinal) && ManifestReader.ReadBenchmark(text).Manifest is { } manifest)
+                if (new FileInfo(file).Length < 1 << 20 && File.ReadAllText(file) is var text
+                    && text.Contains(ApiNames.Benchmark, StringComparison.Ordinal)
+                    && ManifestReader.ReadBenchmark(text).Manifest is { } manifest)
                 {
                     suites.Add(new Suite(manifest.Metadata.Name, manifest.Spec));
                 }
@@ -79,7 +88,10 @@ internal sealed class Suites(IOptions<DashboardOptions> options, IServiceProvide
     public static IReadOnlyList<string> Differing(IReadOnlyList<RunInfo> runs)
     {
         IReadOnlyDictionary<string, string>[] fields = [.. runs.Select(ManifestText.Flat)];
-        return [.. fields.SelectMany(f => f.Keys).Distinct().Where(k => k != "seed" && fields.Select(f => f.GetValueOrDefault(k, "")).Distinct().Take(2).Count() > 1).OrderByDescending(k => k == "training.method").ThenBy(k => k, StringComparer.Ordinal)];
+        return [
+            .. fields.SelectMany(f => f.Keys).Distinct()
+                .Where(k => k != "seed" && fields.Select(f => f.GetValueOrDefault(k, "")).Distinct().Take(2).Count() > 1)
+                .OrderByDescending(k => k == "training.method").ThenBy(k => k, StringComparer.Ordinal)];
     }
 
     /// <summary>Runs of a suite.</summary>
@@ -96,7 +108,15 @@ internal sealed class Suites(IOptions<DashboardOptions> options, IServiceProvide
         string Of(RunInfo run, string field) => field.Length == 0 ? "all" : fields[run].GetValueOrDefault(field, "–");
         string[] rows = [.. runs.Select(r => Of(r, rowField)).Distinct().OrderBy(Key)];
         string[] columns = [.. runs.Select(r => Of(r, columnField)).Distinct().OrderBy(Key)];
-        return new SuiteMatrix(rowField, columnField, rows, columns, [.. rows.Select(row => columns.Select(column => Cell([.. runs.Where(r => Of(r, rowField) == row && Of(r, columnField) == column)], measure)).ToArray())]);
+        return new SuiteMatrix(
+            rowField,
+            columnField,
+            rows,
+            columns,
+            [
+                .. rows.Select(
+                    row => columns.Select(
+                        column => Cell([.. runs.Where(r => Of(r, rowField) == row && Of(r, columnField) == column)], measure)).ToArray())]);
 
         static (int, double, string) Key(string value) => value switch
         {
@@ -110,10 +130,12 @@ internal sealed class Suites(IOptions<DashboardOptions> options, IServiceProvide
     /// <summary>The matrix as Markdown.</summary>
     public static string Markdown(SuiteMatrix matrix, string measure)
     {
-        var text = new StringBuilder().Append("| ").Append(matrix.RowField).Append(" | ").AppendJoin(" | ", matrix.Columns.Select(Escape)).Append(" |\n| --- |").Append(string.Concat(matrix.Columns.Select(_ => " ---: |"))).Append('\n');
+        var text = new StringBuilder().Append("| ").Append(matrix.RowField).Append(" | ").AppendJoin(" | ", matrix.Columns.Select(Escape))
+            .Append(" |\n| --- |").Append(string.Concat(matrix.Columns.Select(_ => " ---: |"))).Append('\n');
         for (int i = 0; i < matrix.Rows.Length; i++)
         {
-            text.Append("| ").Append(Escape(matrix.Rows[i])).Append(" | ").AppendJoin(" | ", matrix.Cells[i].Select(c => Show(c, measure))).Append(" |\n");
+            text.Append("| ").Append(Escape(matrix.Rows[i])).Append(" | ").AppendJoin(" | ", matrix.Cells[i].Select(c => Show(c, measure)))
+                .Append(" |\n");
         }
 
         return text.ToString();
@@ -148,7 +170,8 @@ internal sealed class Suites(IOptions<DashboardOptions> options, IServiceProvide
 
         double scale = measure == "loss" ? 1 : 100;
         string format = measure == "loss" ? "0.000" : "0.0";
-        return (mean * scale).ToString(format, CultureInfo.InvariantCulture) + (cell.Deviation is { } d ? " ± " + (d * scale).ToString(format, CultureInfo.InvariantCulture) : "");
+        return (mean * scale).ToString(format, CultureInfo.InvariantCulture)
+            + (cell.Deviation is { } d ? " ± " + (d * scale).ToString(format, CultureInfo.InvariantCulture) : "");
     }
 
     private static MatrixCell Cell(IReadOnlyList<RunInfo> runs, Func<RunInfo, double?> measure)

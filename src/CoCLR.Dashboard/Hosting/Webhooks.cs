@@ -1,10 +1,8 @@
-// Why this exists: who trains for days does not watch a page: what ends, stalls or collapses is told to where people are, once, also when the
-// dashboard was away meanwhile.
+// Why this exists: who trains for days does not watch a page: what ends, stalls or collapses is told to where people are, once, also when
+// the dashboard was away meanwhile.
 using System.Globalization;
 using System.Threading.Channels;
-using CoCLR.Core;
 using CoCLR.Dashboard.Configuration;
-using CoCLR.Dashboard.Live;
 using CoCLR.Dashboard.Storage;
 using Microsoft.Extensions.Options;
 
@@ -19,11 +17,9 @@ internal sealed record Notice(string Event, RunInfo Run, string Message, DateTim
 
 /// <summary>Watches runs and tells webhooks.</summary>
 internal sealed class Webhooks(
-    IOptions<DashboardOptions> options, RunStore store, RunResults results, LiveFeed feed, WebhookSender sender, TimeProvider time, ILogger<Webhooks> logger) : BackgroundService
+    IOptions<DashboardOptions> options, RunStore store, RunResults results, LiveFeed feed, WebhookSender sender, TimeProvider time,
+    ILogger<Webhooks> logger) : BackgroundService
 {
-    /// <summary>Everything that can be told.</summary>
-    public static readonly string[] Events = ["done", "failed", "stalled", "collapsed"];
-
     // The engine's monitor tells 1 when all embeddings have become alike.
     private const string CollapsedMetric = "monitor/collapsed";
 
@@ -42,7 +38,11 @@ internal sealed class Webhooks(
         }
 
         _since = ReadTold();
-        var queues = _settings.Targets.Select(target => (Target: target, Queue: Channel.CreateBounded<Notice>(new BoundedChannelOptions(1000) { FullMode = BoundedChannelFullMode.DropOldest }))).ToArray();
+        var queues = _settings.Targets.Select(
+            target => (
+                Target: target,
+                Queue: Channel.CreateBounded<Notice>(new BoundedChannelOptions(1000) { FullMode = BoundedChannelFullMode.DropOldest })))
+            .ToArray();
         Task[] senders = [.. queues.Select(q => SendAllAsync(q.Target, q.Queue.Reader, stoppingToken))];
         using Subscription changes = feed.Listen(LiveFeed.All);
         Task change = changes.NextAsync(stoppingToken).AsTask();
@@ -125,10 +125,12 @@ internal sealed class Webhooks(
 
     private string Words(string happened, RunInfo run) => happened switch
     {
-        "done" => results.Report(run)?.Rows.FirstOrDefault(r => r.LinearProbe != null && r.Kind == CoCLR.Core.Results.ReportRowKind.Learned) is { } row
+        "done" => results.Report(run)?.Rows.FirstOrDefault(
+            r => r.LinearProbe != null && r.Kind == CoCLR.Core.Results.ReportRowKind.Learned) is { } row
             ? string.Create(CultureInfo.InvariantCulture, $"every stage is done; linear probe {100 * row.LinearProbe:0.0} ({row.View})")
             : "every stage is done",
-        "failed" => run.Stages.FirstOrDefault(s => s.Phase == CoCLR.Core.Planning.StagePhase.Failed) is { } stage ? $"{stage.Name} failed" : "it has failed",
+        "failed" => run.Stages.FirstOrDefault(
+            s => s.Phase == CoCLR.Core.Planning.StagePhase.Failed) is { } stage ? $"{stage.Name} failed" : "it has failed",
         "stalled" => run.State == RunState.Lost ? "its process is gone; resume continues at the checkpoint" : "it runs but says nothing",
         _ => "its embeddings have become alike; lower the learning rate or lengthen the warm-up",
     };

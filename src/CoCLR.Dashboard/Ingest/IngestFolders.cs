@@ -1,4 +1,5 @@
-// Why this exists: events that come over the network are appended to a run folder here, and from then on are treated like those of local runs.
+// Why this exists: events that come over the network are appended to a run folder here, and from then on are treated like those of local
+// runs.
 using System.Buffers;
 using System.Collections.Concurrent;
 using System.Security.Claims;
@@ -42,7 +43,8 @@ internal sealed record Upload(long Offset, long Length, string Sha256);
 /// <param name="Namespace">Its namespace; null where the token names none.</param>
 internal sealed record Sender(string Run, string? Namespace)
 {
-    public static Sender Of(HttpContext context) => new(context.User.FindFirstValue(Policies.RunClaim)!, context.User.FindFirstValue(Policies.NamespaceClaim));
+    public static Sender Of(HttpContext context) =>
+        new(context.User.FindFirstValue(Policies.RunClaim)!, context.User.FindFirstValue(Policies.NamespaceClaim));
 }
 
 /// <summary>Run folders that hold what came over the network.</summary>
@@ -118,7 +120,8 @@ internal sealed class IngestFolders(RunStore store, RunFolders folders, TimeProv
     }
 
     /// <summary>Appends lines to a stage's file.</summary>
-    /// <returns>Its length, when everything before these lines is in the index, too: the tailer then goes on behind them, else it reads what it lacks.</returns>
+    /// <returns>Its length, when everything before these lines is in the index, too: the tailer then goes on behind them, else it reads
+    /// what it lacks.</returns>
     private long? Write(string run, string stage, byte[] body, List<Line> fresh)
     {
         string path = new RunFolder(Folder(run)).EventsFile(stage);
@@ -252,7 +255,8 @@ internal sealed class IngestFolders(RunStore store, RunFolders folders, TimeProv
         if (file.Length < upload.Offset)
         {
             return TypedResults.Problem(
-                $"Only {file.Length} bytes have arrived: go on from there.", statusCode: StatusCodes.Status409Conflict, extensions: [new("offset", file.Length)]);
+                $"Only {file.Length} bytes have arrived: go on from there.", statusCode: StatusCodes.Status409Conflict,
+                extensions: [new("offset", file.Length)]);
         }
 
         file.SetLength(upload.Offset);
@@ -276,7 +280,9 @@ internal sealed class IngestFolders(RunStore store, RunFolders folders, TimeProv
         }
 
         await file.FlushAsync(cancel);
-        return file.Position < upload.Length ? Results.Json(new UploadAnswer(file.Position, false), statusCode: StatusCodes.Status202Accepted) : null;
+        return file.Position < upload.Length
+            ? Results.Json(new UploadAnswer(file.Position, false), statusCode: StatusCodes.Status202Accepted)
+            : null;
     }
 
     private static async Task<bool> HasChecksumAsync(string path, string sha, CancellationToken cancel)
@@ -289,7 +295,8 @@ internal sealed class IngestFolders(RunStore store, RunFolders folders, TimeProv
 
     private (string? Path, string? Part) Paths(string run, string stage, string name)
     {
-        bool plain = ArtifactFiles.IsSafe(name) && !name.Contains('/', StringComparison.Ordinal) && name.Length <= 200 && !name.StartsWith('.');
+        bool plain = ArtifactFiles.IsSafe(name) && !name.Contains('/', StringComparison.Ordinal) && name.Length <= 200
+            && !name.StartsWith('.');
         if (!RunFolder.IsName(run) || !RunFolder.IsName(stage) || !plain)
         {
             return (null, null);

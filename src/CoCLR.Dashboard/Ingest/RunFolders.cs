@@ -1,4 +1,5 @@
-// Why this exists: follows the run folders below the work folder: finds new ones, reads plans, tails events.jsonl from the byte where it stopped, notices results and deleted runs.
+// Why this exists: follows the run folders below the work folder: finds new ones, reads plans, tails events.jsonl from the byte where it
+// stopped, notices results and deleted runs.
 using System.Text.Json;
 using CoCLR.Core;
 using CoCLR.Core.Events;
@@ -178,7 +179,8 @@ internal sealed partial class RunFolders : BackgroundService
     {
         string? json = ReadSmall(new RunFolder(folder).PlanFile);
         string id = (json == null ? null : RunOf(json)) ?? Path.GetFileName(folder);
-        if (!RunFolder.IsName(id) || (_store.Find(id) is { Folder.Length: > 0 } other && other.Folder != folder && Directory.Exists(other.Folder)))
+        if (!RunFolder.IsName(id)
+            || (_store.Find(id) is { Folder.Length: > 0 } other && other.Folder != folder && Directory.Exists(other.Folder)))
         {
             return;
         }
@@ -203,8 +205,8 @@ internal sealed partial class RunFolders : BackgroundService
     }
 
     /// <summary>
-    /// Whether somebody still works on a run that says so: of a run of this machine the locks tell, after a moment in which a stage ends and the next one
-    /// begins; of one elsewhere, that it sends. What the cluster says of its own runs counts there.
+    /// Whether somebody still works on a run that says so: of a run of this machine the locks tell, after a moment in which a stage ends
+    /// and the next one begins; of one elsewhere, that it sends. What the cluster says of its own runs counts there.
     /// </summary>
     private void Look(Followed run)
     {
@@ -280,7 +282,8 @@ internal sealed partial class RunFolders : BackgroundService
         foreach (string stage in run.Stages)
         {
             Read(run, stage);
-            if (everything && _store.Find(run.Run)?.Stage(stage) is { HasResult: false } && ReadSmall(run.Layout.ResultFile(stage)) is { } result)
+            if (everything && _store.Find(run.Run)?.Stage(stage) is { HasResult: false }
+                && ReadSmall(run.Layout.ResultFile(stage)) is { } result)
             {
                 _store.Change(run.Run, entry => entry.SetResult(stage, result));
             }

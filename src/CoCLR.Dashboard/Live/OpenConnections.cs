@@ -1,4 +1,5 @@
-// Why this exists: a connection is checked when it is made and may stay open for weeks; a token that is revoked or ends must end what it opened.
+// Why this exists: a connection is checked when it is made and may stay open for weeks; a token that is revoked or ends must end what it
+// opened.
 using System.Collections.Concurrent;
 using CoCLR.Dashboard.Authentication;
 using Microsoft.AspNetCore.SignalR;

@@ -1,4 +1,5 @@
-// Why this exists: anyone may follow runs live: a stream continues at the cursor that was reached, so that a gap leaves neither a hole nor a double point.
+// Why this exists: anyone may follow runs live: a stream continues at the cursor that was reached, so that a gap leaves neither a hole nor
+// a double point.
 using System.Runtime.CompilerServices;
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Configuration;
@@ -36,7 +37,8 @@ public sealed record RunRow(
     {
         ArgumentNullException.ThrowIfNull(run);
         return new RunRow(
-            run.Run, run.Experiment, run.State, run.Current?.Name, run.Progress, run.EtaSeconds, run.Loss, run.BestProbe, run.RecallAt1, run.Cursor, run.Updated);
+            run.Run, run.Experiment, run.State, run.Current?.Name, run.Progress, run.EtaSeconds, run.Loss, run.BestProbe, run.RecallAt1,
+            run.Cursor, run.Updated);
     }
 }
 
@@ -103,7 +105,8 @@ internal sealed class RunsHub(RunStore store, LiveFeed feed, OpenConnections con
     /// <param name="points">Whether points are wanted.</param>
     /// <param name="logs">Whether lines of log are wanted.</param>
     /// <param name="cancel">Ends the stream.</param>
-    public async IAsyncEnumerable<RunDelta> WatchRun(string run, long cursor, string? stage, bool points, bool logs, [EnumeratorCancellation] CancellationToken cancel)
+    public async IAsyncEnumerable<RunDelta> WatchRun(
+        string run, long cursor, string? stage, bool points, bool logs, [EnumeratorCancellation] CancellationToken cancel)
     {
         if (!Context.User!.MaySee(store.Find(run)))
         {

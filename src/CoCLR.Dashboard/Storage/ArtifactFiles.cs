@@ -1,4 +1,5 @@
-// Why this exists: training processes write the run folders, and they are not trusted: a file is opened only when it really lies inside its run folder.
+// Why this exists: training processes write the run folders, and they are not trusted: a file is opened only when it really lies inside its
+// run folder.
 using CoCLR.Runs;
 
 namespace CoCLR.Dashboard.Storage;
@@ -22,7 +23,8 @@ internal static class ArtifactFiles
             }
         }
 
-        return relative.Split('/').All(part => part.Length > 0 && part.Trim(' ', '.').Length > 0 && !part.EndsWith('.') && !part.EndsWith(' '));
+        return relative.Split('/')
+            .All(part => part.Length > 0 && part.Trim(' ', '.').Length > 0 && !part.EndsWith('.') && !part.EndsWith(' '));
     }
 
     /// <summary>Opens a file below a root for reading.</summary>
@@ -55,7 +57,13 @@ internal static class ArtifactFiles
         FileStream stream;
         try
         {
-            stream = new FileStream(path, new FileStreamOptions { Mode = FileMode.Open, Access = FileAccess.Read, Share = FileShare.ReadWrite | FileShare.Delete, Options = FileOptions.Asynchronous | FileOptions.SequentialScan });
+            stream = new FileStream(
+                path,
+                new FileStreamOptions
+                {
+                    Mode = FileMode.Open, Access = FileAccess.Read, Share = FileShare.ReadWrite | FileShare.Delete,
+                    Options = FileOptions.Asynchronous | FileOptions.SequentialScan
+                });
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -101,7 +109,8 @@ internal static class ArtifactFiles
         Span<byte> head = stackalloc byte[12];
         int read = stream.ReadAtLeast(head, head.Length, throwOnEndOfStream: false);
         stream.Position = 0;
-        return read == head.Length && (head[4..8].SequenceEqual("ftyp"u8) || head[..3].SequenceEqual((ReadOnlySpan<byte>)[0xFF, 0xD8, 0xFF]));
+        return read == head.Length
+            && (head[4..8].SequenceEqual("ftyp"u8) || head[..3].SequenceEqual((ReadOnlySpan<byte>)[0xFF, 0xD8, 0xFF]));
     }
 
     private static string RealPath(string root)

@@ -1,4 +1,5 @@
-// Why this exists: points, log lines and mining events all grow at the end and are read by range: the newest chunks live in memory, the older ones in the index.
+// Why this exists: points, log lines and mining events all grow at the end and are read by range: the newest chunks live in memory, the
+// older ones in the index.
 namespace CoCLR.Dashboard.Storage;
 
 /// <summary>A list that only grows; full chunks that are saved leave memory. Not thread-safe: the run's gate guards it.</summary>

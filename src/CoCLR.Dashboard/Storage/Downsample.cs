@@ -5,7 +5,10 @@ namespace CoCLR.Dashboard.Storage;
 /// <summary>Thins curves out without losing their shape.</summary>
 internal static class Downsample
 {
-    /// <summary>Picks at most <paramref name="count"/> points by largest triangles; values that are not finite are kept as they mark gaps, up to a tenth of the picks.</summary>
+    /// <summary>
+    /// Picks at most <paramref name="count"/> points by largest triangles; values that are not finite are kept as they mark gaps, up to a
+    /// tenth of the picks.
+    /// </summary>
     /// <param name="points">Points in order of <paramref name="x"/>.</param>
     /// <param name="count">Points wanted, at least 3.</param>
     /// <param name="x">The horizontal coordinate.</param>

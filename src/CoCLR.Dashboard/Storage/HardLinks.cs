@@ -1,4 +1,5 @@
-// Why this exists: a hard link looks like any file; an untrusted writer could put another user's file into its run folder under a harmless name.
+// Why this exists: a hard link looks like any file; an untrusted writer could put another user's file into its run folder under a harmless
+// name.
 using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 

@@ -1,4 +1,5 @@
-// Why this exists: the LiteDB file behind the index: one process opens it, damage is found and put aside, and what it holds can always be built anew from run folders.
+// Why this exists: the LiteDB file behind the index: one process opens it, damage is found and put aside, and what it holds can always be
+// built anew from run folders.
 using System.Globalization;
 using CoCLR.Core;
 using LiteDB;
@@ -76,7 +77,10 @@ internal sealed class IndexDatabase : IDisposable
                     int found = ReadSchema(path);
                     if (found > schema)
                     {
-                        throw new UserErrorException($"The index {path} was made by a newer version (schema {found}, this one reads {schema}); it was left untouched. Start the newer version, or give another folder with --data.", ExitCodes.BadConfiguration);
+                        throw new UserErrorException(
+                            $"The index {path} was made by a newer version (schema {found}, this one reads {schema}); it was left "
+                                + $"untouched. Start the newer version, or give another folder with --data.",
+                            ExitCodes.BadConfiguration);
                     }
 
                     if (found < schema && found > 0)
@@ -122,14 +126,18 @@ internal sealed class IndexDatabase : IDisposable
     public static bool IsDamage(Exception e) => e is InvalidDataException or System.Text.Json.JsonException;
 
     /// <summary>Every run's document.</summary>
-    public IReadOnlyList<(string Run, string Json)> Runs() => Reading(() => _database.GetCollection(RunsName).FindAll().Select(d => (d["_id"].AsString, d["json"].AsString)).ToList());
+    public IReadOnlyList<(string Run, string Json)> Runs() =>
+        Reading(() => _database.GetCollection(RunsName).FindAll().Select(d => (d["_id"].AsString, d["json"].AsString)).ToList());
 
     /// <summary>A chunk, or null.</summary>
-    public byte[]? Chunk(string collection, long key) => Reading(() => _database.GetCollection(collection).FindById(new BsonValue(key))?["d"].AsBinary);
+    public byte[]? Chunk(string collection, long key) =>
+        Reading(() => _database.GetCollection(collection).FindById(new BsonValue(key))?["d"].AsBinary);
 
     /// <summary>Chunks whose keys lie in [from, to).</summary>
     public IReadOnlyList<byte[]> ChunkRange(string collection, long from, long to) =>
-        Reading(() => _database.GetCollection(collection).Find(Query.Between("_id", new BsonValue(from), new BsonValue(to - 1))).Select(d => d["d"].AsBinary).ToList());
+        Reading(
+            () => _database.GetCollection(collection).Find(Query.Between("_id", new BsonValue(from), new BsonValue(to - 1)))
+                .Select(d => d["d"].AsBinary).ToList());
 
     /// <summary>Writes a batch: all of it or nothing.</summary>
     public void Write(IndexBatch batch)
@@ -142,7 +150,8 @@ internal sealed class IndexDatabase : IDisposable
                 _database.GetCollection(RunsName).Delete(new BsonValue(run));
                 foreach (string name in Collections)
                 {
-                    _database.GetCollection(name).DeleteMany(Query.Between("_id", new BsonValue(Keys.Of(number, 0, 0)), new BsonValue(Keys.Of(number + 1, 0, 0) - 1)));
+                    _database.GetCollection(name).DeleteMany(
+                        Query.Between("_id", new BsonValue(Keys.Of(number, 0, 0)), new BsonValue(Keys.Of(number + 1, 0, 0) - 1)));
                 }
             }
 
@@ -181,7 +190,8 @@ internal sealed class IndexDatabase : IDisposable
         {
             return read();
         }
-        catch (Exception e) when (e is not (IOException or UnauthorizedAccessException or OutOfMemoryException) || e is InvalidDataException)
+        catch (Exception e) when (
+            e is not (IOException or UnauthorizedAccessException or OutOfMemoryException) || e is InvalidDataException)
         {
             throw new InvalidDataException("The index is damaged.", e);
         }
@@ -223,11 +233,15 @@ internal sealed class IndexDatabase : IDisposable
         }
         catch (IOException e) when (e is not DirectoryNotFoundException)
         {
-            throw new UserErrorException($"Another dashboard has the index in {folder} open: stop it, or give this one its own folder with --data.", ExitCodes.BadConfiguration, e);
+            throw new UserErrorException(
+                $"Another dashboard has the index in {folder} open: stop it, or give this one its own folder with --data.",
+                ExitCodes.BadConfiguration,
+                e);
         }
         catch (UnauthorizedAccessException e)
         {
-            throw new UserErrorException($"The folder {folder} cannot be written: give one that can with --data.", ExitCodes.BadConfiguration, e);
+            throw new UserErrorException(
+                $"The folder {folder} cannot be written: give one that can with --data.", ExitCodes.BadConfiguration, e);
         }
     }
 
@@ -251,7 +265,8 @@ internal sealed class IndexDatabase : IDisposable
 
     private static LiteDatabase OpenFile(string path) => new(Connection(path));
 
-    private static ConnectionString Connection(string path) => new() { Filename = path, Connection = ConnectionType.Direct, Collation = Collation.Binary };
+    private static ConnectionString Connection(string path) =>
+        new() { Filename = path, Connection = ConnectionType.Direct, Collation = Collation.Binary };
 
     private static string PutAside(string path, string why)
     {
@@ -266,7 +281,8 @@ internal sealed class IndexDatabase : IDisposable
         return aside;
     }
 
-    private static string LogOf(string path) => Path.Combine(Path.GetDirectoryName(path)!, Path.GetFileNameWithoutExtension(path) + "-log" + Path.GetExtension(path));
+    private static string LogOf(string path) =>
+        Path.Combine(Path.GetDirectoryName(path)!, Path.GetFileNameWithoutExtension(path) + "-log" + Path.GetExtension(path));
 }
 
 /// <summary>Keys of chunks: run, list and chunk in one number, so that a run's chunks lie together.</summary>

@@ -1,4 +1,5 @@
-// Why this exists: tells listeners that something changed, and nothing more; each asks the store for what it has not seen. A slow listener merges changes instead of queueing them.
+// Why this exists: tells listeners that something changed, and nothing more; each asks the store for what it has not seen. A slow listener
+// merges changes instead of queueing them.
 using System.Collections.Concurrent;
 using System.Threading.Channels;
 
@@ -53,13 +54,17 @@ public sealed partial class LiveFeed(ILogger<LiveFeed>? logger = null)
     /// <param name="run">Id of the run.</param>
     public Subscription Listen(string run)
     {
-        ConcurrentDictionary<Subscription, byte> listeners = run == All ? _all : _byRun.GetOrAdd(run, _ => new ConcurrentDictionary<Subscription, byte>());
+        ConcurrentDictionary<Subscription, byte> listeners =
+            run == All ? _all : _byRun.GetOrAdd(run, _ => new ConcurrentDictionary<Subscription, byte>());
         var subscription = new Subscription(listeners);
         listeners[subscription] = 0;
         return subscription;
     }
 
-    /// <summary>Listens and calls back, at most once an interval, until it is disposed. A call that fails is logged and the next one comes all the same.</summary>
+    /// <summary>
+    /// Listens and calls back, at most once an interval, until it is disposed. A call that fails is logged and the next one comes all the
+    /// same.
+    /// </summary>
     /// <param name="run">Id of the run, or <see cref="All"/>.</param>
     /// <param name="interval">Least time between two calls.</param>
     /// <param name="changed">What to do.</param>
@@ -86,7 +91,8 @@ public sealed partial class LiveFeed(ILogger<LiveFeed>? logger = null)
 public sealed class Subscription : IDisposable
 {
     private readonly ConcurrentDictionary<Subscription, byte> _listeners;
-    private readonly Channel<bool> _signal = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
+    private readonly Channel<bool> _signal =
+        Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
     private readonly CancellationTokenSource _stop = new();
 
     internal Subscription(ConcurrentDictionary<Subscription, byte> listeners) => _listeners = listeners;

@@ -1,4 +1,5 @@
-// Why this exists: metric points are kept in chunks of a few hundred, packed, so that 50 million of them are a file of modest size that opens at once.
+// Why this exists: metric points are kept in chunks of a few hundred, packed, so that 50 million of them are a file of modest size that
+// opens at once.
 using System.Buffers.Binary;
 using System.Numerics;
 
@@ -58,7 +59,12 @@ internal static class PointCodec
             long cursor = last.Cursor + ReadSigned(chunk, ref at);
             long step = last.Step + ReadSigned(chunk, ref at);
             long time = last.Time + ReadSigned(chunk, ref at);
-            last = new Point(cursor, step, time, BinaryPrimitives.ReadSingleLittleEndian(chunk[at..]), BinaryPrimitives.ReadDoubleLittleEndian(chunk[(at + 4)..]));
+            last = new Point(
+                cursor,
+                step,
+                time,
+                BinaryPrimitives.ReadSingleLittleEndian(chunk[at..]),
+                BinaryPrimitives.ReadDoubleLittleEndian(chunk[(at + 4)..]));
             at += 12;
             into.Add(last);
         }

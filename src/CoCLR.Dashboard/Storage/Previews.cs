@@ -60,7 +60,8 @@ public sealed class Previews(IMemoryCache cache)
     }
 
     /// <summary>The stages' artifacts/previews.json together: which file shows which video.</summary>
-    private Dictionary<(string Id, string View), (string Video, string Poster)> Index(RunInfo run) => cache.GetOrCreate(("previews", run.Folder), entry =>
+    private Dictionary<(string Id, string View), (string Video, string Poster)> Index(RunInfo run) =>
+        cache.GetOrCreate(("previews", run.Folder), entry =>
     {
         var index = new Dictionary<(string, string), (string, string)>();
         long size = 4096;
@@ -88,7 +89,8 @@ public sealed class Previews(IMemoryCache cache)
             }
         }
 
-        entry.SetSize(size).SetAbsoluteExpiration(run.State == RunState.Running || index.Count == 0 ? TimeSpan.FromSeconds(5) : TimeSpan.FromMinutes(2));
+        entry.SetSize(size)
+            .SetAbsoluteExpiration(run.State == RunState.Running || index.Count == 0 ? TimeSpan.FromSeconds(5) : TimeSpan.FromMinutes(2));
         return index;
     })!;
 

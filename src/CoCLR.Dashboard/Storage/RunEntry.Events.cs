@@ -81,7 +81,11 @@ internal sealed partial class RunEntry
                 break;
             case ResultEvent e:
                 AddHistory(fold, e, "result", "measured");
-                (fold.Info, fold.Stage) = TakeResult(fold.Info, fold.Stage, e.Result.GetRawText());
+                if (fold.IsNewest || fold.Stage.ResultJson is null)
+                {
+                    (fold.Info, fold.Stage) = TakeResult(fold.Info, fold.Stage, e.Result.GetRawText());
+                }
+
                 break;
             case FinishedEvent e:
                 TakeEnd(fold, e);
@@ -97,7 +101,9 @@ internal sealed partial class RunEntry
         bool shown = stage.Attempts.Any(a => a.Attempt == e.Attempt) || stage.Attempts.Length >= MaxAttemptsShown;
         stage = stage with
         {
-            Attempts = shown ? stage.Attempts : [.. stage.Attempts.Append(new AttemptInfo(e.Attempt, fold.Time, e.ResumedAtStep)).OrderBy(a => a.Attempt)],
+            Attempts = shown
+                ? stage.Attempts
+                : [.. stage.Attempts.Append(new AttemptInfo(e.Attempt, fold.Time, e.ResumedAtStep)).OrderBy(a => a.Attempt)],
             Started = stage.Started is { } begun && begun < fold.Time ? begun : fold.Time,
         };
         if (fold.IsNewest)
@@ -136,7 +142,8 @@ internal sealed partial class RunEntry
                 continue;
             }
 
-            var point = new Point(fold.Cursor, Math.Max(0, e.Step), fold.Time.ToUnixTimeMilliseconds(), (float?)e.Epoch ?? float.NaN, value);
+            var point =
+                new Point(fold.Cursor, Math.Max(0, e.Step), fold.Time.ToUnixTimeMilliseconds(), (float?)e.Epoch ?? float.NaN, value);
             series.Points.Add(point, chunk => LoadPoints(series.Number, chunk));
             series.LastCursor = fold.Cursor;
             if (!fold.IsNewest)
@@ -163,8 +170,13 @@ internal sealed partial class RunEntry
     private void TakeLine(Fold fold, LogEvent e)
     {
         string level = e.Level is "debug" or "warning" or "error" ? e.Level : "info", stage = fold.Stage.Name;
-        Lines(stage).Add(new LogLine(fold.Cursor, stage, e.Attempt, fold.Time, level, Cut(e.Message, _limits.LogLineLength)), chunk => LoadLogs(_logs[stage].Number, chunk));
-        fold.Stage = fold.Stage with { LogLines = fold.Stage.LogLines + 1, Complaints = fold.Stage.Complaints + (level is "warning" or "error" ? 1 : 0) };
+        Lines(stage).Add(
+            new LogLine(fold.Cursor, stage, e.Attempt, fold.Time, level, Cut(e.Message, _limits.LogLineLength)),
+            chunk => LoadLogs(_logs[stage].Number, chunk));
+        fold.Stage = fold.Stage with
+        {
+            LogLines = fold.Stage.LogLines + 1, Complaints = fold.Stage.Complaints + (level is "warning" or "error" ? 1 : 0)
+        };
     }
 
     private void TakeEnd(Fold fold, FinishedEvent e)
@@ -176,7 +188,8 @@ internal sealed partial class RunEntry
             _ => (StagePhase.Stopped, "stopped"),
         };
         AddHistory(fold, e, word, e.Message ?? $"exit code {e.ExitCode}");
-        fold.Stage = fold.Stage with { WallSeconds = (fold.Stage.WallSeconds ?? 0) + (e.WallSeconds is >= 0 and < 1e9 ? e.WallSeconds : 0) };
+        fold.Stage =
+            fold.Stage with { WallSeconds = (fold.Stage.WallSeconds ?? 0) + (e.WallSeconds is >= 0 and < 1e9 ? e.WallSeconds : 0) };
         if (fold.IsNewest)
         {
             fold.Stage = fold.Stage with
@@ -244,7 +257,8 @@ internal sealed partial class RunEntry
         }
     }
 
-    private static StageInfo Begun(StageInfo stage, RunEvent e) => stage.Attempt == 0 || (e.Attempt > stage.Attempt) || stage.Phase == StagePhase.Pending
+    private static StageInfo Begun(StageInfo stage, RunEvent e) =>
+        stage.Attempt == 0 || (e.Attempt > stage.Attempt) || stage.Phase == StagePhase.Pending
         ? stage with { Attempt = e.Attempt, Phase = StagePhase.Running, Started = stage.Started ?? e.Time } : stage;
 
     private static RunInfo Draw(RunInfo info, float value)
@@ -258,7 +272,10 @@ internal sealed partial class RunEntry
         ImmutableArray<float> line = info.Sparkline.Add(value);
         return line.Length <= Length
             ? info with { Sparkline = line, SparklineSkipped = 0 }
-            : info with { Sparkline = [.. line.Where((_, i) => i % 2 == 0)], SparklineStride = info.SparklineStride * 2, SparklineSkipped = 0 };
+            : info with
+            {
+                Sparkline = [.. line.Where((_, i) => i % 2 == 0)], SparklineStride = info.SparklineStride * 2, SparklineSkipped = 0
+            };
     }
 
     /// <summary>A run and one of its stages between two snapshots.</summary>

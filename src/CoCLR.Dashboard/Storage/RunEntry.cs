@@ -1,4 +1,5 @@
-// Why this exists: the writing side of one run: folds events into the next snapshot and into its lists. Everything here happens under the run's gate.
+// Why this exists: the writing side of one run: folds events into the next snapshot and into its lists. Everything here happens under the
+// run's gate.
 using System.Collections.Immutable;
 using System.Globalization;
 using System.Text.Json;
@@ -98,7 +99,8 @@ internal sealed partial class RunEntry
         };
         foreach (SeriesDocument series in document.Series)
         {
-            _series[(series.Stage, series.Attempt, series.Name)] = new Series(series.Number, series.Stage, series.Attempt, series.Name, series.Count) { LastCursor = series.LastCursor };
+            _series[(series.Stage, series.Attempt, series.Name)] =
+                new Series(series.Number, series.Stage, series.Attempt, series.Name, series.Count) { LastCursor = series.LastCursor };
             Count(series.Stage, series.Name);
         }
 
@@ -247,7 +249,8 @@ internal sealed partial class RunEntry
     public IReadOnlyList<HistoryEntry> History => [.. _history];
 
     /// <summary>Whether an event was taken in before.</summary>
-    public bool HasSeen(string stage, int attempt, long seq) => _seen.TryGetValue((stage, attempt), out SeqRanges? seen) && seen.Contains(seq);
+    public bool HasSeen(string stage, int attempt, long seq) =>
+        _seen.TryGetValue((stage, attempt), out SeqRanges? seen) && seen.Contains(seq);
 
     public long NextSeq(string stage, int attempt) => _seen.TryGetValue((stage, attempt), out SeqRanges? seen) ? seen.Next : 0;
 
@@ -255,7 +258,8 @@ internal sealed partial class RunEntry
     public IReadOnlyList<Series> AllSeries() => [.. _series.Values];
 
     /// <summary>Points of a curve from <paramref name="index"/> on; chunks are loaded by the caller outside of the gate.</summary>
-    public (int From, int To, Point[] Tail) Read(Series series, int index) => series.Points.Read(index, chunk => LoadPoints(series.Number, chunk));
+    public (int From, int To, Point[] Tail) Read(Series series, int index) =>
+        series.Points.Read(index, chunk => LoadPoints(series.Number, chunk));
 
     /// <summary>Points after a cursor that are in memory, or null when older ones are asked for too.</summary>
     public List<Point>? Newer(Series series, long cursor)
@@ -281,7 +285,8 @@ internal sealed partial class RunEntry
         return tail[low..];
     }
 
-    public IReadOnlyList<(string Stage, int Number, ChunkedList<LogLine> Lines)> AllLogs() => [.. _logs.Select(l => (l.Key, l.Value.Number, l.Value.Lines))];
+    public IReadOnlyList<(string Stage, int Number, ChunkedList<LogLine> Lines)> AllLogs() =>
+        [.. _logs.Select(l => (l.Key, l.Value.Number, l.Value.Lines))];
 
     public ChunkedList<MiningRecord> Mining => _mining;
 
@@ -292,7 +297,10 @@ internal sealed partial class RunEntry
     public List<Point> LoadPoints(int series, int chunk)
     {
         var points = new List<Point>();
-        PointCodec.Unpack(_load(IndexDatabase.Points, Keys.Of(Number, series, chunk)) ?? throw new InvalidDataException("A chunk of metric points is missing."), points);
+        PointCodec.Unpack(
+            _load(IndexDatabase.Points, Keys.Of(Number, series, chunk))
+                ?? throw new InvalidDataException("A chunk of metric points is missing."),
+            points);
         return points;
     }
 
@@ -308,7 +316,8 @@ internal sealed partial class RunEntry
         RunDocument document = Document();
         foreach (Series series in _series.Values)
         {
-            document.Series.Add(new SeriesDocument(series.Number, series.Stage, series.Attempt, series.Name, series.Points.Count, series.LastCursor));
+            document.Series.Add(
+                new SeriesDocument(series.Number, series.Stage, series.Attempt, series.Name, series.Points.Count, series.LastCursor));
             foreach ((int chunk, Point[] items) in series.Points.TakeDirty())
             {
                 batch.Chunks.Add((IndexDatabase.Points, Keys.Of(Number, series.Number, chunk), PointCodec.Pack(items)));
@@ -319,7 +328,8 @@ internal sealed partial class RunEntry
         {
             foreach ((int chunk, LogLine[] items) in lines.TakeDirty())
             {
-                batch.Chunks.Add((IndexDatabase.Logs, Keys.Of(Number, number, chunk), JsonSerializer.SerializeToUtf8Bytes(items, CoclrJson.Compact)));
+                batch.Chunks.Add(
+                    (IndexDatabase.Logs, Keys.Of(Number, number, chunk), JsonSerializer.SerializeToUtf8Bytes(items, CoclrJson.Compact)));
             }
 
             batch.Dropped.AddRange(lines.Drop(_limits.LogLines).Select(chunk => (IndexDatabase.Logs, Keys.Of(Number, number, chunk))));
@@ -328,7 +338,8 @@ internal sealed partial class RunEntry
 
         foreach ((int chunk, MiningRecord[] items) in _mining.TakeDirty())
         {
-            batch.Chunks.Add((IndexDatabase.Mining, Keys.Of(Number, 0, chunk), JsonSerializer.SerializeToUtf8Bytes(items, CoclrJson.Compact)));
+            batch.Chunks.Add(
+                (IndexDatabase.Mining, Keys.Of(Number, 0, chunk), JsonSerializer.SerializeToUtf8Bytes(items, CoclrJson.Compact)));
         }
 
         batch.Runs.Add((Info.Run, JsonSerializer.Serialize(document, CoclrJson.Compact)));
@@ -368,7 +379,10 @@ internal sealed partial class RunEntry
         return document;
     }
 
-    /// <summary>Says that the batch of the last <see cref="TakeDirty"/> is written: only now may saved chunks leave memory, for a reader looks for them in the index.</summary>
+    /// <summary>
+    /// Says that the batch of the last <see cref="TakeDirty"/> is written: only now may saved chunks leave memory, for a reader looks for
+    /// them in the index.
+    /// </summary>
     public void Saved()
     {
         foreach (Series series in _series.Values)
@@ -465,7 +479,8 @@ internal sealed partial class RunEntry
         return log.Lines;
     }
 
-    private List<T> Load<T>(string collection, long key) => JsonSerializer.Deserialize<List<T>>(_load(collection, key) ?? throw new InvalidDataException("A chunk is missing."), CoclrJson.Compact)!;
+    private List<T> Load<T>(string collection, long key) => JsonSerializer.Deserialize<List<T>>(
+        _load(collection, key) ?? throw new InvalidDataException("A chunk is missing."), CoclrJson.Compact)!;
 
     [GeneratedRegex(@"^[A-Za-z0-9][A-Za-z0-9 ._/@+-]*$", RegexOptions.NonBacktracking)]
     private static partial Regex MetricName();

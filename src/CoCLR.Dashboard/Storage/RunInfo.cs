@@ -1,4 +1,5 @@
-// Why this exists: what the index knows of a run, as immutable snapshots: pages read them without locks while the writer makes the next one.
+// Why this exists: what the index knows of a run, as immutable snapshots: pages read them without locks while the writer makes the next
+// one.
 using System.Collections.Immutable;
 using System.Text.Json.Serialization;
 using CoCLR.Core.Events;
@@ -126,7 +127,8 @@ public sealed record RunInfo
                     return RunState.Failed;
                 case "Succeeded":
                     return RunState.Succeeded;
-                case "Training" or "Starting" or "Restarting" or "Suspending" when Stages.All(s => s.Phase is StagePhase.Pending or StagePhase.Succeeded):
+                case "Training" or "Starting" or "Restarting" or "Suspending" when Stages.All(
+                    s => s.Phase is StagePhase.Pending or StagePhase.Succeeded):
                     return RunState.Running;
             }
 
@@ -173,10 +175,14 @@ public sealed record RunInfo
     }
 
     /// <summary>Stage that is at work, or that failed, or the first that has not begun.</summary>
-    public StageInfo? Current => Stages.FirstOrDefault(s => s.Phase == StagePhase.Running) ?? Stages.FirstOrDefault(s => s.Phase == StagePhase.Failed)
+    public StageInfo? Current =>
+        Stages.FirstOrDefault(s => s.Phase == StagePhase.Running) ?? Stages.FirstOrDefault(s => s.Phase == StagePhase.Failed)
         ?? Stages.FirstOrDefault(s => s.Phase is StagePhase.Stopped or StagePhase.Pending);
 
-    /// <summary>Seconds left as far as can be told: what running stages say, and for those to come the pace of stages of the same kind that are done.</summary>
+    /// <summary>
+    /// Seconds left as far as can be told: what running stages say, and for those to come the pace of stages of the same kind that are
+    /// done.
+    /// </summary>
     public double? EtaSeconds
     {
         get

@@ -1,4 +1,5 @@
-// Why this exists: results and the large tables beside them (neighbours, projection, confusion) are read from the run folder when a page asks, and kept a while.
+// Why this exists: results and the large tables beside them (neighbours, projection, confusion) are read from the run folder when a page
+// asks, and kept a while.
 using System.Text;
 using System.Text.Json;
 using CoCLR.Core;
@@ -14,13 +15,18 @@ public sealed class RunResults(IMemoryCache cache, ILogger<RunResults> logger)
     private const long MaxTable = 256 << 20;
     private static readonly string[] Views = ["rgb", "flow", "two-stream"];
 
-    /// <summary>Linear probe (top-1) of a learned representation, a fraction; null where a stage measured something else or an untrained network.</summary>
-    public static double? LearnedProbe(StageResult result) => Learned(result) switch { ProbeResult p => p.Accuracy.Top1, FusionResult f => f.Probe?.Top1, _ => null };
+    /// <summary>
+    /// Linear probe (top-1) of a learned representation, a fraction; null where a stage measured something else or an untrained network.
+    /// </summary>
+    public static double? LearnedProbe(StageResult result) =>
+        Learned(result) switch { ProbeResult p => p.Accuracy.Top1, FusionResult f => f.Probe?.Top1, _ => null };
 
     /// <summary>Recall at 1 of a learned representation, a fraction; null as above.</summary>
-    public static double? LearnedRecallAt1(StageResult result) => Learned(result) switch { RetrievalResult r => r.RecallAt(1), FusionResult f => f.Retrieval?.RecallAt(1), _ => null };
+    public static double? LearnedRecallAt1(StageResult result) =>
+        Learned(result) switch { RetrievalResult r => r.RecallAt(1), FusionResult f => f.Retrieval?.RecallAt(1), _ => null };
 
-    private static Outcome? Learned(StageResult result) => result.Method.StartsWith("Random", StringComparison.OrdinalIgnoreCase) ? null : result.Outcome;
+    private static Outcome? Learned(StageResult result) =>
+        result.Method.StartsWith("Random", StringComparison.OrdinalIgnoreCase) ? null : result.Outcome;
 
     /// <summary>Results of all stages that have one, in the order of the plan.</summary>
     /// <param name="run">The run.</param>
@@ -63,7 +69,9 @@ public sealed class RunResults(IMemoryCache cache, ILogger<RunResults> logger)
         }
 
         IReadOnlyList<StageResult> results = All(run);
-        return results.Any(r => r.Outcome is not PretrainResult) ? RunReport.From(run.Experiment.Length > 0 ? run.Experiment : run.Run, results) : null;
+        return results.Any(r => r.Outcome is not PretrainResult)
+            ? RunReport.From(run.Experiment.Length > 0 ? run.Experiment : run.Run, results)
+            : null;
     }
 
     private RunReport? Whole(RunInfo run) => cache.GetOrCreate(("report", run.Folder, run.Cursor), entry =>
@@ -110,7 +118,8 @@ public sealed class RunResults(IMemoryCache cache, ILogger<RunResults> logger)
     /// <summary>The confusion of a stage with the videos behind its cells.</summary>
     /// <param name="run">The run.</param>
     /// <param name="stage">A probe, fine-tune or fuse stage.</param>
-    public ConfusionTable? Confusion(RunInfo run, string stage) => Read<ConfusionTable>(run, Artifacts(run, "confusion").FirstOrDefault(a => a.Stage == stage));
+    public ConfusionTable? Confusion(RunInfo run, string stage) =>
+        Read<ConfusionTable>(run, Artifacts(run, "confusion").FirstOrDefault(a => a.Stage == stage));
 
     private static ArtifactInfo? Find(RunInfo run, string name, string view)
     {
@@ -120,7 +129,11 @@ public sealed class RunResults(IMemoryCache cache, ILogger<RunResults> logger)
     }
 
     private static ArtifactInfo[] Artifacts(RunInfo run, string name) =>
-        [.. run.Stages.SelectMany(s => s.Artifacts).Where(a => Path.GetFileName(a.Name).StartsWith(name, StringComparison.Ordinal) && a.Name.EndsWith(".json", StringComparison.Ordinal))];
+        [
+            .. run.Stages.SelectMany(s => s.Artifacts)
+                .Where(
+                    a => Path.GetFileName(a.Name).StartsWith(name, StringComparison.Ordinal)
+                        && a.Name.EndsWith(".json", StringComparison.Ordinal))];
 
     private T? Read<T>(RunInfo run, ArtifactInfo? artifact)
         where T : class

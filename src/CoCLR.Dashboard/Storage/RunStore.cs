@@ -1,4 +1,5 @@
-// Why this exists: the one place that knows all runs: takes events in, answers reads, saves what changed, tells who listens. Truth lies in run folders; this is an index of them.
+// Why this exists: the one place that knows all runs: takes events in, answers reads, saves what changed, tells who listens. Truth lies in
+// run folders; this is an index of them.
 using System.Collections.Concurrent;
 using System.Globalization;
 using System.Text.Json;
@@ -31,14 +32,24 @@ public sealed record Curve(string Stage, int Attempt, string Name, int Count, lo
     /// <summary>The running mean over every point of the curve, at the points that are here; null when it was not asked for.</summary>
     public double?[]? Smoothed { get; init; }
 
-    /// <summary>Sum and weight of the running mean at the end of the curve, with which later points continue it; null when it was not asked for.</summary>
+    /// <summary>
+    /// Sum and weight of the running mean at the end of the curve, with which later points continue it; null when it was not asked for.
+    /// </summary>
     public double[]? SmoothedState { get; init; }
 
     /// <summary>Makes columns of points.</summary>
     internal static Curve From(Series series, int count, List<Point> points)
     {
         Dictionary<int, string>? odd = null;
-        var curve = new Curve(series.Stage, series.Attempt, series.Name, count, new long[points.Count], new float?[points.Count], new long[points.Count], new double?[points.Count]);
+        var curve = new Curve(
+            series.Stage,
+            series.Attempt,
+            series.Name,
+            count,
+            new long[points.Count],
+            new float?[points.Count],
+            new long[points.Count],
+            new double?[points.Count]);
         for (int i = 0; i < points.Count; i++)
         {
             curve.Steps[i] = points[i].Step;
@@ -54,7 +65,10 @@ public sealed record Curve(string Stage, int Attempt, string Name, int Count, lo
         return odd == null ? curve : curve with { NonFinite = odd };
     }
 
-    /// <summary>Adds the running mean: exponential with a weight, without the bias of its start, over every point; what is not finite is left out of it.</summary>
+    /// <summary>
+    /// Adds the running mean: exponential with a weight, without the bias of its start, over every point; what is not finite is left out of
+    /// it.
+    /// </summary>
     /// <param name="all">Every point of the curve.</param>
     /// <param name="picked">Those of this curve's columns.</param>
     /// <param name="weight">Weight of the past, in (0, 1).</param>
@@ -92,11 +106,13 @@ public sealed record Curve(string Stage, int Attempt, string Name, int Count, lo
 /// <param name="Curves">New points by curve.</param>
 /// <param name="Logs">New lines of log.</param>
 /// <param name="Deleted">The run is gone.</param>
-public sealed record RunDelta(RunInfo Run, long From, long To, IReadOnlyList<Curve> Curves, IReadOnlyList<LogLine> Logs, bool Deleted = false);
+public sealed record RunDelta(
+    RunInfo Run, long From, long To, IReadOnlyList<Curve> Curves, IReadOnlyList<LogLine> Logs, bool Deleted = false);
 
 /// <summary>All runs.</summary>
 public sealed class RunStore : IDisposable
 {
+    private const int BatchChunks = 4000;
     private readonly ConcurrentDictionary<string, RunEntry> _runs = new(StringComparer.Ordinal);
     private readonly DashboardOptions _options;
     private readonly LiveFeed _feed;
@@ -290,7 +306,8 @@ public sealed class RunStore : IDisposable
     /// <param name="smoothing">Weight of the past in a running mean that is added; none when 0.</param>
     /// <param name="steps">Only points from the one step to the other, with one neighbour on either side; all when null.</param>
     public (long Cursor, IReadOnlyList<Curve> Curves) Curves(
-        string run, Func<string, string, bool>? wanted = null, int points = 2000, string x = "step", double smoothing = 0, (long From, long To)? steps = null) =>
+        string run, Func<string, string, bool>? wanted =
+            null, int points = 2000, string x = "step", double smoothing = 0, (long From, long To)? steps = null) =>
         Guarded(() => ReadCurves(run, wanted, points, x, smoothing, steps), (0L, (IReadOnlyList<Curve>)[]));
 
     private (long Cursor, IReadOnlyList<Curve> Curves) ReadCurves(
@@ -322,7 +339,8 @@ public sealed class RunStore : IDisposable
             all.AddRange(tail);
             Sort(all);
             // Smoothed before it is thinned: a mean over thinned points would be one over their extremes.
-            List<Point> picked = Downsample.Lttb(steps is { } range ? Within(all, range) : all, points, x == "time" ? p => p.Time : p => p.Step);
+            List<Point> picked =
+                Downsample.Lttb(steps is { } range ? Within(all, range) : all, points, x == "time" ? p => p.Time : p => p.Step);
             var curve = Curve.From(series, count, picked);
             curves.Add(smoothing > 0 ? curve.Smooth(all, picked, Math.Min(smoothing, 0.9999)) : curve);
         }
@@ -337,7 +355,9 @@ public sealed class RunStore : IDisposable
     /// <param name="withLogs">Whether lines of log are wanted.</param>
     /// <param name="stage">Only of this stage; all when null.</param>
     public RunDelta? Since(string run, long cursor, bool withPoints = true, bool withLogs = true, string? stage = null) =>
-        Guarded(() => ReadSince(run, cursor, withPoints, withLogs, stage), Find(run) is { } now ? new RunDelta(now, cursor, cursor, [], []) : null);
+        Guarded(
+            () => ReadSince(run, cursor, withPoints, withLogs, stage),
+            Find(run) is { } now ? new RunDelta(now, cursor, cursor, [], []) : null);
 
     private RunDelta? ReadSince(string run, long cursor, bool withPoints, bool withLogs, string? stage)
     {
@@ -546,32 +566,7 @@ public sealed class RunStore : IDisposable
     {
         lock (_writing)
         {
-            var batch = new IndexBatch();
-            var taken = new List<RunEntry>();
-            while (_deleted.TryDequeue(out (string, int) gone))
-            {
-                batch.DeletedRuns.Add(gone);
-            }
-
-            foreach (RunEntry entry in _runs.Values)
-            {
-                int before = batch.Runs.Count;
-                lock (entry.Gate)
-                {
-                    entry.TakeDirty(batch);
-                }
-
-                if (batch.Runs.Count > before)
-                {
-                    taken.Add(entry);
-                }
-
-                if (batch.Chunks.Count > 4000)
-                {
-                    break;
-                }
-            }
-
+            (IndexBatch batch, List<RunEntry> taken) = TakeChanges();
             if (batch.Runs.Count == 0 && batch.DeletedRuns.Count == 0)
             {
                 return 0;
@@ -602,7 +597,8 @@ public sealed class RunStore : IDisposable
                 if (_health.ReadOnly == null)
                 {
                     _logger.LogError(e, "The index cannot be saved");
-                    _health = _health with { ReadOnly = $"The index cannot be saved: {e.Message} Free space in {_options.ResolvedDataDir}; nothing is lost, run folders hold the truth." };
+                    _health = _health with { ReadOnly = $"The index cannot be saved: {e.Message} Free space in {_options.ResolvedDataDir}; "
+                        + $"nothing is lost, run folders hold the truth." };
                     _feed.Changed(LiveFeed.All);
                 }
 
@@ -615,20 +611,53 @@ public sealed class RunStore : IDisposable
                 return 0;
             }
         }
+    }
 
-        void GiveBack(IndexBatch batch, List<RunEntry> taken)
+    /// <summary>What is not in the index yet, as much as one batch holds.</summary>
+    private (IndexBatch Batch, List<RunEntry> Taken) TakeChanges()
+    {
+        var batch = new IndexBatch();
+        var taken = new List<RunEntry>();
+        while (_deleted.TryDequeue(out (string, int) gone))
         {
-            foreach ((string, int) gone in batch.DeletedRuns)
+            batch.DeletedRuns.Add(gone);
+        }
+
+        foreach (RunEntry entry in _runs.Values)
+        {
+            int before = batch.Runs.Count;
+            lock (entry.Gate)
             {
-                _deleted.Enqueue(gone);
+                entry.TakeDirty(batch);
             }
 
-            foreach (RunEntry entry in taken)
+            if (batch.Runs.Count > before)
             {
-                lock (entry.Gate)
-                {
-                    entry.Unsaved();
-                }
+                taken.Add(entry);
+            }
+
+            if (batch.Chunks.Count > BatchChunks)
+            {
+                break;
+            }
+        }
+
+        return (batch, taken);
+    }
+
+    /// <summary>What could not be written is taken again next time.</summary>
+    private void GiveBack(IndexBatch batch, List<RunEntry> taken)
+    {
+        foreach ((string, int) gone in batch.DeletedRuns)
+        {
+            _deleted.Enqueue(gone);
+        }
+
+        foreach (RunEntry entry in taken)
+        {
+            lock (entry.Gate)
+            {
+                entry.Unsaved();
             }
         }
     }
@@ -637,7 +666,9 @@ public sealed class RunStore : IDisposable
     public void Retain()
     {
         DateTimeOffset now = _clock.GetUtcNow();
-        RunInfo[] ended = [.. _runs.Values.Select(r => r.Info).Where(r => r.State is RunState.Succeeded or RunState.Failed or RunState.Stopped or RunState.Lost).OrderBy(r => r.Updated)];
+        RunInfo[] ended = [
+            .. _runs.Values.Select(r => r.Info)
+                .Where(r => r.State is RunState.Succeeded or RunState.Failed or RunState.Stopped or RunState.Lost).OrderBy(r => r.Updated)];
         int surplus = _runs.Count - _options.Limits.Runs;
         foreach (RunInfo run in ended)
         {
@@ -671,13 +702,19 @@ public sealed class RunStore : IDisposable
     {
         foreach ((string run, string json) in _database.Runs())
         {
-            RunDocument document = JsonSerializer.Deserialize<RunDocument>(json, CoclrJson.Compact) ?? throw new InvalidDataException("A run's document is empty.");
+            RunDocument document = JsonSerializer.Deserialize<RunDocument>(json, CoclrJson.Compact)
+                ?? throw new InvalidDataException("A run's document is empty.");
             _lastNumber = Math.Max(_lastNumber, document.Number);
             _runs[run] = new RunEntry(document, _options.Limits, LoadChunk);
         }
     }
 
-    private RunEntry Entry(string run) => _runs.GetOrAdd(run, id => new RunEntry(new RunDocument { Number = Interlocked.Increment(ref _lastNumber), Info = new RunInfo { Run = id } }, _options.Limits, LoadChunk));
+    private RunEntry Entry(string run) => _runs.GetOrAdd(
+        run,
+        id => new RunEntry(
+            new RunDocument { Number = Interlocked.Increment(ref _lastNumber), Info = new RunInfo { Run = id } },
+            _options.Limits,
+            LoadChunk));
 
     private byte[]? LoadChunk(string collection, long key) => _database.Chunk(collection, key);
 
@@ -688,7 +725,8 @@ public sealed class RunStore : IDisposable
             return;
         }
 
-        IReadOnlyList<byte[]> chunks = _database.ChunkRange(IndexDatabase.Points, Keys.Of(entry.Number, series.Number, from), Keys.Of(entry.Number, series.Number, to));
+        IReadOnlyList<byte[]> chunks = _database.ChunkRange(
+            IndexDatabase.Points, Keys.Of(entry.Number, series.Number, from), Keys.Of(entry.Number, series.Number, to));
         if (chunks.Count != to - from)
         {
             throw new InvalidDataException("Chunks of metric points are missing.");

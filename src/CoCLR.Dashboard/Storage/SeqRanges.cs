@@ -1,4 +1,5 @@
-// Why this exists: an event that arrives twice changes nothing; the numbers seen are kept as ranges, which stay few because they have no gaps for long.
+// Why this exists: an event that arrives twice changes nothing; the numbers seen are kept as ranges, which stay few because they have no
+// gaps for long.
 using System.Globalization;
 
 namespace CoCLR.Dashboard.Storage;
@@ -61,7 +62,8 @@ internal sealed class SeqRanges
     public long Next => _ranges.Count > 0 && _ranges[0].First == 0 ? _ranges[0].Last + 1 : 0;
 
     /// <inheritdoc/>
-    public override string ToString() => string.Join(';', _ranges.Select(r => string.Create(CultureInfo.InvariantCulture, $"{r.First}-{r.Last}")));
+    public override string ToString() =>
+        string.Join(';', _ranges.Select(r => string.Create(CultureInfo.InvariantCulture, $"{r.First}-{r.Last}")));
 
     /// <summary>Reads what <see cref="ToString"/> wrote.</summary>
     public static SeqRanges Parse(string text)

@@ -1,4 +1,5 @@
-// Why this exists: what people add (tags, notes, saved views, API tokens) is no index of anything, so it lives in one small file that is replaced whole, and survives a rebuild.
+// Why this exists: what people add (tags, notes, saved views, API tokens) is no index of anything, so it lives in one small file that is
+// replaced whole, and survives a rebuild.
 using System.Collections.Immutable;
 using System.Text.Json;
 using CoCLR.Core;
@@ -36,7 +37,8 @@ public sealed record SavedView(string Name, string Query);
 /// <param name="Namespaces">Namespaces it may see; all when empty.</param>
 /// <param name="Created">When it was made.</param>
 /// <param name="Expires">When it ends, or null.</param>
-public sealed record ApiToken(string Id, string Name, string Hash, string Role, ImmutableArray<string> Namespaces, DateTimeOffset Created, DateTimeOffset? Expires);
+public sealed record ApiToken(
+    string Id, string Name, string Hash, string Role, ImmutableArray<string> Namespaces, DateTimeOffset Created, DateTimeOffset? Expires);
 
 /// <summary>Everything people added.</summary>
 public sealed record Settings

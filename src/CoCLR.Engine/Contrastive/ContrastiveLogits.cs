@@ -13,7 +13,8 @@ public static class ContrastiveLogits
     /// <param name="key">Unit vectors k [B,dim] of the other clip; column 0.</param>
     /// <param name="queue">Unit vectors [dim,K] of earlier keys; columns 1 to K. Must not change before the backward pass.</param>
     /// <param name="temperature">τ above 0; 0.07 in the paper.</param>
-    /// <param name="excluded">Boolean [B,K]: entries that do not count for a query (probability 0), such as its own key where the queue holds it already.</param>
+    /// <param name="excluded">Boolean [B,K]: entries that do not count for a query (probability 0), such as its own key where the queue
+    /// holds it already.</param>
     /// <returns>[B,1+K].</returns>
     /// <exception cref="ArgumentOutOfRangeException">τ is not above 0.</exception>
     public static Tensor Of(Tensor query, Tensor key, Tensor queue, double temperature, Tensor? excluded = null)

@@ -63,7 +63,8 @@ public sealed class KeyQueue : IDisposable
     public bool IsFull => _count == Length;
 
     /// <summary>Replaces the oldest entries by a batch.</summary>
-    /// <param name="keys">[B,dim]; batches fill the queue exactly, as the manifest's rules demand (queueSize is a multiple of batchSize).</param>
+    /// <param name="keys">[B,dim]; batches fill the queue exactly, as the manifest's rules demand (queueSize is a multiple of
+    /// batchSize).</param>
     /// <param name="secondKeys">[B,dim]; needed exactly when the queue keeps a second view.</param>
     /// <param name="videos">int64 [B] or null.</param>
     /// <param name="labels">int64 [B] or null for unknown.</param>
@@ -76,7 +77,8 @@ public sealed class KeyQueue : IDisposable
         RequireRoom(batch);
         if ((SecondKeys is null) != (secondKeys is null))
         {
-            throw new ArgumentException(SecondKeys is null ? "This queue keeps no second view." : "The second view's keys are missing.", nameof(secondKeys));
+            throw new ArgumentException(
+                SecondKeys is null ? "This queue keeps no second view." : "The second view's keys are missing.", nameof(secondKeys));
         }
 
         using var frozen = no_grad();
@@ -96,7 +98,10 @@ public sealed class KeyQueue : IDisposable
         }
     }
 
-    /// <summary>Which column the next batch will write for each of its clips: where a clip meets its own key when the batch is enqueued before the comparison.</summary>
+    /// <summary>
+    /// Which column the next batch will write for each of its clips: where a clip meets its own key when the batch is enqueued before the
+    /// comparison.
+    /// </summary>
     /// <param name="batch">B.</param>
     /// <returns>Boolean [B,K], one true in each row.</returns>
     public Tensor OwnColumns(int batch)
@@ -117,7 +122,8 @@ public sealed class KeyQueue : IDisposable
     }
 
     /// <summary>The state by name, for a checkpoint. The tensors are the queue's own (not copies), except the scalars.</summary>
-    /// <returns><c>keys</c>, <c>second_keys</c> if kept, <c>videos</c>, <c>labels</c>, <c>written_at</c>, <c>pointer</c>, <c>count</c>.</returns>
+    /// <returns><c>keys</c>, <c>second_keys</c> if kept, <c>videos</c>, <c>labels</c>, <c>written_at</c>, <c>pointer</c>,
+    /// <c>count</c>.</returns>
     public IReadOnlyDictionary<string, Tensor> State()
     {
         var state = new Dictionary<string, Tensor>
@@ -156,13 +162,17 @@ public sealed class KeyQueue : IDisposable
         _pointer = (int)Find("pointer").to(CPU).item<long>();
         _count = (int)Find("count").to(CPU).item<long>();
 
-        Tensor Find(string name) => state.TryGetValue(name, out var value) ? value : throw new ArgumentException($"The queue's state lacks '{name}'.", nameof(state));
+        Tensor Find(string name) => state.TryGetValue(name, out var value)
+            ? value
+            : throw new ArgumentException($"The queue's state lacks '{name}'.", nameof(state));
         void Copy(string name, Tensor target)
         {
             var value = Find(name);
             if (!value.shape.SequenceEqual(target.shape))
             {
-                throw new ArgumentException($"The queue's '{name}' has shape [{string.Join(',', value.shape)}], expected [{string.Join(',', target.shape)}].", nameof(state));
+                throw new ArgumentException(
+                    $"The queue's '{name}' has shape [{string.Join(',', value.shape)}], expected [{string.Join(',', target.shape)}].",
+                    nameof(state));
             }
 
             target.copy_(value);
@@ -183,7 +193,8 @@ public sealed class KeyQueue : IDisposable
     {
         if (batch < 1 || _pointer + batch > Length)
         {
-            throw new ArgumentException($"A batch of {batch} does not fit the {Length - _pointer} entries up to the end of a queue of {Length}: its length must be a multiple of the batch.");
+            throw new ArgumentException($"A batch of {batch} does not fit the {Length - _pointer} entries up to the end of a queue of "
+                + $"{Length}: its length must be a multiple of the batch.");
         }
     }
 

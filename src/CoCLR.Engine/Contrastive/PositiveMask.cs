@@ -1,4 +1,5 @@
-// Why this exists: which queue entries count as positives is the whole difference between the methods; these are the parts their masks are made of.
+// Why this exists: which queue entries count as positives is the whole difference between the methods; these are the parts their masks are
+// made of.
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Contrastive;
@@ -15,7 +16,9 @@ public static class PositiveMask
         return videos.unsqueeze(1).eq(queueVideos.unsqueeze(0)).MoveToOuterDisposeScope();
     }
 
-    /// <summary>Cosine similarities of features as retrieval compares them: all centred by the mean of the queue's. [method.md 1e]</summary>
+    /// <summary>
+    /// Cosine similarities of features as retrieval compares them: all centred by the mean of the queue's. [method.md 1e]
+    /// </summary>
     /// <param name="features">[B,F].</param>
     /// <param name="queue">[F,K].</param>
     /// <returns>[B,K].</returns>
@@ -24,7 +27,8 @@ public static class PositiveMask
         using var scope = NewDisposeScope();
         using var frozen = no_grad();
         var centre = queue.mean([1], keepdim: true);
-        return nn.functional.normalize(features - centre.t(), 2, 1).matmul(nn.functional.normalize(queue - centre, 2, 0)).MoveToOuterDisposeScope();
+        return nn.functional.normalize(features - centre.t(), 2, 1).matmul(nn.functional.normalize(queue - centre, 2, 0))
+            .MoveToOuterDisposeScope();
     }
 
     /// <summary>Indices int64 [B,topK] of the most similar queue entries that are not siblings (siblings come last).</summary>
@@ -59,7 +63,11 @@ public static class PositiveMask
     public static Tensor Without(Tensor positives, Tensor? excluded)
     {
         using var scope = NewDisposeScope();
-        return (excluded is null ? positives.alias() : cat([positives.narrow(1, 0, 1), positives.narrow(1, 1, positives.shape[1] - 1).logical_and(excluded.logical_not())], 1)).MoveToOuterDisposeScope();
+        return (
+            excluded is null
+                ? positives.alias()
+                : cat([positives.narrow(1, 0, 1), positives.narrow(1, 1, positives.shape[1] - 1).logical_and(excluded.logical_not())], 1))
+            .MoveToOuterDisposeScope();
     }
 
     /// <summary>A mask over the queue with the own key before it, which is a positive.</summary>

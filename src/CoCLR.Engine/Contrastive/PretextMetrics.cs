@@ -17,7 +17,8 @@ public sealed record PretextAccuracy(Tensor Top1, Tensor Top5, Tensor SelfTop1, 
 /// <param name="Columns">Mined queue columns int64 [B,topK], most similar first; null where neighbours are whole videos.</param>
 /// <param name="MinerSimilarity">What mining ranked, [B,K].</param>
 /// <param name="LearnerSimilarity">What the learning view sees, [B,K].</param>
-public sealed record MinedEntries(Tensor Precision, Tensor Agreement, Tensor MeanAge, Tensor? Columns, Tensor MinerSimilarity, Tensor LearnerSimilarity);
+public sealed record MinedEntries(
+    Tensor Precision, Tensor Agreement, Tensor MeanAge, Tensor? Columns, Tensor MinerSimilarity, Tensor LearnerSimilarity);
 
 /// <summary>Numbers for people, computed without gradients and left on the device: reading one would make the next step wait.</summary>
 public static class PretextMetrics
@@ -47,8 +48,10 @@ public static class PretextMetrics
     /// <param name="labels">Labels int64 [B]; -1 is unknown.</param>
     /// <param name="queue">The queue before this batch is enqueued.</param>
     /// <param name="step">The present step.</param>
-    /// <returns>Numbers only: people look at the neighbours themselves. Agreement is the share of a clip's m neighbours among the m entries that the learner finds most similar.</returns>
-    public static MinedEntries OfNeighbours(Tensor learnerSimilarity, Tensor neighbours, Tensor videos, Tensor labels, KeyQueue queue, long step)
+    /// <returns>Numbers only: people look at the neighbours themselves. Agreement is the share of a clip's m neighbours among the m entries
+    /// that the learner finds most similar.</returns>
+    public static MinedEntries OfNeighbours(
+        Tensor learnerSimilarity, Tensor neighbours, Tensor videos, Tensor labels, KeyQueue queue, long step)
     {
         ArgumentNullException.ThrowIfNull(neighbours);
         ArgumentNullException.ThrowIfNull(labels);
@@ -61,9 +64,11 @@ public static class PretextMetrics
         Tensor agreement = Ratio(rank.lt(count).logical_and(neighbours), neighbours);
         Tensor known = neighbours.logical_and(labels.unsqueeze(1).ge(0)).logical_and(queue.Labels.unsqueeze(0).ge(0));
         Tensor precision = Ratio(labels.unsqueeze(1).eq(queue.Labels.unsqueeze(0)).logical_and(known), known);
-        Tensor age = (queue.Age(step).unsqueeze(0) * neighbours).sum().to_type(ScalarType.Float64) / neighbours.sum().to_type(ScalarType.Float64);
+        Tensor age =
+            (queue.Age(step).unsqueeze(0) * neighbours).sum().to_type(ScalarType.Float64) / neighbours.sum().to_type(ScalarType.Float64);
         return new MinedEntries(
-            precision.MoveToOuterDisposeScope(), agreement.MoveToOuterDisposeScope(), age.MoveToOuterDisposeScope(), null, neighbours, learnerSimilarity);
+            precision.MoveToOuterDisposeScope(), agreement.MoveToOuterDisposeScope(), age.MoveToOuterDisposeScope(), null, neighbours,
+            learnerSimilarity);
 
         // 0/0 is NaN: no entry of a neighbour in the queue, or no labels.
         static Tensor Ratio(Tensor part, Tensor whole) => part.sum().to_type(ScalarType.Float64) / whole.sum().to_type(ScalarType.Float64);
@@ -77,7 +82,8 @@ public static class PretextMetrics
     /// <param name="queue">The queue before this batch is enqueued.</param>
     /// <param name="topK">How many are mined, at least 1.</param>
     /// <param name="step">The present step.</param>
-    public static MinedEntries Mining(Tensor learnerSimilarity, Tensor minerSimilarity, Tensor videos, Tensor labels, KeyQueue queue, int topK, long step)
+    public static MinedEntries Mining(
+        Tensor learnerSimilarity, Tensor minerSimilarity, Tensor videos, Tensor labels, KeyQueue queue, int topK, long step)
     {
         ArgumentNullException.ThrowIfNull(labels);
         ArgumentNullException.ThrowIfNull(queue);

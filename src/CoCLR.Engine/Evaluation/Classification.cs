@@ -1,5 +1,7 @@
-// Why this exists: every classifier here ends with class probabilities for each test video; accuracy, confusion and predictions are counted from them in one place.
+// Why this exists: every classifier here ends with class probabilities for each test video; accuracy, confusion and predictions are counted
+// from them in one place.
 using CoCLR.Core.Results;
+using CoCLR.Engine.Features;
 
 namespace CoCLR.Engine.Evaluation;
 
@@ -68,7 +70,8 @@ public static class Classification
     {
         ArgumentNullException.ThrowIfNull(probabilities);
         return VideoHits.Of(Enumerable.Range(0, probabilities.Count).Where(row => probabilities.LabelOf(row) is not null)
-            .Select(row => (probabilities.Ids[row], probabilities.Groups?[row], Top(probabilities[row], 1)[0] == probabilities.LabelOf(row))));
+            .Select(
+                row => (probabilities.Ids[row], probabilities.Groups?[row], Top(probabilities[row], 1)[0] == probabilities.LabelOf(row))));
     }
 
     /// <summary>The classes with the largest scores, largest first; ties go to the smaller index.</summary>

@@ -2,6 +2,7 @@
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Results;
+using CoCLR.Engine.Features;
 using CoCLR.Engine.Models;
 using CoCLR.Engine.Training.Optimization;
 using static TorchSharp.torch;
@@ -40,11 +41,13 @@ public sealed record ClassifierOptions
 
     /// <summary>The linear probe's: SGD 0.1, 100 epochs, decay at 60 % and 80 % (method.md 1e, `last`).</summary>
     /// <param name="epochs">Passes.</param>
-    public static ClassifierOptions Probe(int epochs = 100) => new() { Epochs = epochs, LearningRate = 0.1, Sgd = true, Milestones = [epochs * 60 / 100, epochs * 80 / 100] };
+    public static ClassifierOptions Probe(int epochs = 100) =>
+        new() { Epochs = epochs, LearningRate = 0.1, Sgd = true, Milestones = [epochs * 60 / 100, epochs * 80 / 100] };
 
     /// <summary>Fine-tuning's: Adam 1e-3 and a tenth of it below, 500 epochs, decay at 80 % and 90 % (method.md 1e, `ft`).</summary>
     /// <param name="epochs">Passes.</param>
-    public static ClassifierOptions FineTune(int epochs = 500) => new() { Epochs = epochs, LearningRate = 1e-3, Milestones = [epochs * 80 / 100, epochs * 90 / 100] };
+    public static ClassifierOptions FineTune(int epochs = 500) =>
+        new() { Epochs = epochs, LearningRate = 1e-3, Milestones = [epochs * 80 / 100, epochs * 90 / 100] };
 }
 
 /// <summary>What a trained classifier on clips says.</summary>
@@ -66,7 +69,10 @@ public sealed record ClassifierProgress
     public double BestTop1 { get; init; } = -1;
 }
 
-/// <summary>Trains a classifier on clips: `last` (probe) with a frozen backbone, `ft` (fine-tuning) as a whole. A host may drive the epochs itself and save between them.</summary>
+/// <summary>
+/// Trains a classifier on clips: `last` (probe) with a frozen backbone, `ft` (fine-tuning) as a whole. A host may drive the epochs itself
+/// and save between them.
+/// </summary>
 public sealed class ClassifierTraining : IDisposable
 {
     private static readonly ulong Purpose = CounterRandom.Purpose("classifier dropout");
@@ -105,7 +111,8 @@ public sealed class ClassifierTraining : IDisposable
     /// <param name="cancellationToken">Stops between steps.</param>
     /// <exception cref="UserErrorException">Labels are missing (65), or the loss is not finite (1).</exception>
     public ClassifierOutcome Run(
-        IClipBatches train, IClipBatches test, IClipBatches? judge = null, Action<ClassifierTraining>? afterEpoch = null, IProgress<PassProgress>? steps = null, CancellationToken cancellationToken = default)
+        IClipBatches train, IClipBatches test, IClipBatches? judge = null, Action<ClassifierTraining>? afterEpoch = null,
+        IProgress<PassProgress>? steps = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(train);
         ArgumentNullException.ThrowIfNull(test);
@@ -133,7 +140,8 @@ public sealed class ClassifierTraining : IDisposable
         }
 
         var probabilities = Predict(test, steps, cancellationToken);
-        return new ClassifierOutcome(Classification.Measure(probabilities), BestWeights is null ? _options.Epochs : Progress.BestEpoch, probabilities);
+        return new ClassifierOutcome(
+            Classification.Measure(probabilities), BestWeights is null ? _options.Epochs : Progress.BestEpoch, probabilities);
     }
 
     /// <summary>Softmax of each video, averaged over its clips and crops.</summary>
@@ -155,7 +163,9 @@ public sealed class ClassifierTraining : IDisposable
 
     private double TrainEpoch(IClipBatches train, int epoch, IProgress<PassProgress>? steps, CancellationToken cancellationToken)
     {
-        var labels = train.Labels ?? throw new UserErrorException("a classifier needs labelled training videos: add labels to the data set or leave the probe and fine-tuning out.", ExitCodes.BadData);
+        var labels = train.Labels ?? throw new UserErrorException(
+            "a classifier needs labelled training videos: add labels to the data set or leave the probe and fine-tuning out.",
+            ExitCodes.BadData);
         Classifier.train();
         var (sum, clips, step) = (0.0, 0, 0);
         foreach (var batch in train.Pass(epoch, cancellationToken))
@@ -183,7 +193,9 @@ public sealed class ClassifierTraining : IDisposable
                 if (!float.IsFinite(value))
                 {
                     throw new UserErrorException(
-                        $"the classifier's loss became {value} in epoch {epoch}, step {step}, with learning rate {Optimizer.LearningRate:g3}. The last good checkpoint is of epoch {epoch - 1}. Lower the learning rate.", ExitCodes.Failed);
+                        $"the classifier's loss became {value} in epoch {epoch}, step {step}, with learning rate "
+                            + $"{Optimizer.LearningRate:g3}. The last good checkpoint is of epoch {epoch - 1}. Lower the learning rate.",
+                        ExitCodes.Failed);
                 }
 
                 sum += value * (double)batch.Videos.Length;
@@ -192,7 +204,9 @@ public sealed class ClassifierTraining : IDisposable
             }
         }
 
-        return clips == 0 ? throw new UserErrorException("the training set has no clips: check the data set and `batchSize`.", ExitCodes.BadData) : sum / clips;
+        return clips == 0
+            ? throw new UserErrorException("the training set has no clips: check the data set and `batchSize`.", ExitCodes.BadData)
+            : sum / clips;
     }
 
     private void Judge(IClipBatches clips, int epoch, CancellationToken cancellationToken)
@@ -229,8 +243,11 @@ public sealed class ClassifierTraining : IDisposable
 
     private Optimizer CreateOptimizer()
     {
-        var parameters = Classifier.named_parameters().Where(p => p.parameter.requires_grad).Select(p => (Name: p.name, Parameter: p.parameter)).ToLookup(p => p.Name.StartsWith("backbone.", StringComparison.Ordinal));
+        var parameters = Classifier.named_parameters().Where(p => p.parameter.requires_grad)
+            .Select(p => (Name: p.name, Parameter: p.parameter)).ToLookup(p => p.Name.StartsWith("backbone.", StringComparison.Ordinal));
         ParameterGroup[] groups = [new([.. parameters[false]]), new([.. parameters[true]], _options.BackboneRate)];
-        return _options.Sgd ? new Sgd(groups, _options.LearningRate, _options.WeightDecay) : new Adam(groups, _options.LearningRate, _options.WeightDecay);
+        return _options.Sgd
+            ? new Sgd(groups, _options.LearningRate, _options.WeightDecay)
+            : new Adam(groups, _options.LearningRate, _options.WeightDecay);
     }
 }

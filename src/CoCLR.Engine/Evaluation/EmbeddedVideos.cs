@@ -1,7 +1,9 @@
-// Why this exists: `coclr embed` leaves features of any videos in a folder, and `coclr search` finds a video's nearest among them, without the data set or the run.
+// Why this exists: `coclr embed` leaves features of any videos in a folder, and `coclr search` finds a video's nearest among them, without
+// the data set or the run.
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Results;
+using CoCLR.Engine.Features;
 using CoCLR.Engine.Flow;
 using CoCLR.Engine.Training;
 using CoCLR.Engine.Video.Decoding;
@@ -62,7 +64,17 @@ public sealed record EmbeddingModel
 
     /// <summary>What a query has to look like.</summary>
     public InputDescription Input() =>
-        new(View, Frames, FrameStride, Resolution, StoredSize ?? DecodeSettings.ShortSideFor(Resolution), FrameRate, FlowAlgorithm, FlowBound, FlowSize, FlowCenter);
+        new(
+            View,
+            Frames,
+            FrameStride,
+            Resolution,
+            StoredSize ?? DecodeSettings.ShortSideFor(Resolution),
+            FrameRate,
+            FlowAlgorithm,
+            FlowBound,
+            FlowSize,
+            FlowCenter);
 }
 
 /// <summary>A video found in a collection.</summary>
@@ -103,7 +115,8 @@ public sealed class EmbeddedVideos : IDisposable
 
         if (paths.Length != features.Count || (mean is not null && mean.Length != features.Dimension))
         {
-            throw new UserErrorException($"the collection has {features.Count} features of {features.Dimension} values but {paths.Length} paths and a mean of {mean?.Length} values: embed the videos again.", ExitCodes.BadData);
+            throw new UserErrorException($"the collection has {features.Count} features of {features.Dimension} values but {paths.Length} "
+                + $"paths and a mean of {mean?.Length} values: embed the videos again.", ExitCodes.BadData);
         }
 
         Features = features;
@@ -130,19 +143,22 @@ public sealed class EmbeddedVideos : IDisposable
         var path = Path.Combine(folder, "index.json");
         if (!File.Exists(path))
         {
-            throw new UserErrorException($"{path} is missing: {folder} is not a collection. Make one with `coclr embed`.", ExitCodes.MissingInput);
+            throw new UserErrorException(
+                $"{path} is missing: {folder} is not a collection. Make one with `coclr embed`.", ExitCodes.MissingInput);
         }
 
         var index = ResultJson.Read<CollectionIndex>(File.ReadAllText(path), path);
         if (index.Format != CurrentFormat)
         {
-            throw new UserErrorException($"{path} has format {index.Format}, this version reads format {CurrentFormat}: embed the videos again.", ExitCodes.BadData);
+            throw new UserErrorException(
+                $"{path} has format {index.Format}, this version reads format {CurrentFormat}: embed the videos again.", ExitCodes.BadData);
         }
 
         var (values, shape) = Npy.ReadFloat32(Path.Combine(folder, "features.npy"));
         if (shape.Length != 2 || shape[0] != index.Ids.Length)
         {
-            throw new UserErrorException($"{Path.Combine(folder, "features.npy")} has the shape ({string.Join(", ", shape)}) but {path} names {index.Ids.Length} videos: embed the videos again.", ExitCodes.BadData);
+            throw new UserErrorException($"{Path.Combine(folder, "features.npy")} has the shape ({string.Join(", ", shape)}) but {path} "
+                + $"names {index.Ids.Length} videos: embed the videos again.", ExitCodes.BadData);
         }
 
         return new EmbeddedVideos(new FeatureSet(index.Ids, values, index.Labels, index.ClassNames), index.Paths, index.Model, index.Mean);
@@ -153,7 +169,8 @@ public sealed class EmbeddedVideos : IDisposable
     /// <exception cref="UserErrorException">The folder cannot be written (1).</exception>
     public void Save(string folder)
     {
-        WholeFile.Write(Path.Combine(folder, "features.npy"), stream => Npy.Write(stream, Features.Values, Features.Count, Features.Dimension));
+        WholeFile.Write(
+            Path.Combine(folder, "features.npy"), stream => Npy.Write(stream, Features.Values, Features.Count, Features.Dimension));
         var index = new CollectionIndex
         {
             Format = CurrentFormat,
@@ -175,7 +192,9 @@ public sealed class EmbeddedVideos : IDisposable
         if (!string.Equals(checkpointSha256, Model.CheckpointSha256, StringComparison.OrdinalIgnoreCase))
         {
             throw new UserErrorException(
-                $"the collection was made with another checkpoint ({Model.Checkpoint}, SHA-256 {Short(Model.CheckpointSha256)}) than the query ({Short(checkpointSha256)}): their features cannot be compared. Use that checkpoint or embed the videos again.",
+                $"the collection was made with another checkpoint ({Model.Checkpoint}, SHA-256 {Short(Model.CheckpointSha256)}) than the "
+                    + $"query ({Short(checkpointSha256)}): their features cannot be compared. Use that checkpoint or embed "
+                        + $"the videos again.",
                 ExitCodes.BadConfiguration);
         }
 
@@ -191,14 +210,16 @@ public sealed class EmbeddedVideos : IDisposable
         ArgumentNullException.ThrowIfNull(query);
         if (query.Length != Features.Dimension)
         {
-            throw new UserErrorException($"the query has {query.Length} values, the collection's features {Features.Dimension}: they come from different networks. Use the collection's checkpoint.", ExitCodes.BadData);
+            throw new UserErrorException($"the query has {query.Length} values, the collection's features {Features.Dimension}: they come "
+                + $"from different networks. Use the collection's checkpoint.", ExitCodes.BadData);
         }
 
         var centred = new FeatureSet(["the query"], query).Centred(_mean);
         return
         [
             .. _search.Value.Search(centred, k)[0].Select((hit, i) => new CollectionHit(
-                i + 1, Features.Ids[hit.Index], Paths[hit.Index], Features.ClassOf(hit.Index), Math.Round(hit.Score, 6), Math.Round(Math.Max(0, 1.0 - hit.Score), 6))),
+                i + 1, Features.Ids[hit.Index], Paths[hit.Index], Features.ClassOf(hit.Index), Math.Round(hit.Score, 6),
+                Math.Round(Math.Max(0, 1.0 - hit.Score), 6))),
         ];
     }
 

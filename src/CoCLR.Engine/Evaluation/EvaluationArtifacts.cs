@@ -1,4 +1,5 @@
-// Why this exists: the gallery, the confusion matrix and the map are drawn from files under a stage's `artifacts/`; their names and forms are decided here.
+// Why this exists: the gallery, the confusion matrix and the map are drawn from files under a stage's `artifacts/`; their names and forms
+// are decided here.
 using CoCLR.Core;
 using CoCLR.Core.Results;
 using CoCLR.Runs;
@@ -27,7 +28,8 @@ public static class EvaluationArtifacts
     /// <param name="artifact">A <see cref="NeighbourTable"/>, <see cref="ConfusionTable"/> or <see cref="Projection"/>.</param>
     /// <typeparam name="T">The artifact's type.</typeparam>
     /// <exception cref="UserErrorException">The folder cannot be written (1).</exception>
-    public static void Write<T>(string stageFolder, string name, T artifact) => WholeFile.WriteText(Path.Combine(stageFolder, name), ResultJson.Write(artifact, indented: false));
+    public static void Write<T>(string stageFolder, string name, T artifact) =>
+        WholeFile.WriteText(Path.Combine(stageFolder, name), ResultJson.Write(artifact, indented: false));
 
     /// <summary>Reads an artifact.</summary>
     /// <param name="stageFolder">`RUN/stages/NAME`.</param>
@@ -47,6 +49,8 @@ public static class EvaluationArtifacts
     public static string[] VideosOf(NeighbourTable table)
     {
         ArgumentNullException.ThrowIfNull(table);
-        return [.. table.Queries.SelectMany(q => q.Neighbours.Select(n => n.Id).Prepend(q.Id)).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
+        return [
+            .. table.Queries.SelectMany(q => q.Neighbours.Select(n => n.Id).Prepend(q.Id)).Distinct(StringComparer.Ordinal)
+                .Order(StringComparer.Ordinal)];
     }
 }

@@ -1,7 +1,9 @@
-// Why this exists: what the stages `probe-*`, `retrieve-*` and `fuse` do once features are there: measure, and leave in the stage's folder what the pages show.
+// Why this exists: what the stages `probe-*`, `retrieve-*` and `fuse` do once features are there: measure, and leave in the stage's folder
+// what the pages show.
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Results;
+using CoCLR.Engine.Features;
 
 namespace CoCLR.Engine.Evaluation;
 
@@ -21,7 +23,8 @@ public sealed record FeaturePair(FeatureSet Train, FeatureSet Test)
     /// <summary>Reads what <see cref="Write"/> wrote.</summary>
     /// <param name="stageFolder">`RUN/stages/NAME`.</param>
     /// <exception cref="UserErrorException">A file is missing (66) or damaged (65).</exception>
-    public static FeaturePair Read(string stageFolder) => new(FeatureFiles.ReadNpy(stageFolder, "features-train"), FeatureFiles.ReadNpy(stageFolder, "features-test"));
+    public static FeaturePair Read(string stageFolder) =>
+        new(FeatureFiles.ReadNpy(stageFolder, "features-train"), FeatureFiles.ReadNpy(stageFolder, "features-test"));
 }
 
 /// <summary>The evaluation stages after feature extraction. The caller wraps what they return into a <see cref="StageResult"/>.</summary>
@@ -30,7 +33,9 @@ public static class EvaluationStages
     private const string Probabilities = "probabilities-test";
     private const string Random = "random";
 
-    /// <summary>Linear probe and kNN probe on features; leaves the confusion matrix, maps (PCA and t-SNE) and the test probabilities.</summary>
+    /// <summary>
+    /// Linear probe and kNN probe on features; leaves the confusion matrix, maps (PCA and t-SNE) and the test probabilities.
+    /// </summary>
     /// <param name="stageFolder">`RUN/stages/probe-VIEW`.</param>
     /// <param name="view">`rgb` or `flow`.</param>
     /// <param name="features">Features of the trained network.</param>
@@ -65,14 +70,24 @@ public static class EvaluationStages
         {
             var (result, probabilities) = LinearProbe.Evaluate(random.Train, random.Test, options, null, cancellationToken);
             FeatureFiles.WriteNpy(probabilities, Path.Combine(stageFolder, Random), Probabilities);
-            floor = result with { Predictions = [], Hits = Classification.Hits(probabilities), Knn = KnnProbe.Evaluate(random.Train, random.Test) };
+            floor = result with
+            {
+                Predictions = [], Hits = Classification.Hits(probabilities), Knn = KnnProbe.Evaluate(random.Train, random.Test)
+            };
         }
 
         WriteLooks(stageFolder, view, outcome.Result.Accuracy, outcome.Result.Predictions, features, seed, cancellationToken);
-        return outcome.Result with { Hits = Classification.Hits(outcome.Probabilities), Knn = KnnProbe.Evaluate(features.Train, features.Test), RandomFeatures = floor };
+        return outcome.Result with
+        {
+            Hits = Classification.Hits(outcome.Probabilities), Knn = KnnProbe.Evaluate(features.Train, features.Test),
+            RandomFeatures = floor
+        };
     }
 
-    /// <summary>What the stages `probe-*` (end to end) and `finetune-*` leave after <see cref="ClassifierTraining.Run"/>: confusion matrix and test probabilities.</summary>
+    /// <summary>
+    /// What the stages `probe-*` (end to end) and `finetune-*` leave after <see cref="ClassifierTraining.Run"/>: confusion matrix and test
+    /// probabilities.
+    /// </summary>
     /// <param name="stageFolder">`RUN/stages/NAME`.</param>
     /// <param name="view">`rgb` or `flow`.</param>
     /// <param name="outcome">The trained classifier's.</param>
@@ -100,13 +115,14 @@ public static class EvaluationStages
         return result with
         {
             NeighboursFile = EvaluationArtifacts.Neighbours,
-            RandomFeatures = random is null ? null : Retrieval.Evaluate(random.Train, random.Test, view, spec.Gallery, spec.Neighbours).Result,
+            RandomFeatures =
+                random is null ? null : Retrieval.Evaluate(random.Train, random.Test, view, spec.Gallery, spec.Neighbours).Result,
         };
     }
 
     /// <summary>
-    /// Two streams together, from what the stages of both views left; leaves gallery and confusion matrix of its own. Measures what both views have:
-    /// probes, fine-tuned networks, features.
+    /// Two streams together, from what the stages of both views left; leaves gallery and confusion matrix of its own. Measures what both
+    /// views have: probes, fine-tuned networks, features.
     /// </summary>
     /// <param name="stagesFolder">`RUN/stages`.</param>
     /// <param name="spec">The manifest's `evaluation`.</param>
@@ -115,37 +131,55 @@ public static class EvaluationStages
     /// <param name="randomRgb">Features of the untrained RGB network, or null.</param>
     /// <param name="randomFlow">Features of the untrained flow network, or null.</param>
     /// <exception cref="UserErrorException">The views share no video or do not fit (65).</exception>
-    public static FusionResult Fuse(string stagesFolder, EvaluationSpec spec, FeaturePair? rgb, FeaturePair? flow, FeaturePair? randomRgb = null, FeaturePair? randomFlow = null)
+    public static FusionResult Fuse(
+        string stagesFolder,
+        EvaluationSpec spec,
+        FeaturePair? rgb,
+        FeaturePair? flow,
+        FeaturePair? randomRgb = null,
+        FeaturePair? randomFlow = null)
     {
         ArgumentNullException.ThrowIfNull(spec);
         var stageFolder = Path.Combine(stagesFolder, "fuse");
         RetrievalOutcome? retrieval = null;
         if (rgb is not null && flow is not null)
         {
-            retrieval = Retrieval.EvaluateTwoStream(rgb.Train, rgb.Test, flow.Train, flow.Test, spec.Retrieval.Gallery, spec.Retrieval.Neighbours);
+            retrieval =
+                Retrieval.EvaluateTwoStream(rgb.Train, rgb.Test, flow.Train, flow.Test, spec.Retrieval.Gallery, spec.Retrieval.Neighbours);
             EvaluationArtifacts.Write(stageFolder, EvaluationArtifacts.Neighbours, retrieval.Neighbours);
         }
 
         var fused = Fusion.Fuse(
-            Both("probe", ""), Both("finetune", ""), retrieval is null ? null : retrieval.Result with { NeighboursFile = EvaluationArtifacts.Neighbours }, spec.LinearProbe.Selection);
+            Both("probe", ""), Both("finetune", ""), retrieval is null
+                ? null
+                : retrieval.Result with { NeighboursFile = EvaluationArtifacts.Neighbours }, spec.LinearProbe.Selection);
         if ((fused.Probe ?? fused.FineTune) is { } accuracy)
         {
-            EvaluationArtifacts.Write(stageFolder, EvaluationArtifacts.Confusion, Classification.Table(accuracy, fused.Predictions, "two-stream"));
+            EvaluationArtifacts.Write(
+                stageFolder, EvaluationArtifacts.Confusion, Classification.Table(accuracy, fused.Predictions, "two-stream"));
         }
 
         var randomProbes = Both("probe", Random);
         // Of the outcome only the result is wanted; it is a record, nothing is waited for.
         var randomRetrieval = randomRgb is null || randomFlow is null
             ? null
-            : Retrieval.EvaluateTwoStream(randomRgb.Train, randomRgb.Test, randomFlow.Train, randomFlow.Test, spec.Retrieval.Gallery, spec.Retrieval.Neighbours).Result;
+            : Retrieval.EvaluateTwoStream(
+                randomRgb.Train,
+                randomRgb.Test,
+                randomFlow.Train,
+                randomFlow.Test,
+                spec.Retrieval.Gallery,
+                spec.Retrieval.Neighbours).Result;
         return randomProbes is null && randomRetrieval is null
             ? fused
             : fused with { RandomFeatures = Fusion.Fuse(randomProbes, null, randomRetrieval, spec.LinearProbe.Selection) with { Predictions = [] } };
 
         (FeatureSet Rgb, FeatureSet Flow)? Both(string kind, string part)
         {
-            var (rgbFolder, flowFolder) = (Path.Combine(stagesFolder, kind + "-rgb", part), Path.Combine(stagesFolder, kind + "-flow", part));
-            return File.Exists(Path.Combine(rgbFolder, Probabilities + ".npy")) && File.Exists(Path.Combine(flowFolder, Probabilities + ".npy"))
+            var (rgbFolder, flowFolder) =
+                (Path.Combine(stagesFolder, kind + "-rgb", part), Path.Combine(stagesFolder, kind + "-flow", part));
+            return File.Exists(Path.Combine(rgbFolder, Probabilities + ".npy"))
+                && File.Exists(Path.Combine(flowFolder, Probabilities + ".npy"))
                 ? (FeatureFiles.ReadNpy(rgbFolder, Probabilities), FeatureFiles.ReadNpy(flowFolder, Probabilities))
                 : null;
         }
@@ -158,18 +192,26 @@ public static class EvaluationStages
     /// <param name="predictions">How test videos were classified; may be empty.</param>
     /// <param name="seed">The run's seed.</param>
     /// <param name="cancellationToken">Stops t-SNE.</param>
-    public static void WriteMaps(string stageFolder, string view, FeaturePair features, IReadOnlyList<Prediction> predictions, long seed, CancellationToken cancellationToken = default)
+    public static void WriteMaps(
+        string stageFolder,
+        string view,
+        FeaturePair features,
+        IReadOnlyList<Prediction> predictions,
+        long seed,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(features);
         foreach (var method in (string[])["pca", "tsne"])
         {
-            var map = FeatureMap.Create(features.Train, features.Test, predictions, view, method, seed, cancellationToken: cancellationToken);
+            var map =
+                FeatureMap.Create(features.Train, features.Test, predictions, view, method, seed, cancellationToken: cancellationToken);
             EvaluationArtifacts.Write(stageFolder, EvaluationArtifacts.ProjectionOf(method), map);
         }
     }
 
     private static void WriteLooks(
-        string stageFolder, string view, Accuracy accuracy, Prediction[] predictions, FeaturePair features, long seed, CancellationToken cancellationToken)
+        string stageFolder, string view, Accuracy accuracy, Prediction[] predictions, FeaturePair features, long seed,
+        CancellationToken cancellationToken)
     {
         EvaluationArtifacts.Write(stageFolder, EvaluationArtifacts.Confusion, Classification.Table(accuracy, predictions, view));
         WriteMaps(stageFolder, view, features, predictions, seed, cancellationToken);

@@ -1,16 +1,20 @@
-// Why this exists: features outlive the stage that made them: the probe, retrieval, fusion, people's notebooks and spreadsheets read them from here.
+// Why this exists: features outlive the stage that made them: the probe, retrieval, fusion, people's notebooks and spreadsheets read them
+// from here.
 using System.Globalization;
 using System.Text;
 using System.Text.Json.Serialization;
 using CoCLR.Core;
 using CoCLR.Core.Results;
+using CoCLR.Engine.Features;
 using CoCLR.Runs;
 using Parquet;
 using Parquet.Serialization;
 
 namespace CoCLR.Engine.Evaluation;
 
-/// <summary>Reads and writes features: `NAME.npy` (N x D float32) with `NAME.json` (ids, labels, class names, groups), Parquet and CSV.</summary>
+/// <summary>
+/// Reads and writes features: `NAME.npy` (N x D float32) with `NAME.json` (ids, labels, class names, groups), Parquet and CSV.
+/// </summary>
 public static class FeatureFiles
 {
     private const int RowGroupSize = 1_000;
@@ -23,8 +27,10 @@ public static class FeatureFiles
     public static void WriteNpy(FeatureSet features, string folder, string name)
     {
         ArgumentNullException.ThrowIfNull(features);
-        WholeFile.Write(Path.Combine(folder, name + ".npy"), stream => Npy.Write(stream, features.Values, features.Count, features.Dimension));
-        var index = new FeatureIndex { Ids = features.Ids, Labels = features.Labels, ClassNames = features.ClassNames, Groups = features.Groups };
+        WholeFile.Write(
+            Path.Combine(folder, name + ".npy"), stream => Npy.Write(stream, features.Values, features.Count, features.Dimension));
+        var index =
+            new FeatureIndex { Ids = features.Ids, Labels = features.Labels, ClassNames = features.ClassNames, Groups = features.Groups };
         WholeFile.WriteText(Path.Combine(folder, name + ".json"), ResultJson.Write(index, indented: false));
     }
 
@@ -38,13 +44,15 @@ public static class FeatureFiles
         var path = Path.Combine(folder, name + ".json");
         if (!File.Exists(path))
         {
-            throw new UserErrorException($"{path} is missing: it names the videos of {name}.npy. Run the stage that writes them again.", ExitCodes.MissingInput);
+            throw new UserErrorException(
+                $"{path} is missing: it names the videos of {name}.npy. Run the stage that writes them again.", ExitCodes.MissingInput);
         }
 
         var index = ResultJson.Read<FeatureIndex>(File.ReadAllText(path), path);
         if (shape.Length != 2 || shape[0] != index.Ids.Length)
         {
-            throw new UserErrorException($"{name}.npy has the shape ({string.Join(", ", shape)}) but {path} names {index.Ids.Length} videos: run the stage that writes them again.", ExitCodes.BadData);
+            throw new UserErrorException($"{name}.npy has the shape ({string.Join(", ", shape)}) but {path} names {index.Ids.Length} "
+                + $"videos: run the stage that writes them again.", ExitCodes.BadData);
         }
 
         return new FeatureSet(index.Ids, values, index.Labels, index.ClassNames, index.Groups);
@@ -70,7 +78,8 @@ public static class FeatureFiles
             writer.Write(line.Append('\n'));
             for (var row = 0; row < features.Count; row++)
             {
-                line.Clear().Append(Csv.Cell(features.Ids[row])).Append(',').Append(Csv.Cell(features.LabelOf(row))).Append(',').Append(Csv.Cell(features.ClassOf(row)));
+                line.Clear().Append(Csv.Cell(features.Ids[row])).Append(',').Append(Csv.Cell(features.LabelOf(row))).Append(',')
+                    .Append(Csv.Cell(features.ClassOf(row)));
                 foreach (var value in features[row])
                 {
                     line.Append(CultureInfo.InvariantCulture, $",{value:R}");
@@ -81,7 +90,9 @@ public static class FeatureFiles
         });
     }
 
-    /// <summary>Writes a Parquet file: columns `id`, `label`, `class` and `feature` (a list of D float32), in row groups of bounded size.</summary>
+    /// <summary>
+    /// Writes a Parquet file: columns `id`, `label`, `class` and `feature` (a list of D float32), in row groups of bounded size.
+    /// </summary>
     /// <param name="features">The features.</param>
     /// <param name="path">The file.</param>
     /// <param name="cancellationToken">Stops between row groups.</param>
@@ -97,7 +108,8 @@ public static class FeatureFiles
             Feature = features[row].ToArray(),
         });
         var options = new ParquetOptions { RowGroupSize = RowGroupSize };
-        await WholeFile.WriteAsync(path, stream => ParquetSerializer.SerializeAsync(rows, stream, options, null, cancellationToken)).ConfigureAwait(false);
+        await WholeFile.WriteAsync(path, stream => ParquetSerializer.SerializeAsync(rows, stream, options, null, cancellationToken))
+            .ConfigureAwait(false);
     }
 
     /// <summary>Reads what <see cref="WriteParquetAsync"/> wrote.</summary>
@@ -113,17 +125,22 @@ public static class FeatureFiles
 
         try
         {
-            var rows = (await ParquetSerializer.DeserializeAsync<FeatureRow>(path, null, null, cancellationToken).ConfigureAwait(false)).Data;
-            var classNames = rows.Where(r => r.Label is not null).GroupBy(r => r.Label!.Value).ToDictionary(g => g.Key, g => g.First().Class ?? "");
+            var rows =
+                (await ParquetSerializer.DeserializeAsync<FeatureRow>(path, null, null, cancellationToken).ConfigureAwait(false)).Data;
+            var classNames = rows.Where(r => r.Label is not null).GroupBy(r => r.Label!.Value)
+                .ToDictionary(g => g.Key, g => g.First().Class ?? "");
             return new FeatureSet(
                 [.. rows.Select(r => r.Id)],
                 [.. rows.SelectMany(r => r.Feature)],
                 [.. rows.Select(r => r.Label ?? -1)],
-                [.. Enumerable.Range(0, classNames.Count == 0 ? 0 : classNames.Keys.Max() + 1).Select(i => classNames.GetValueOrDefault(i, ""))]);
+                [
+                    .. Enumerable.Range(0, classNames.Count == 0 ? 0 : classNames.Keys.Max() + 1)
+                        .Select(i => classNames.GetValueOrDefault(i, ""))]);
         }
         catch (Exception e) when (e is IOException or InvalidDataException or ParquetException or NotSupportedException)
         {
-            throw new UserErrorException($"{path} is not a Parquet file of features: {e.Message} Write it again with `coclr embed`.", ExitCodes.BadData, e);
+            throw new UserErrorException(
+                $"{path} is not a Parquet file of features: {e.Message} Write it again with `coclr embed`.", ExitCodes.BadData, e);
         }
     }
 

@@ -1,5 +1,6 @@
 // Why this exists: the embedding page shows every video as a point, with its split, class and prediction; this makes those points.
 using CoCLR.Core.Results;
+using CoCLR.Engine.Features;
 
 namespace CoCLR.Engine.Evaluation;
 
@@ -21,7 +22,8 @@ public static class FeatureMap
     /// <param name="maxPoints">Points at most.</param>
     /// <param name="cancellationToken">Stops t-SNE.</param>
     public static Projection Create(
-        FeatureSet train, FeatureSet test, IEnumerable<Prediction> predictions, string view, string method, long seed = 0, int maxPoints = MaxPoints, CancellationToken cancellationToken = default)
+        FeatureSet train, FeatureSet test, IEnumerable<Prediction> predictions, string view, string method, long seed =
+            0, int maxPoints = MaxPoints, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(train);
         ArgumentNullException.ThrowIfNull(test);
@@ -35,7 +37,8 @@ public static class FeatureMap
         var values = new float[videos.Length * dimension];
         for (var i = 0; i < videos.Length; i++)
         {
-            (ReferenceEquals(videos[i].Set, test) ? testValues : trainValues).AsSpan(videos[i].Row * dimension, dimension).CopyTo(values.AsSpan(i * dimension));
+            (ReferenceEquals(videos[i].Set, test) ? testValues : trainValues).AsSpan(videos[i].Row * dimension, dimension)
+                .CopyTo(values.AsSpan(i * dimension));
         }
 
         var (coordinates, explained) = method switch
@@ -81,5 +84,6 @@ public static class FeatureMap
     }
 
     private static IEnumerable<int> Draw(FeatureSet set, int count, long seed) =>
-        set.Count <= count ? Enumerable.Range(0, set.Count) : new CounterRandom(seed, Purpose).Permutation(set.Count).Take(Math.Max(0, count)).Order();
+        set.Count <= count ? Enumerable.Range(0, set.Count) : new CounterRandom(seed, Purpose).Permutation(set.Count)
+            .Take(Math.Max(0, count)).Order();
 }

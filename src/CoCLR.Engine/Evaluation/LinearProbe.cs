@@ -2,6 +2,7 @@
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Results;
+using CoCLR.Engine.Features;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 
@@ -20,8 +21,8 @@ public sealed record LinearProbeOptions
     public double LearningRate { get; init; } = 1.0;
 
     /// <summary>
-    /// Begins anew at a tenth of the rate, up to three times, where the training loss climbs above its first value: on few videos or features that are nearly alike 1.0 diverges, and what comes out
-    /// then says nothing about the features.
+    /// Begins anew at a tenth of the rate, up to three times, where the training loss climbs above its first value: on few videos or
+    /// features that are nearly alike 1.0 diverges, and what comes out then says nothing about the features.
     /// </summary>
     public bool LowersRate { get; init; } = true;
 
@@ -40,7 +41,10 @@ public sealed record LinearProbeOptions
     /// <summary>Share of the training videos held out for <see cref="Selection.Holdout"/>.</summary>
     public double HoldoutFraction { get; init; } = Holdout.Fraction;
 
-    /// <summary>Epochs between two looks at the test set with <see cref="Selection.Test"/>, as in the reference; a held-out part is looked at every epoch.</summary>
+    /// <summary>
+    /// Epochs between two looks at the test set with <see cref="Selection.Test"/>, as in the reference; a held-out part is looked at every
+    /// epoch.
+    /// </summary>
     public int TestEvery { get; init; } = 5;
 
     /// <summary>Seed of the initial weights, the order and the held-out part.</summary>
@@ -80,9 +84,11 @@ public sealed class LinearProbe : IDisposable
     /// <param name="options">How.</param>
     /// <param name="progress">Told after each epoch: the epoch (from 1) and its mean loss.</param>
     /// <param name="cancellationToken">Stops between epochs.</param>
-    /// <exception cref="UserErrorException">Labels are missing, a set is empty, features do not fit (65), or the loss is not finite (1).</exception>
+    /// <exception cref="UserErrorException">Labels are missing, a set is empty, features do not fit (65), or the loss is not finite
+    /// (1).</exception>
     public static ProbeOutcome Evaluate(
-        FeatureSet train, FeatureSet test, LinearProbeOptions? options = null, IProgress<(int Epoch, double Loss)>? progress = null, CancellationToken cancellationToken = default)
+        FeatureSet train, FeatureSet test, LinearProbeOptions? options =
+            null, IProgress<(int Epoch, double Loss)>? progress = null, CancellationToken cancellationToken = default)
     {
         options ??= new LinearProbeOptions();
         (train, test) = Checked(train, test);
@@ -116,7 +122,13 @@ public sealed class LinearProbe : IDisposable
         }
     }
 
-    private static ProbeOutcome Attempt(FeatureSet train, FeatureSet test, FeatureSet? judge, LinearProbeOptions options, IProgress<(int Epoch, double Loss)>? progress, CancellationToken cancellationToken)
+    private static ProbeOutcome Attempt(
+        FeatureSet train,
+        FeatureSet test,
+        FeatureSet? judge,
+        LinearProbeOptions options,
+        IProgress<(int Epoch, double Loss)>? progress,
+        CancellationToken cancellationToken)
     {
         var every = options.Selection == Selection.Test ? options.TestEvery : 1;
         var (bestEpoch, best) = (options.Epochs, -1.0);
@@ -166,20 +178,27 @@ public sealed class LinearProbe : IDisposable
     /// <param name="cancellationToken">Stops between epochs.</param>
     /// <exception cref="UserErrorException">There are fewer than two videos or no labels (65), or the loss is not finite (1).</exception>
     public static LinearProbe Fit(
-        FeatureSet train, LinearProbeOptions options, float[]? initialWeight = null, Action<int, double, LinearProbe>? afterEpoch = null, CancellationToken cancellationToken = default)
+        FeatureSet train, LinearProbeOptions options, float[]? initialWeight =
+            null, Action<int, double, LinearProbe>? afterEpoch = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(train);
         ArgumentNullException.ThrowIfNull(options);
         if (train.Count < 2 || train.Labels is null)
         {
-            throw new UserErrorException($"a linear probe needs at least two labelled training videos, there are {(train.Labels is null ? 0 : train.Count)}: check the data set's labels.", ExitCodes.BadData);
+            throw new UserErrorException($"a linear probe needs at least two labelled training videos, there are "
+                + $"{(train.Labels is null ? 0 : train.Count)}: check the data set's labels.", ExitCodes.BadData);
         }
 
         TorchRuntime.Initialize();
         var probe = new LinearProbe(train.Dimension, train.ClassNames.Length);
         try
         {
-            probe.Train(train.Select([.. Enumerable.Range(0, train.Count).OrderBy(i => train.Ids[i], StringComparer.Ordinal)]), options, initialWeight, afterEpoch, cancellationToken);
+            probe.Train(
+                train.Select([.. Enumerable.Range(0, train.Count).OrderBy(i => train.Ids[i], StringComparer.Ordinal)]),
+                options,
+                initialWeight,
+                afterEpoch,
+                cancellationToken);
             return probe;
         }
         catch
@@ -199,7 +218,8 @@ public sealed class LinearProbe : IDisposable
     public FeatureSet Probabilities(FeatureSet features)
     {
         ArgumentNullException.ThrowIfNull(features);
-        return new FeatureSet(features.Ids, Forward(features, logits => logits.softmax(1)), features.Labels, features.ClassNames, features.Groups);
+        return new FeatureSet(
+            features.Ids, Forward(features, logits => logits.softmax(1)), features.Labels, features.ClassNames, features.Groups);
     }
 
     /// <inheritdoc/>
@@ -209,13 +229,21 @@ public sealed class LinearProbe : IDisposable
         _linear.Dispose();
     }
 
-    private void Train(FeatureSet train, LinearProbeOptions options, float[]? initialWeight, Action<int, double, LinearProbe>? afterEpoch, CancellationToken cancellationToken)
+    private void Train(
+        FeatureSet train,
+        LinearProbeOptions options,
+        float[]? initialWeight,
+        Action<int,
+        double,
+        LinearProbe>? afterEpoch,
+        CancellationToken cancellationToken)
     {
         Initialize(initialWeight, options.Seed);
         using var scope = NewDisposeScope();
         var features = tensor(train.Values, [train.Count, train.Dimension]);
         var labels = tensor(Array.ConvertAll(train.Labels!, l => (long)l));
-        var optimizer = optim.SGD([.. _norm.parameters(), .. _linear.parameters()], options.LearningRate, options.Momentum, weight_decay: options.WeightDecay);
+        var optimizer = optim.SGD(
+            [.. _norm.parameters(), .. _linear.parameters()], options.LearningRate, options.Momentum, weight_decay: options.WeightDecay);
         var losses = new List<double>();
         for (var epoch = 1; epoch <= options.Epochs; epoch++)
         {
@@ -243,7 +271,8 @@ public sealed class LinearProbe : IDisposable
             var mean = sum / train.Count;
             if (!double.IsFinite(mean))
             {
-                throw new UserErrorException($"the linear probe's loss became {mean} in epoch {epoch}: lower `evaluation.linearProbe.learningRate` (now {options.LearningRate}).", ExitCodes.Failed);
+                throw new UserErrorException($"the linear probe's loss became {mean} in epoch {epoch}: lower "
+                    + $"`evaluation.linearProbe.learningRate` (now {options.LearningRate}).", ExitCodes.Failed);
             }
 
             losses.Add(mean);
@@ -301,12 +330,15 @@ public sealed class LinearProbe : IDisposable
         if (known.Count == 0 || asked.Count == 0)
         {
             throw new UserErrorException(
-                $"a linear probe needs labelled videos, but {known.Count} training and {asked.Count} test videos have a label: add labels to the data set or leave the probe out.", ExitCodes.BadData);
+                $"a linear probe needs labelled videos, but {known.Count} training and {asked.Count} test videos have a label: add labels "
+                    + $"to the data set or leave the probe out.", ExitCodes.BadData);
         }
 
         if (known.Dimension != asked.Dimension || !known.ClassNames.SequenceEqual(asked.ClassNames, StringComparer.Ordinal))
         {
-            throw new UserErrorException("training and test features differ in length or classes: make both with one checkpoint from one data set.", ExitCodes.BadData);
+            throw new UserErrorException(
+                "training and test features differ in length or classes: make both with one checkpoint from one data set.",
+                ExitCodes.BadData);
         }
 
         return (known, asked);

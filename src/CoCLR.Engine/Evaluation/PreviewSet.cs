@@ -1,7 +1,9 @@
-// Why this exists: a gallery shows hundreds of clips, many of them in several stages; each is encoded once, several at a time, and found again.
+// Why this exists: a gallery shows hundreds of clips, many of them in several stages; each is encoded once, several at a time, and found
+// again.
 using System.Collections.Concurrent;
 using CoCLR.Core;
 using CoCLR.Core.Results;
+using CoCLR.Engine.Features;
 using CoCLR.Engine.Video.Previews;
 using CoCLR.Engine.Video.Store;
 using CoCLR.Runs;
@@ -58,7 +60,10 @@ public static class PreviewSet
         {
             Parallel.ForEach(
                 Partitioner.Create(batches, EnumerablePartitionerOptions.NoBuffering),
-                new ParallelOptions { MaxDegreeOfParallelism = workers ?? Environment.ProcessorCount, CancellationToken = cancellationToken },
+                new ParallelOptions
+                {
+                    MaxDegreeOfParallelism = workers ?? Environment.ProcessorCount, CancellationToken = cancellationToken
+                },
                 batch =>
                 {
                     if (Try(batch) is not null && batch.Length > 1)
@@ -84,7 +89,8 @@ public static class PreviewSet
             ],
             LeftOut =
             [
-                .. wanted.Select(w => (w.Id, Reason: reasons.GetValueOrDefault(w.Clip.FilesIn(folder).Video))).Where(w => w.Reason is not null)
+                .. wanted.Select(w => (w.Id, Reason: reasons.GetValueOrDefault(w.Clip.FilesIn(folder).Video)))
+                    .Where(w => w.Reason is not null)
                     .Select(w => new LeftOutVideo(w.Id, w.Reason!)),
             ],
         };

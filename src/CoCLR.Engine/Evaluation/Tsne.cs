@@ -1,5 +1,7 @@
-// Why this exists: a map of features that keeps neighbours together; no library kept for .NET offers one, so this is a compact, deterministic t-SNE.
+// Why this exists: a map of features that keeps neighbours together; no library kept for .NET offers one, so this is a compact,
+// deterministic t-SNE.
 using CoCLR.Core;
+using CoCLR.Engine.Features;
 
 namespace CoCLR.Engine.Evaluation;
 
@@ -20,7 +22,8 @@ public sealed record TsneOptions
 }
 
 /// <summary>
-/// t-SNE (van der Maaten and Hinton 2008) with the Barnes-Hut approximation (van der Maaten 2014), started from PCA (Kobak and Berens 2019).
+/// t-SNE (van der Maaten and Hinton 2008) with the Barnes-Hut approximation (van der Maaten 2014), started from PCA (Kobak and Berens
+/// 2019).
 /// The same features give the same map, whatever the number of threads.
 /// </summary>
 public static class Tsne
@@ -35,7 +38,12 @@ public static class Tsne
     /// <param name="cancellationToken">Stops between steps.</param>
     /// <returns>N x 2 coordinates.</returns>
     /// <exception cref="UserErrorException">A feature is NaN or infinite (65).</exception>
-    public static double[] Project(float[] values, int dimension, TsneOptions? options = null, IProgress<double>? progress = null, CancellationToken cancellationToken = default)
+    public static double[] Project(
+        float[] values,
+        int dimension,
+        TsneOptions? options = null,
+        IProgress<double>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(values);
         options ??= new TsneOptions();
@@ -407,6 +415,7 @@ public static class Tsne
             _y[node] += y;
         }
 
-        private static int Quarter(double x, double y, double left, double top, double half) => (x >= left + half ? 1 : 0) | (y >= top + half ? 2 : 0);
+        private static int Quarter(double x, double y, double left, double top, double half) =>
+            (x >= left + half ? 1 : 0) | (y >= top + half ? 2 : 0);
     }
 }

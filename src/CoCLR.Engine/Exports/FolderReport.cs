@@ -41,7 +41,8 @@ public static class FolderReport
         ArgumentNullException.ThrowIfNull(folder);
         if (!File.Exists(folder.ReportFile))
         {
-            throw new UserErrorException($"{folder.Root} has no {RunFolder.ReportName}: run it to its end first (coclr run).", ExitCodes.MissingInput);
+            throw new UserErrorException(
+                $"{folder.Root} has no {RunFolder.ReportName}: run it to its end first (coclr run).", ExitCodes.MissingInput);
         }
 
         StagePlan plan = RunFolder.ReadPlan(folder.PlanFile);
@@ -49,9 +50,13 @@ public static class FolderReport
         (string Page, NeighbourTable Table)[] galleries =
         [
             .. plan.Stages.Where(s => File.Exists(Path.Combine(folder.Stage(s.Name), EvaluationArtifacts.Neighbours)))
-                .Select(s => ($"gallery-{s.Name}.html", EvaluationArtifacts.Read<NeighbourTable>(folder.Stage(s.Name), EvaluationArtifacts.Neighbours))),
+                .Select(
+                    s => (
+                        $"gallery-{s.Name}.html",
+                        EvaluationArtifacts.Read<NeighbourTable>(folder.Stage(s.Name), EvaluationArtifacts.Neighbours))),
         ];
-        Dictionary<(string Id, string View), Preview> previews = CopyPreviews(folder, plan, galleries.SelectMany(g => EvaluationArtifacts.VideosOf(Shown(g.Table))), target);
+        Dictionary<(string Id, string View), Preview> previews =
+            CopyPreviews(folder, plan, galleries.SelectMany(g => EvaluationArtifacts.VideosOf(Shown(g.Table))), target);
         foreach ((string page, NeighbourTable table) in galleries)
         {
             WholeFile.WriteText(Path.Combine(target, page), Page($"{report.Name}: {table.View}", Gallery(table, previews)));
@@ -65,7 +70,8 @@ public static class FolderReport
     private static NeighbourTable Shown(NeighbourTable table) => table with { Queries = [.. table.Queries.Take(MostQueries)] };
 
     private static string Page(string title, string body) =>
-        $"<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{Text(title)}</title><style>{Style}</style>"
+        $"<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" "
+            + $"content=\"width=device-width\"><title>{Text(title)}</title><style>{Style}</style>"
         + $"<h1>{Text(title)}</h1>{body}<script>{Play}</script></html>\n";
 
     private static string Overview(StagePlan plan, RunReport report, IReadOnlyList<(string Page, NeighbourTable Table)> galleries)
@@ -83,13 +89,17 @@ public static class FolderReport
             text.Append("<tr>").AppendJoin("", row.Select(cell => $"<td>{Text(cell)}</td>")).Append("</tr>");
         }
 
-        text.Append("</table>").AppendJoin("", table.Notes.Except(report.Warnings.Select(w => $"Careful: {w}")).Select(note => $"<p>{Text(note)}</p>"));
+        text.Append("</table>")
+            .AppendJoin("", table.Notes.Except(report.Warnings.Select(w => $"Careful: {w}")).Select(note => $"<p>{Text(note)}</p>"));
         text.AppendJoin("", galleries.Select(g => $"<p><a href=\"{g.Page}\">What {Text(g.Table.View)} finds alike</a></p>"));
         (string Name, string? Value)[] facts =
         [
-            ("run", plan.Run), ("data set", report.DataSet), ("split", report.Split), ("classes", report.Classes?.ToString(CultureInfo.InvariantCulture)),
-            ("training videos", report.TrainVideos?.ToString(CultureInfo.InvariantCulture)), ("test videos", report.TestVideos?.ToString(CultureInfo.InvariantCulture)),
-            ("seed", report.Seed.ToString(CultureInfo.InvariantCulture)), ("device", report.Device), ("wall time", ReportWriter.Duration(report.WallSeconds)),
+            ("run", plan.Run), ("data set", report.DataSet), ("split", report.Split),
+            ("classes", report.Classes?.ToString(CultureInfo.InvariantCulture)),
+            ("training videos", report.TrainVideos?.ToString(CultureInfo.InvariantCulture)),
+            ("test videos", report.TestVideos?.ToString(CultureInfo.InvariantCulture)),
+            ("seed", report.Seed.ToString(CultureInfo.InvariantCulture)), ("device", report.Device),
+            ("wall time", ReportWriter.Duration(report.WallSeconds)),
             ("finished", report.FinishedAt?.UtcDateTime.ToString("u", CultureInfo.InvariantCulture)), ("manifest", plan.SpecHash),
         ];
         text.Append("<h2>Conditions</h2><table>");
@@ -102,7 +112,14 @@ public static class FolderReport
         string[] first = [MetricNames.Loss, MetricNames.Top1, MetricNames.MiningPrecision];
         var charts = points.GroupBy(p => p.Name)
             .OrderBy(g => Array.IndexOf(first, g.Key) is >= 0 and var at ? at : first.Length).ThenBy(g => g.Key, StringComparer.Ordinal)
-            .Select(metric => (metric.Key, Svg: SvgChart.Draw(metric.Key, [.. metric.GroupBy(p => p.Stage).Select(s => new ChartLine(s.Key, [.. s.Select(p => ((double)p.Step, p.Value))]))])))
+            .Select(
+                metric => (
+                    metric.Key,
+                    Svg: SvgChart.Draw(
+                        metric.Key,
+                        [
+                            .. metric.GroupBy(p => p.Stage)
+                                .Select(s => new ChartLine(s.Key, [.. s.Select(p => ((double)p.Step, p.Value))]))])))
             .Where(chart => chart.Svg != null)
             .Select(chart => $"<section><h3>{Text(chart.Key)}</h3>{chart.Svg}</section>").ToList();
         return charts.Count == 0 ? "" : $"<h2>Curves, by step</h2><div class=\"charts\">{string.Concat(charts)}</div>";
@@ -111,11 +128,19 @@ public static class FolderReport
     private static string Gallery(NeighbourTable table, Dictionary<(string Id, string View), Preview> previews)
     {
         string view = table.View == "flow" ? "flow" : "rgb";
-        var text = new StringBuilder("<p><a href=\"index.html\">Back to the results</a>. First the query, then what was found, the nearest first; green: its class.</p>");
+        var text = new StringBuilder("<p><a href=\"index.html\">Back to the results</a>. First the query, then what was found, the nearest "
+            + "first; green: its class.</p>");
         foreach (QueryNeighbours query in Shown(table).Queries)
         {
             text.Append("<div class=\"row\">").Append(Figure(query.Id, query.Class, "", "query"));
-            text.AppendJoin("", query.Neighbours.Select(n => Figure(n.Id, n.Class, query.Class == null ? "" : n.Class == query.Class ? "hit" : "miss", n.Similarity.ToString("0.00", CultureInfo.InvariantCulture))));
+            text.AppendJoin(
+                "",
+                query.Neighbours.Select(
+                    n => Figure(
+                        n.Id,
+                        n.Class,
+                        query.Class == null ? "" : n.Class == query.Class ? "hit" : "miss",
+                        n.Similarity.ToString("0.00", CultureInfo.InvariantCulture))));
             text.Append("</div>");
         }
 
@@ -124,14 +149,16 @@ public static class FolderReport
         string Figure(string id, string? name, string kind, string note)
         {
             string media = previews.TryGetValue((id, view), out Preview? preview)
-                ? $"<video muted loop playsinline preload=\"none\" src=\"{Text(preview.Video)}\" poster=\"{Text(preview.Poster)}\" aria-label=\"{Text(id)}\"></video>"
+                ? $"<video muted loop playsinline preload=\"none\" src=\"{Text(preview.Video)}\" poster=\"{Text(preview.Poster)}\" "
+                    + $"aria-label=\"{Text(id)}\"></video>"
                 : "";
             return $"<figure class=\"{kind}\">{media}<figcaption>{Text(name ?? "")} {Text(note)}<br>{Text(id)}</figcaption></figure>";
         }
     }
 
     /// <summary>Copies the clips that are shown, under their own names.</summary>
-    private static Dictionary<(string Id, string View), Preview> CopyPreviews(RunFolder folder, StagePlan plan, IEnumerable<string> ids, string target)
+    private static Dictionary<(string Id, string View), Preview> CopyPreviews(
+        RunFolder folder, StagePlan plan, IEnumerable<string> ids, string target)
     {
         HashSet<string> shown = [.. ids];
         var previews = new Dictionary<(string, string), Preview>();

@@ -24,13 +24,18 @@ public static class PointFiles
     /// <param name="points">The points.</param>
     /// <param name="file">The file.</param>
     /// <param name="cancellationToken">Stops.</param>
-    public static Task WriteParquetAsync(string run, IEnumerable<MetricPoint> points, string file, CancellationToken cancellationToken = default)
+    public static Task WriteParquetAsync(
+        string run, IEnumerable<MetricPoint> points, string file, CancellationToken cancellationToken = default)
     {
         IEnumerable<PointRow> rows = points.Select(p => new PointRow
         {
-            Run = run, Stage = p.Stage, Attempt = p.Attempt, Step = p.Step, Epoch = p.Epoch, Time = p.Time.UtcDateTime, Name = p.Name, Value = p.Value,
+            Run = run, Stage = p.Stage, Attempt = p.Attempt, Step = p.Step, Epoch = p.Epoch, Time = p.Time.UtcDateTime, Name = p.Name,
+            Value = p.Value,
         });
-        return WholeFile.WriteAsync(file, stream => ParquetSerializer.SerializeAsync(rows, stream, new ParquetOptions { RowGroupSize = RowGroupSize }, null, cancellationToken));
+        return WholeFile.WriteAsync(
+            file,
+            stream => ParquetSerializer.SerializeAsync(
+                rows, stream, new ParquetOptions { RowGroupSize = RowGroupSize }, null, cancellationToken));
     }
 
     /// <summary>TensorBoard's event files, a folder a stage; previews of the run as playing images.</summary>
@@ -38,7 +43,8 @@ public static class PointFiles
     /// <param name="points">The points that count.</param>
     /// <param name="logs">Log directory of TensorBoard.</param>
     /// <param name="cancellationToken">Stops.</param>
-    public static void WriteTensorBoard(RunFolder folder, IEnumerable<MetricPoint> points, string logs, CancellationToken cancellationToken = default)
+    public static void WriteTensorBoard(
+        RunFolder folder, IEnumerable<MetricPoint> points, string logs, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(folder);
         foreach (IGrouping<string, MetricPoint> stage in points.GroupBy(p => p.Stage))
@@ -105,7 +111,10 @@ public static class PointFiles
 
     private static Summary.Types.Image Gif(string video, CancellationToken cancellationToken)
     {
-        using var process = FfmpegTool.Start("ffmpeg", ["-hide_banner", "-nostdin", "-loglevel", "level+error", .. FfmpegTool.Input(video), "-f", "gif", "pipe:1"], only: video);
+        using var process = FfmpegTool.Start(
+            "ffmpeg",
+            ["-hide_banner", "-nostdin", "-loglevel", "level+error", .. FfmpegTool.Input(video), "-f", "gif", "pipe:1"],
+            only: video);
         using var kill = cancellationToken.Register(() => FfmpegTool.Kill(process));
         var log = FfmpegTool.FfmpegLog.ReadAsync(process.StandardError);
         using var gif = new MemoryStream();

@@ -18,7 +18,9 @@ public sealed record MetricPoint(string Stage, int Attempt, long Step, double? E
 /// <summary>Reads the points of a run folder.</summary>
 public static class RunPoints
 {
-    /// <summary>All points in the order of the plan, then of time. A step that a resumed attempt did again is there once for each attempt.</summary>
+    /// <summary>
+    /// All points in the order of the plan, then of time. A step that a resumed attempt did again is there once for each attempt.
+    /// </summary>
     /// <param name="folder">A run folder.</param>
     /// <exception cref="Core.UserErrorException">There is no plan (66) or it is damaged (65).</exception>
     public static IEnumerable<MetricPoint> Read(RunFolder folder)
@@ -42,5 +44,6 @@ public static class RunPoints
     public static IEnumerable<MetricPoint> Newest(IEnumerable<MetricPoint> points) =>
         points.GroupBy(p => (p.Stage, p.Name, p.Step)).Select(same => same.MaxBy(p => p.Attempt)!).OrderBy(p => p.Step);
 
-    private static MetricEvent? Metric(string line) => line.Contains("\"metric\"", StringComparison.Ordinal) ? EventLine.Parse(line) as MetricEvent : null;
+    private static MetricEvent? Metric(string line) =>
+        line.Contains("\"metric\"", StringComparison.Ordinal) ? EventLine.Parse(line) as MetricEvent : null;
 }

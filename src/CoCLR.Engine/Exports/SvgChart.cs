@@ -37,35 +37,47 @@ internal static class SvgChart
         double X(double x) => Left + ((x - x0) / (x1 - x0) * (Width - Left - 8));
         double Y(double y) => Top + ((y1 - y) / (y1 - y0) * (Height - Top - Bottom));
         var svg = new StringBuilder();
-        svg.Append(CultureInfo.InvariantCulture, $"<svg viewBox=\"0 0 {Width} {Height}\" role=\"img\" aria-label=\"{WebUtility.HtmlEncode(title)}\">");
+        svg.Append(
+            CultureInfo.InvariantCulture,
+            $"<svg viewBox=\"0 0 {Width} {Height}\" role=\"img\" aria-label=\"{WebUtility.HtmlEncode(title)}\">");
         foreach (double at in new[] { y0, (y0 + y1) / 2, y1 })
         {
-            svg.Append(CultureInfo.InvariantCulture, $"<line class=\"grid\" x1=\"{Left}\" x2=\"{Width - 8}\" y1=\"{Y(at):0.#}\" y2=\"{Y(at):0.#}\"/>");
+            svg.Append(
+                CultureInfo.InvariantCulture,
+                $"<line class=\"grid\" x1=\"{Left}\" x2=\"{Width - 8}\" y1=\"{Y(at):0.#}\" y2=\"{Y(at):0.#}\"/>");
             svg.Append(CultureInfo.InvariantCulture, $"<text x=\"{Left - 6}\" y=\"{Y(at) + 4:0.#}\" text-anchor=\"end\">{at:G3}</text>");
         }
 
-        svg.Append(CultureInfo.InvariantCulture, $"<text x=\"{Left}\" y=\"{Height - 8}\">{x0:G4}</text><text x=\"{Width - 8}\" y=\"{Height - 8}\" text-anchor=\"end\">{x1:G6}</text>");
+        svg.Append(CultureInfo.InvariantCulture, $"<text x=\"{Left}\" y=\"{Height - 8}\">{x0:G4}</text><text x=\"{Width - 8}\" "
+            + $"y=\"{Height - 8}\" text-anchor=\"end\">{x1:G6}</text>");
         for (int i = 0; i < lines.Count; i++)
         {
             foreach (IReadOnlyList<(double X, double Y)> part in Parts(Thin(lines[i].Points)))
             {
-                svg.Append(CultureInfo.InvariantCulture, $"<polyline fill=\"none\" stroke=\"{s_colors[i % s_colors.Length]}\" stroke-width=\"1.6\" points=\"");
-                svg.AppendJoin(' ', part.Select(p => string.Create(CultureInfo.InvariantCulture, $"{X(p.X):0.#},{Y(p.Y):0.#}"))).Append("\"/>");
+                svg.Append(
+                    CultureInfo.InvariantCulture,
+                    $"<polyline fill=\"none\" stroke=\"{s_colors[i % s_colors.Length]}\" stroke-width=\"1.6\" points=\"");
+                svg.AppendJoin(' ', part.Select(p => string.Create(CultureInfo.InvariantCulture, $"{X(p.X):0.#},{Y(p.Y):0.#}")))
+                    .Append("\"/>");
             }
         }
 
         svg.Append("</svg><p class=\"legend\">");
-        svg.AppendJoin(" ", lines.Select((line, i) => $"<span style=\"--c:{s_colors[i % s_colors.Length]}\">{WebUtility.HtmlEncode(line.Name)}</span>"));
+        svg.AppendJoin(
+            " ",
+            lines.Select((line, i) => $"<span style=\"--c:{s_colors[i % s_colors.Length]}\">{WebUtility.HtmlEncode(line.Name)}</span>"));
         return svg.Append("</p>").ToString();
     }
 
-    private static (double Low, double High) Range(double low, double high) => high > low ? (low, high) : (low - (Math.Abs(low) * 0.05) - 1e-9, high + (Math.Abs(high) * 0.05) + 1e-9);
+    private static (double Low, double High) Range(double low, double high) =>
+        high > low ? (low, high) : (low - (Math.Abs(low) * 0.05) - 1e-9, high + (Math.Abs(high) * 0.05) + 1e-9);
 
     /// <summary>The least and the greatest of each stretch: peaks stay.</summary>
     private static IEnumerable<(double X, double Y)> Thin(IReadOnlyList<(double X, double Y)> points)
     {
         int stretch = Math.Max(1, (points.Count + MostPoints - 1) / MostPoints);
-        return stretch < 3 ? points : points.Chunk(stretch).SelectMany(chunk => new[] { chunk.MinBy(p => p.Y), chunk.MaxBy(p => p.Y) }.OrderBy(p => p.X).Distinct());
+        return stretch < 3 ? points : points.Chunk(stretch)
+            .SelectMany(chunk => new[] { chunk.MinBy(p => p.Y), chunk.MaxBy(p => p.Y) }.OrderBy(p => p.X).Distinct());
     }
 
     private static IEnumerable<IReadOnlyList<(double X, double Y)>> Parts(IEnumerable<(double X, double Y)> points)

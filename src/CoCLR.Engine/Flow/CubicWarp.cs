@@ -1,12 +1,13 @@
-// Why this exists: warping fetches 16 neighbours of three images for every pixel; laid side by side, one register load fetches twelve of them.
+// Why this exists: warping fetches 16 neighbours of three images for every pixel; laid side by side, one register load fetches twelve of
+// them.
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace CoCLR.Engine.Flow;
 
 /// <summary>
-/// The second frame and its central differences, interleaved as (value, d/dx, d/dy, 0) with a border of zeros, and their bicubic resampling at displaced
-/// positions. As OpenCV's remap: coefficient -0.75, positions rounded to 1/32 pixel, zero outside the image.
+/// The second frame and its central differences, interleaved as (value, d/dx, d/dy, 0) with a border of zeros, and their bicubic resampling
+/// at displaced positions. As OpenCV's remap: coefficient -0.75, positions rounded to 1/32 pixel, zero outside the image.
 /// </summary>
 internal sealed unsafe class CubicWarp
 {
@@ -125,7 +126,9 @@ internal sealed unsafe class CubicWarp
         return [w0, w1, w2, 1f - w0 - w1 - w2];
     }
 
-    /// <summary>Positions in 1/32 pixel, as floats whose low bits hold the integer; far outside they stop where all taps are in the border.</summary>
+    /// <summary>
+    /// Positions in 1/32 pixel, as floats whose low bits hold the integer; far outside they stop where all taps are in the border.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Positions<T>(float* displacement, float* output, float start, float* ramp, int size)
         where T : struct, ILanes<T>

@@ -3,7 +3,10 @@ using TorchSharp;
 
 namespace CoCLR.Engine.Flow;
 
-/// <summary>Resamples fields of real numbers with a triangle filter whose support grows with the scale: linear interpolation upwards, an average downwards.</summary>
+/// <summary>
+/// Resamples fields of real numbers with a triangle filter whose support grows with the scale: linear interpolation upwards, an average
+/// downwards.
+/// </summary>
 internal sealed class FieldResampler
 {
     private readonly (int From, float[] Weights)[] _rows;
@@ -95,7 +98,8 @@ internal sealed class FieldResampler
             double centre = ((output + 0.5) * scale) - 0.5;
             int first = Math.Max((int)Math.Ceiling(centre - support), 0);
             int last = Math.Min((int)Math.Floor(centre + support), size - 1);
-            double[] weights = [.. Enumerable.Range(first, last - first + 1).Select(i => Math.Max(1 - (Math.Abs(i - centre) / support), 0))];
+            double[] weights =
+                [.. Enumerable.Range(first, last - first + 1).Select(i => Math.Max(1 - (Math.Abs(i - centre) / support), 0))];
             double sum = weights.Sum();
             return (first, Array.ConvertAll(weights, w => (float)(w / sum)));
         })];

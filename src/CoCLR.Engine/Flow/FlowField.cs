@@ -1,4 +1,5 @@
-// Why this exists: from the field that an estimator gives to the field that is stored: its size, its unit, and the camera's motion taken off.
+// Why this exists: from the field that an estimator gives to the field that is stored: its size, its unit, and the camera's motion taken
+// off.
 using TorchSharp;
 
 namespace CoCLR.Engine.Flow;
@@ -11,7 +12,8 @@ namespace CoCLR.Engine.Flow;
 /// <param name="storedHeight">Their height.</param>
 internal sealed class FlowField(FlowOptions options, int width, int height, int storedWidth, int storedHeight)
 {
-    private readonly FieldResampler? _resampler = (width, height) == (storedWidth, storedHeight) ? null : new FieldResampler(width, height, storedWidth, storedHeight);
+    private readonly FieldResampler? _resampler =
+        (width, height) == (storedWidth, storedHeight) ? null : new FieldResampler(width, height, storedWidth, storedHeight);
     private readonly float _unit = options.Unit(width, height);
     private readonly float[] _sorted = new float[options.Center ? storedWidth * storedHeight : 0];
 

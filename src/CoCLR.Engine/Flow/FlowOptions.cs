@@ -8,7 +8,10 @@ namespace CoCLR.Engine.Flow;
 /// <summary>How flow is estimated and stored (method.md 1f).</summary>
 public sealed record FlowOptions
 {
-    /// <summary>Lines of the frame in whose pixels displacements are stored, whatever size they were computed at: the published code's UCF101 frames.</summary>
+    /// <summary>
+    /// Lines of the frame in whose pixels displacements are stored, whatever size they were computed at: the published code's UCF101
+    /// frames.
+    /// </summary>
     public const int UnitLines = 240;
 
     /// <summary>Largest displacement of the published code, in pixels of its 240-line frames.</summary>
@@ -17,10 +20,15 @@ public sealed record FlowOptions
     /// <summary>The algorithm.</summary>
     public FlowAlgorithm Algorithm { get; init; } = FlowAlgorithm.TvL1;
 
-    /// <summary>Largest displacement that is stored, in pixels of a <see cref="UnitLines"/>-line frame; null: measured on a sample (<see cref="FlowSurvey"/>).</summary>
+    /// <summary>
+    /// Largest displacement that is stored, in pixels of a <see cref="UnitLines"/>-line frame; null: measured on a sample
+    /// (<see cref="FlowSurvey"/>).
+    /// </summary>
     public double? Bound { get; init; }
 
-    /// <summary>Short side at most of the frames that flow is computed on; 0: the stored frames, with displacements in their pixels.</summary>
+    /// <summary>
+    /// Short side at most of the frames that flow is computed on; 0: the stored frames, with displacements in their pixels.
+    /// </summary>
     public int Size { get; init; } = UnitLines;
 
     /// <summary>Subtract the median displacement of each frame.</summary>
@@ -54,7 +62,9 @@ public sealed record FlowOptions
     {
         if (Bound is not null and not (>= 0.1 and <= 999))
         {
-            throw new UserErrorException(string.Create(CultureInfo.InvariantCulture, $"flow.bound is {Bound} but must be auto or 0.1 to 999 pixels."), ExitCodes.BadConfiguration);
+            throw new UserErrorException(
+                string.Create(CultureInfo.InvariantCulture, $"flow.bound is {Bound} but must be auto or 0.1 to 999 pixels."),
+                ExitCodes.BadConfiguration);
         }
 
         if (Size is not 0 and not (>= 16 and <= 4096))

@@ -2,8 +2,8 @@
 namespace CoCLR.Engine.Flow;
 
 /// <summary>
-/// Flow in pixels to and from bytes: clipped to ±bound, then round((f + bound) · 255 / (2 · bound)), halves to even, so that no motion is 128
-/// (method.md 1f).
+/// Flow in pixels to and from bytes: clipped to ±bound, then round((f + bound) · 255 / (2 · bound)), halves to even, so that no motion is
+/// 128 (method.md 1f).
 /// </summary>
 /// <param name="bound">Largest displacement in pixels.</param>
 public readonly struct FlowQuantizer(double bound)
@@ -20,8 +20,8 @@ public readonly struct FlowQuantizer(double bound)
         (byte)MathF.Round((Math.Clamp(flow, -Bound, Bound) + Bound) * 255f / (2 * Bound), MidpointRounding.ToEven);
 
     /// <summary>
-    /// The displacement of a byte, in pixels; at most half a step off (<see cref="Bound"/> / 255) from what was encoded and not clipped. 128 is the
-    /// byte of no motion and decodes to 0.
+    /// The displacement of a byte, in pixels; at most half a step off (<see cref="Bound"/> / 255) from what was encoded and not clipped.
+    /// 128 is the byte of no motion and decodes to 0.
     /// </summary>
     /// <param name="value">A stored byte.</param>
     public float Decode(byte value) => value == NoMotion ? 0f : (value * (2f * Bound) / 255f) - Bound;

@@ -17,7 +17,8 @@ public static class FlowSequence
     /// <returns>[frames - 1, 2, height, width], pixels; u (x) before v (y). Empty for fewer than two frames.</returns>
     /// <exception cref="ArgumentException">The length is not a whole number of frames.</exception>
     public static float[] Estimate(
-        ReadOnlyMemory<byte> gray, int width, int height, FlowOptions options, int threads = 0, CancellationToken cancellationToken = default)
+        ReadOnlyMemory<byte> gray, int width, int height, FlowOptions options, int threads =
+            0, CancellationToken cancellationToken = default)
     {
         options.Validate();
         ArgumentOutOfRangeException.ThrowIfLessThan(width, 1);

@@ -28,9 +28,9 @@ public sealed record FlowProgress(int Done, int Total, long Pairs, long Remainin
 }
 
 /// <summary>
-/// Makes the 2-channel flow store of an RGB store: for each video one quantised image (u, v) less than it has frames, at the store's resolution. Flow is
-/// computed on frames of the videos' own size (<see cref="FlowOptions.Size"/>) and stored in pixels of a 240-line frame (method.md 1f). Ids, labels, splits
-/// and groups are those of the source.
+/// Makes the 2-channel flow store of an RGB store: for each video one quantised image (u, v) less than it has frames, at the store's
+/// resolution. Flow is computed on frames of the videos' own size (<see cref="FlowOptions.Size"/>) and stored in pixels of a 240-line frame
+/// (method.md 1f). Ids, labels, splits and groups are those of the source.
 /// </summary>
 public static class FlowStoreBuilder
 {
@@ -42,8 +42,9 @@ public static class FlowStoreBuilder
     private const string SurveyName = "survey.json";
 
     /// <summary>
-    /// The flow store of a source under these options; computed when it is not there yet. As with decoding, flow is kept by video in a pool below
-    /// the cache folder, so that other labels, other splits, or a few more videos cost only what is new. Stopped at any point, the next call goes on.
+    /// The flow store of a source under these options; computed when it is not there yet. As with decoding, flow is kept by video in a pool
+    /// below the cache folder, so that other labels, other splits, or a few more videos cost only what is new. Stopped at any point, the
+    /// next call goes on.
     /// </summary>
     /// <param name="source">The RGB store.</param>
     /// <param name="options">How flow is made; the result does not depend on <paramref name="threads"/>.</param>
@@ -51,13 +52,13 @@ public static class FlowStoreBuilder
     /// <param name="device">Where: a GPU is given whole batches, on the CPU each thread takes parts of videos. CPU when null.</param>
     /// <param name="threads">Most threads on the CPU; 0: as many as the process may use processors.</param>
     /// <param name="progress">Told after every part of a video, on the thread that made it.</param>
-    /// <param name="cancellationToken">Stops; what is finished stays.</param>
     /// <param name="files">The video files by id, read again at their own size; null: flow is computed on the stored frames.</param>
     /// <param name="tell">Told in a sentence what a person should know, such as that an older store is no longer used.</param>
+    /// <param name="cancellationToken">Stops; what is finished stays.</param>
     /// <returns>The opened store; its header lists the videos that were left out (those with one frame).</returns>
     /// <exception cref="UserErrorException">
-    /// 78: an option is out of range, or no permission for the cache; 65: the source does not hold RGB frames; 66: a video file is gone; 1: the disk is
-    /// full, or another process is computing there.
+    /// 78: an option is out of range, or no permission for the cache; 65: the source does not hold RGB frames; 66: a video file is gone; 1:
+    /// the disk is full, or another process is computing there.
     /// </exception>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
     public static ClipStore Prepare(
@@ -67,13 +68,13 @@ public static class FlowStoreBuilder
         torch.Device? device = null,
         int threads = 0,
         IProgress<FlowProgress>? progress = null,
-        CancellationToken cancellationToken = default,
         IReadOnlyDictionary<string, string>? files = null,
-        Action<string>? tell = null)
+        Action<string>? tell = null,
+        CancellationToken cancellationToken = default)
     {
         options.Validate();
         var batch = device is null || device.type == DeviceType.CPU ? null : new TvL1FlowTorch(device, options.Effective);
-        return PrepareWith(source, options, cacheFolder, batch, threads, progress, cancellationToken, files, tell);
+        return PrepareWith(source, options, cacheFolder, batch, threads, progress, files, tell, cancellationToken);
     }
 
     internal static ClipStore PrepareWith(
@@ -83,13 +84,14 @@ public static class FlowStoreBuilder
         TvL1FlowTorch? batch,
         int threads,
         IProgress<FlowProgress>? progress,
-        CancellationToken cancellationToken,
         IReadOnlyDictionary<string, string>? files = null,
-        Action<string>? tell = null)
+        Action<string>? tell = null,
+        CancellationToken cancellationToken = default)
     {
         if (source.Channels != 3)
         {
-            throw new UserErrorException($"{source.Folder} holds flow, not RGB frames: flow is made from a store of RGB frames.", ExitCodes.BadData);
+            throw new UserErrorException(
+                $"{source.Folder} holds flow, not RGB frames: flow is made from a store of RGB frames.", ExitCodes.BadData);
         }
 
         var settings = new SortedDictionary<string, string>(StringComparer.Ordinal)
@@ -99,7 +101,8 @@ public static class FlowStoreBuilder
             ["flow.center"] = options.Center ? "true" : "false",
             ["flow.size"] = (files is null ? 0 : options.Size).ToString(CultureInfo.InvariantCulture),
             ["flow.tvl1"] = JsonSerializer.Serialize(options.Effective),
-            [ClipStoreHeader.FlowUnit] = options.Size == 0 ? "a pixel of the stored frame" : $"a pixel of a frame of {FlowOptions.UnitLines} lines",
+            [ClipStoreHeader.FlowUnit] =
+                options.Size == 0 ? "a pixel of the stored frame" : $"a pixel of a frame of {FlowOptions.UnitLines} lines",
         };
 
         // The name tells the sources of one cache apart: videos of two data sets may share their ids.
@@ -111,7 +114,12 @@ public static class FlowStoreBuilder
             TellOfOlderStores(cacheFolder, tell);
         }
 
-        var key = Key([poolKey, .. source.Videos.Select(video => $"{video.Id}\0{video.Checksum}\0{video.Label}\0{video.Class}\0{video.Split}\0{video.Group}")]);
+        var key = Key(
+            [
+                poolKey,
+                .. source.Videos.Select(
+                    video => $"{video.Id}\0{video.Checksum}\0{video.Label}\0{video.Class}\0{video.Split}\0{video.Group}")
+            ]);
         var folder = Path.Combine(pool, key[..16]);
         if (!ClipStore.Exists(folder, key))
         {
@@ -129,7 +137,10 @@ public static class FlowStoreBuilder
                 var rejected = writer.Rejected.ToDictionary(video => video.Id, StringComparer.Ordinal);
                 writer.CompleteView(
                     folder,
-                    header with { ContentKey = key, Rejected = [.. source.Videos.Where(video => video.Frames < 2).Select(video => rejected[video.Id])] },
+                    header with
+                    {
+                        ContentKey = key, Rejected = [.. source.Videos.Where(video => video.Frames < 2).Select(video => rejected[video.Id])]
+                    },
                     source.Videos.Where(video => video.Frames >= 2));
             }
         }
@@ -145,7 +156,8 @@ public static class FlowStoreBuilder
             : null;
 
     // Kept with the pool: videos that come later are stored in the same unit.
-    private static MotionResult Survey(string pool, ClipStore source, FlowOptions options, GrayFrames input, CancellationToken cancellationToken)
+    private static MotionResult Survey(
+        string pool, ClipStore source, FlowOptions options, GrayFrames input, CancellationToken cancellationToken)
     {
         var file = Path.Combine(pool, SurveyName);
         if (File.Exists(file))
@@ -164,7 +176,8 @@ public static class FlowStoreBuilder
         {
             if (Directory.GetDirectories(pool).Select(ClipStore.TryReadHeader).OfType<ClipStoreHeader>().Any(header => !header.Settings.ContainsKey(ClipStoreHeader.FlowUnit)))
             {
-                tell?.Invoke($"{pool} holds flow that an earlier version computed on the stored frames, in their pixels; flow is made again, in pixels of a frame of {FlowOptions.UnitLines} lines. That folder may be removed.");
+                tell?.Invoke($"{pool} holds flow that an earlier version computed on the stored frames, in their pixels; flow is made "
+                    + $"again, in pixels of a frame of {FlowOptions.UnitLines} lines. That folder may be removed.");
             }
         }
     }
@@ -173,7 +186,8 @@ public static class FlowStoreBuilder
         Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', parts))));
 
     private sealed class Run(
-        ClipStore source, ClipStoreWriter writer, FlowOptions options, TvL1FlowTorch? batch, GrayFrames input, IProgress<FlowProgress>? progress)
+        ClipStore source, ClipStoreWriter writer, FlowOptions options, TvL1FlowTorch? batch, GrayFrames input,
+        IProgress<FlowProgress>? progress)
     {
         private readonly Stopwatch _clock = Stopwatch.StartNew();
         private readonly Lock _gate = new();

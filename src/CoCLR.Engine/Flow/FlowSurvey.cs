@@ -1,4 +1,5 @@
-// Why this exists: a bound far above what moves in a data set throws the motion away in rounding, one far below it clips it; so the bound is measured.
+// Why this exists: a bound far above what moves in a data set throws the motion away in rounding, one far below it clips it; so the bound
+// is measured.
 using CoCLR.Core;
 using CoCLR.Core.Results;
 using CoCLR.Engine.Video.Catalogue;
@@ -36,7 +37,8 @@ public static class FlowSurvey
             values[i] = [];
             try
             {
-                using IGrayVideo frames = GrayFrames.OpenFile(paths[(int)((long)i * paths.Count / count)], s_framesOfAFile[^1] + 1, options.Size);
+                using IGrayVideo frames =
+                    GrayFrames.OpenFile(paths[(int)((long)i * paths.Count / count)], s_framesOfAFile[^1] + 1, options.Size);
                 Add(values[i], frames, s_framesOfAFile, frames.Width, frames.Height, options);
             }
             catch (UserErrorException)
@@ -49,13 +51,20 @@ public static class FlowSurvey
 
     internal static MotionResult Measure(ClipStore source, FlowOptions options, GrayFrames input, CancellationToken cancellationToken)
     {
-        int[] candidates = [.. Enumerable.Range(0, source.Count).Where(i => source.Videos[i].Frames >= 2 && source.Videos[i].Split != VideoSplit.Test)];
+        int[] candidates =
+            [.. Enumerable.Range(0, source.Count).Where(i => source.Videos[i].Frames >= 2 && source.Videos[i].Split != VideoSplit.Test)];
         candidates = candidates.Length > 0 ? candidates : [.. Enumerable.Range(0, source.Count).Where(i => source.Videos[i].Frames >= 2)];
-        int[] sample = [.. Enumerable.Range(0, Math.Min(MostVideos, candidates.Length)).Select(i => candidates[(int)((long)i * candidates.Length / Math.Min(MostVideos, candidates.Length))])];
+        int[] sample = [
+            .. Enumerable.Range(0, Math.Min(MostVideos, candidates.Length))
+                .Select(i => candidates[(int)((long)i * candidates.Length / Math.Min(MostVideos, candidates.Length))])];
         var values = new float[sample.Length][];
         try
         {
-            Parallel.For(0, sample.Length, new ParallelOptions { CancellationToken = cancellationToken }, i => values[i] = OfVideo(source.Videos[sample[i]], options, input, sample[i]));
+            Parallel.For(
+                0,
+                sample.Length,
+                new ParallelOptions { CancellationToken = cancellationToken },
+                i => values[i] = OfVideo(source.Videos[sample[i]], options, input, sample[i]));
         }
         catch (AggregateException errors) when (errors.Flatten().InnerExceptions.OfType<UserErrorException>().FirstOrDefault() is { } first)
         {
@@ -72,7 +81,8 @@ public static class FlowSurvey
     internal static MotionResult Summary(float[] displacements, int videos, FlowOptions options)
     {
         Array.Sort(displacements);
-        double At(double share) => displacements.Length == 0 ? 0 : displacements[Math.Min((int)(share * displacements.Length), displacements.Length - 1)];
+        double At(double share) =>
+            displacements.Length == 0 ? 0 : displacements[Math.Min((int)(share * displacements.Length), displacements.Length - 1)];
         double bound = options.Bound ?? Math.Max(Math.Round(At(BoundShare), 2), SmallestBound);
 
         // Zero is byte 128: what lies within half a level (bound / 255) of its two sides becomes it or its neighbour 127.
@@ -90,7 +100,8 @@ public static class FlowSurvey
             RoundedToZero = Share(d => d > 0 && d < level),
         };
 
-        double Share(Predicate<float> holds) => displacements.Length == 0 ? 0 : displacements.Count(d => holds(d)) / (double)displacements.Length;
+        double Share(Predicate<float> holds) =>
+            displacements.Length == 0 ? 0 : displacements.Count(d => holds(d)) / (double)displacements.Length;
     }
 
     private static float[] OfVideo(ClipStoreVideo video, FlowOptions options, GrayFrames input, int index)
@@ -99,14 +110,21 @@ public static class FlowSurvey
         int last = Math.Min(video.Frames, 200) - 1;
         using IGrayVideo frames = input.Open(index, last + 1);
         var values = new List<float>();
-        Add(values, frames, [.. Enumerable.Range(1, PairsPerVideo).Select(i => Math.Max(1, i * last / PairsPerVideo)).Distinct()], video.Width, video.Height, options);
+        Add(
+            values,
+            frames,
+            [.. Enumerable.Range(1, PairsPerVideo).Select(i => Math.Max(1, i * last / PairsPerVideo)).Distinct()],
+            video.Width,
+            video.Height,
+            options);
         return [.. values];
     }
 
     private static void Add(List<float> values, IGrayVideo frames, int[] wanted, int storedWidth, int storedHeight, FlowOptions options)
     {
         int pixels = frames.Width * frames.Height;
-        var (gray, before, flow, stored) = (new byte[pixels], new byte[pixels], new float[2 * pixels], new float[storedWidth * storedHeight]);
+        var (gray, before, flow, stored) =
+            (new byte[pixels], new byte[pixels], new float[2 * pixels], new float[storedWidth * storedHeight]);
         var field = new FlowField(options, frames.Width, frames.Height, storedWidth, storedHeight);
         using IFlowEstimator estimator = options.CreateEstimator(frames.Width, frames.Height);
         for (int frame = 0; frame <= wanted[^1]; frame++)

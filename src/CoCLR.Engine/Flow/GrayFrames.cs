@@ -1,4 +1,5 @@
-// Why this exists: motion is lost in frames as small as those that are stored, so flow reads the videos again at a size of its own; nothing of them is kept.
+// Why this exists: motion is lost in frames as small as those that are stored, so flow reads the videos again at a size of its own; nothing
+// of them is kept.
 using System.Diagnostics;
 using System.Globalization;
 using CoCLR.Core;
@@ -28,7 +29,8 @@ internal sealed class GrayFrames(ClipStore store, int size, IReadOnlyDictionary<
         return files.TryGetValue(video.Id, out string? path) && File.Exists(path)
             ? new FileVideo(path, Settings(Math.Min(most, video.Frames)))
             : throw new UserErrorException(
-                $"{video.Id} was decoded, but its file is gone, and flow is computed on frames of its own size: put it back, or remove the store of frames and run again.",
+                $"{video.Id} was decoded, but its file is gone, and flow is computed on frames of its own size: put it back, or remove the "
+                    + $"store of frames and run again.",
                 ExitCodes.MissingInput);
     }
 
@@ -37,14 +39,16 @@ internal sealed class GrayFrames(ClipStore store, int size, IReadOnlyDictionary<
     /// <param name="most">Frames that will be read at most.</param>
     /// <param name="size">Short side at most.</param>
     /// <exception cref="UserErrorException">It cannot be decoded (65).</exception>
-    public static IGrayVideo OpenFile(string path, int most, int size) => new FileVideo(path, new DecodeSettings { ShortSide = size, Enlarges = false, MaxFrames = most });
+    public static IGrayVideo OpenFile(string path, int most, int size) =>
+        new FileVideo(path, new DecodeSettings { ShortSide = size, Enlarges = false, MaxFrames = most });
 
     // As the stored frames were decoded, but for their size.
     private DecodeSettings Settings(int most) => new()
     {
         ShortSide = size,
         Enlarges = false,
-        FrameRate = store.Header.Settings.TryGetValue("frameRate", out string? rate) && double.TryParse(rate, CultureInfo.InvariantCulture, out double number) ? number : null,
+        FrameRate = store.Header.Settings.TryGetValue("frameRate", out string? rate)
+            && double.TryParse(rate, CultureInfo.InvariantCulture, out double number) ? number : null,
         MaxFrames = most,
     };
 
@@ -101,7 +105,7 @@ internal sealed class GrayFrames(ClipStore store, int size, IReadOnlyDictionary<
         {
             FfmpegTool.Kill(_process);
             _process.WaitForExit();
-            _log.Wait();
+            _log.GetAwaiter().GetResult();
             _process.Dispose();
         }
 
@@ -132,7 +136,8 @@ internal sealed class GrayFrames(ClipStore store, int size, IReadOnlyDictionary<
             FfmpegTool.Kill(_process);
             string said = _log.GetAwaiter().GetResult().Summary(_path);
             return new UserErrorException(
-                $"{_path} gave {_frames} frames when it was decoded and {_read} now{(said.Length > 0 ? $" ({said})" : "")}: it has changed. Remove the store of frames and run again.",
+                $"{_path} gave {_frames} frames when it was decoded and {_read} now{(said.Length > 0 ? $" ({said})" : "")}: it has "
+                    + $"changed. Remove the store of frames and run again.",
                 ExitCodes.BadData);
         }
     }

@@ -2,8 +2,8 @@
 namespace CoCLR.Engine.Flow;
 
 /// <summary>
-/// Estimates the optical flow between consecutive grey frames of one size. What two frames share is computed once. An instance is for one thread; it
-/// keeps its memory from frame to frame, so reuse it.
+/// Estimates the optical flow between consecutive grey frames of one size. What two frames share is computed once. An instance is for one
+/// thread; it keeps its memory from frame to frame, so reuse it.
 /// </summary>
 public interface IFlowEstimator : IDisposable
 {
@@ -20,7 +20,8 @@ public interface IFlowEstimator : IDisposable
     /// <param name="gray">Grey values [height, width], uint8.</param>
     /// <param name="u">Receives the flow in x [height, width], pixels to the right.</param>
     /// <param name="v">Receives the flow in y [height, width], pixels downwards.</param>
-    /// <returns>False for the first frame of a video, which has no flow; <paramref name="u"/> and <paramref name="v"/> are then untouched.</returns>
+    /// <returns>False for the first frame of a video, which has no flow; <paramref name="u"/> and <paramref name="v"/> are then
+    /// untouched.</returns>
     /// <exception cref="ArgumentException">A span has another length than height · width.</exception>
     bool Push(ReadOnlySpan<byte> gray, Span<float> u, Span<float> v);
 }

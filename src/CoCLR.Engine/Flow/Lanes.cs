@@ -4,7 +4,9 @@ using System.Runtime.Intrinsics;
 
 namespace CoCLR.Engine.Flow;
 
-/// <summary>A handful of floats that are worked on together. All operations are exactly rounded (IEEE), so results do not depend on the width.</summary>
+/// <summary>
+/// A handful of floats that are worked on together. All operations are exactly rounded (IEEE), so results do not depend on the width.
+/// </summary>
 /// <typeparam name="TSelf">The implementing struct.</typeparam>
 internal unsafe interface ILanes<TSelf>
     where TSelf : struct, ILanes<TSelf>

@@ -85,9 +85,10 @@ internal static unsafe class MedianFilter<T>
     }
 
     /// <summary>
-    /// With columns and then rows of the window in order, the median lies among 13 elements on three diagonals, 4 + 5 + 4. Three of the first four are
-    /// exceeded by at least seven of the 13 and three of the last four exceed at least seven, so that seven remain: the largest of the first,
-    /// the five in the middle and the smallest of the last; their median is that of the two and the middle's own median.
+    /// With columns and then rows of the window in order, the median lies among 13 elements on three diagonals, 4 + 5 + 4. Three of the
+    /// first four are exceeded by at least seven of the 13 and three of the last four exceed at least seven, so that seven remain: the
+    /// largest of the first, the five in the middle and the smallest of the last; their median is that of the two and the middle's own
+    /// median.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void MedianOfColumns5(float* sorted, int rowFloats, float* output, int span)

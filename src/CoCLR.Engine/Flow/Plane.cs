@@ -5,8 +5,8 @@ using System.Runtime.InteropServices;
 namespace CoCLR.Engine.Flow;
 
 /// <summary>
-/// A float image [Height, Width] inside an <see cref="Arena"/>. Each row has <see cref="Pad"/> floats of zeros before it and is rounded up to
-/// <see cref="Pad"/> floats; one row of zeros lies above. The kernels keep everything outside the image at zero.
+/// A float image [Height, Width] inside an <see cref="Arena"/>. Each row has <see cref="Pad"/> floats of zeros before it and is rounded up
+/// to <see cref="Pad"/> floats; one row of zeros lies above. The kernels keep everything outside the image at zero.
 /// </summary>
 internal readonly unsafe struct Plane
 {
@@ -59,7 +59,9 @@ internal sealed unsafe class Arena : IDisposable
         Free();
     }
 
-    /// <summary>A zeroed plane. Successive planes start at different cache sets, for the kernels read a dozen of them side by side.</summary>
+    /// <summary>
+    /// A zeroed plane. Successive planes start at different cache sets, for the kernels read a dozen of them side by side.
+    /// </summary>
     /// <param name="width">Pixels.</param>
     /// <param name="height">Pixels.</param>
     public Plane Plane(int width, int height)

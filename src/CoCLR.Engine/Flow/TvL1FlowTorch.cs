@@ -5,8 +5,9 @@ using static TorchSharp.torch;
 namespace CoCLR.Engine.Flow;
 
 /// <summary>
-/// TV-L1 optical flow of many frame pairs at once, on any device (method.md 1f): the algorithm of <see cref="TvL1Flow"/> in tensors. Each pair stops by its
-/// own residual, so that a pair's flow does not depend on what else is in the batch. Equal to <see cref="TvL1Flow"/> up to rounding.
+/// TV-L1 optical flow of many frame pairs at once, on any device (method.md 1f): the algorithm of <see cref="TvL1Flow"/> in tensors. Each
+/// pair stops by its own residual, so that a pair's flow does not depend on what else is in the batch. Equal to <see cref="TvL1Flow"/> up
+/// to rounding.
 /// </summary>
 public sealed class TvL1FlowTorch
 {
@@ -259,7 +260,8 @@ public sealed class TvL1FlowTorch
         var (count, channels) = (images.shape[0], images.shape[1]);
         var (height, width) = (flow.shape[2], flow.shape[3]);
         var stride = width + (2 * CubicWarp.Border);
-        var padded = nn.functional.pad(images, [CubicWarp.Border, CubicWarp.Border, CubicWarp.Border, CubicWarp.Border]).reshape(count, channels, -1);
+        var padded = nn.functional.pad(
+            images, [CubicWarp.Border, CubicWarp.Border, CubicWarp.Border, CubicWarp.Border]).reshape(count, channels, -1);
         var (x, weightsX) = Taps(arange(width, ScalarType.Float32, _device).reshape(1, 1, width) + flow.select(1, 0), width);
         var (y, weightsY) = Taps(arange(height, ScalarType.Float32, _device).reshape(1, height, 1) + flow.select(1, 1), height);
         var corner = y.mul_(stride).add_(x).reshape(count, 1, -1);

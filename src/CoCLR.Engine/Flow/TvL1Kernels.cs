@@ -56,8 +56,8 @@ internal static unsafe class TvL1Kernels<T>
         var height = s.U.Height;
         new Span<float>(s.Change, s.U.Span).Clear();
 
-        // The dual update of a row needs the new flow of the row below it, and the primal update of a row needs the old dual of the row above:
-        // one row behind is just right, and the rows are still in the cache.
+        // The dual update of a row needs the new flow of the row below it, and the primal update of a row needs the old dual of the row
+        // above: one row behind is just right, and the rows are still in the cache.
         PrimalRow(s, 0, theta, lambdaTheta);
         for (var y = 1; y < height; y++)
         {

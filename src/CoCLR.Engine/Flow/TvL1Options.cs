@@ -5,14 +5,15 @@ using CoCLR.Core;
 namespace CoCLR.Engine.Flow;
 
 /// <summary>
-/// Parameters of TV-L1 optical flow (Zach, Pock and Bischof 2007; Sánchez, Meinhardt-Llopis and Facciolo 2013). The defaults are those of OpenCV's
+/// Parameters of TV-L1 optical flow (Zach, Pock and Bischof 2007; Sánchez, Meinhardt-Llopis and Facciolo 2013). The defaults are those of
+/// OpenCV's
 /// DualTVL1 (method.md 1f), which needs no tuning for 8-bit video.
 /// </summary>
 public sealed record TvL1Options
 {
     /// <summary>
-    /// A shorter schedule: one warp per level and two short rounds of iterations. Four to five times as fast; on real video the mean difference to
-    /// the defaults was 0.04 to 0.18 pixel, about the step of the stored flow (40/255 pixel).
+    /// A shorter schedule: one warp per level and two short rounds of iterations. Four to five times as fast; on real video the mean
+    /// difference to the defaults was 0.04 to 0.18 pixel, about the step of the stored flow (40/255 pixel).
     /// </summary>
     public static TvL1Options Fast { get; } = new() { Warps = 1, InnerIterations = 10, OuterIterations = 2 };
 
@@ -47,8 +48,8 @@ public sealed record TvL1Options
     public int MedianFiltering { get; init; } = 5;
 
     /// <summary>
-    /// Start the coarsest level of a pair from the flow of the pair before it instead of from zero. Not part of the published algorithm, hence off:
-    /// it helps steady motion that is too fast for the pyramid, and makes the pairs of a video depend on one another.
+    /// Start the coarsest level of a pair from the flow of the pair before it instead of from zero. Not part of the published algorithm,
+    /// hence off: it helps steady motion that is too fast for the pyramid, and makes the pairs of a video depend on one another.
     /// </summary>
     public bool WarmStart { get; init; }
 
@@ -72,7 +73,8 @@ public sealed record TvL1Options
     {
         if (!holds)
         {
-            var text = string.Create(CultureInfo.InvariantCulture, $"flow.tvl1.{char.ToLowerInvariant(name[0])}{name[1..]} is {value} but must be {range}.");
+            var text = string.Create(
+                CultureInfo.InvariantCulture, $"flow.tvl1.{char.ToLowerInvariant(name[0])}{name[1..]} is {value} but must be {range}.");
             throw new UserErrorException(text, ExitCodes.BadConfiguration);
         }
     }

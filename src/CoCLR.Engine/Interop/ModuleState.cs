@@ -27,11 +27,14 @@ public static class ModuleState
         var state = Of(module);
         var missing = state.Keys.Where(name => !tensors.ContainsKey(name)).ToArray();
         var extra = tensors.Keys.Where(name => !state.ContainsKey(name)).ToArray();
-        var reshaped = state.Where(entry => tensors.TryGetValue(entry.Key, out var t) && !t.shape.SequenceEqual(entry.Value.shape)).Select(entry => entry.Key).ToArray();
+        var reshaped = state.Where(entry => tensors.TryGetValue(entry.Key, out var t) && !t.shape.SequenceEqual(entry.Value.shape))
+            .Select(entry => entry.Key).ToArray();
         if (missing.Length + extra.Length + reshaped.Length > 0)
         {
             throw new UserErrorException(
-                $"{source} does not fit this network: {Say("missing", missing)}{Say("unexpected", extra)}{Say("of another shape", reshaped)}choose the architecture it was trained with (model.backbone, model.width, model.projectionSize).",
+                $"{source} does not fit this network: "
+                    + $"{Say("missing", missing)}{Say("unexpected", extra)}{Say("of another shape", reshaped)}choose the architecture it "
+                        + $"was trained with (model.backbone, model.width, model.projectionSize).",
                 ExitCodes.BadConfiguration);
         }
 
@@ -41,6 +44,7 @@ public static class ModuleState
             target.copy_(tensors[name]);
         }
 
-        static string Say(string what, string[] names) => names.Length == 0 ? string.Empty : $"{names.Length} {what} (such as '{names[0]}'); ";
+        static string Say(string what, string[] names) =>
+            names.Length == 0 ? string.Empty : $"{names.Length} {what} (such as '{names[0]}'); ";
     }
 }

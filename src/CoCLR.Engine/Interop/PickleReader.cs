@@ -1,4 +1,5 @@
-// Why this exists: PyTorch files are pickles, and a pickle is a program; this one can only build containers, numbers and tensor descriptions.
+// Why this exists: PyTorch files are pickles, and a pickle is a program; this one can only build containers, numbers and tensor
+// descriptions.
 using System.Buffers.Binary;
 using System.Collections;
 using System.Globalization;
@@ -58,7 +59,8 @@ internal sealed class PickleReader
     /// <summary>Names whose values have no bearing on tensors; a call gives an opaque value.</summary>
     private static readonly HashSet<string> s_inert =
     [
-        "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype", "_codecs.encode", "torch.device", "argparse.Namespace", "copyreg._reconstructor", "__builtin__.object", "builtins.object",
+        "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype", "_codecs.encode", "torch.device",
+        "argparse.Namespace", "copyreg._reconstructor", "__builtin__.object", "builtins.object",
     ];
 
     private readonly Stream _stream;
@@ -77,7 +79,8 @@ internal sealed class PickleReader
         {
             return new PickleReader(stream).Run();
         }
-        catch (Exception e) when (e is ArgumentException or NullReferenceException or InvalidCastException or OverflowException or FormatException or IndexOutOfRangeException or KeyNotFoundException or EndOfStreamException)
+        catch (Exception e) when (
+            e is ArgumentException or NullReferenceException or InvalidCastException or OverflowException or FormatException or IndexOutOfRangeException or KeyNotFoundException or EndOfStreamException)
         {
             throw new PickleException($"the pickle is damaged ({e.Message})");
         }
@@ -159,12 +162,18 @@ internal sealed class PickleReader
             || (name.Module is "torch" or "torch.storage" or "torch.cuda" && name.Name.EndsWith("Storage", StringComparison.Ordinal))
             || (name.Module == "torch" && name.Name is "float32" or "float64" or "float16" or "bfloat16" or "int64" or "int32" or "int16" or "int8" or "uint8" or "bool")
             || s_inert.Contains(full);
-        return known ? name : throw new PickleException($"the pickle names {full}, which is refused: it holds more than tensors, containers and numbers");
+        return known
+            ? name
+            : throw new PickleException($"the pickle names {full}, which is refused: it holds more than tensors, containers and numbers");
     }
 
     private static object? Call(PickleGlobal function, object?[] arguments) => function.ToString() switch
     {
-        "collections.OrderedDict" => arguments.Length == 0 ? new Dictionary<object, object?>() : ToDictionary([.. ((IEnumerable)arguments[0]!).Cast<object?>().SelectMany(pair => pair is PickleTuple t ? t.Items : ((List<object?>)pair!).ToArray())]),
+        "collections.OrderedDict" =>
+            arguments.Length == 0 ? new Dictionary<object, object?>() : ToDictionary(
+                [
+                    .. ((IEnumerable)arguments[0]!).Cast<object?>()
+                        .SelectMany(pair => pair is PickleTuple t ? t.Items : ((List<object?>)pair!).ToArray())]),
         "torch._utils._rebuild_tensor" or "torch._utils._rebuild_tensor_v2" => Rebuild(arguments),
         "torch._utils._rebuild_parameter" => arguments[0] as PickledTensor ?? throw new PickleException("a parameter is not a tensor"),
         "torch.Size" => arguments[0],
@@ -175,7 +184,8 @@ internal sealed class PickleReader
     private static PickledTensor Rebuild(object?[] arguments)
         => new((PickledStorage)arguments[0]!, (long)arguments[1]!, Integers(arguments[2]), Integers(arguments[3]));
 
-    private static long[] Integers(object? value) => [.. (value is PickleTuple tuple ? tuple.Items : [.. (List<object?>)value!]).Select(x => (long)x!)];
+    private static long[] Integers(object? value) =>
+        [.. (value is PickleTuple tuple ? tuple.Items : [.. (List<object?>)value!]).Select(x => (long)x!)];
 
     /// <summary>('storage', type, key, location, count[, view]) names a block of elements.</summary>
     private static PickledStorage Persistent(object? id)
@@ -201,7 +211,8 @@ internal sealed class PickleReader
 
     private static string NameOf(object? value) => value as string ?? throw new PickleException("the name of a type is no text");
 
-    private static object Key(object? key) => key is string or long or bool or double ? key : throw new PickleException("a dictionary has a key that is neither text nor number");
+    private static object Key(object? key) =>
+        key is string or long or bool or double ? key : throw new PickleException("a dictionary has a key that is neither text nor number");
 
     private void Set(object? key, object? value)
     {

@@ -14,7 +14,8 @@ namespace CoCLR.Engine.Interop;
 public static class PyTorchReader
 {
     /// <summary>The integer that opens PyTorch's older format.</summary>
-    private static readonly BigInteger s_legacyMagic = BigInteger.Parse("119547037146038801333356", System.Globalization.CultureInfo.InvariantCulture);
+    private static readonly BigInteger s_legacyMagic =
+        BigInteger.Parse("119547037146038801333356", System.Globalization.CultureInfo.InvariantCulture);
     private const long MaxPickle = 64 << 20;
 
     /// <summary>The reference's files name each tensor twice; much more than that is an attack on memory.</summary>
@@ -22,8 +23,10 @@ public static class PyTorchReader
 
     private static readonly Dictionary<string, (ScalarType Type, int Size)> s_storages = new()
     {
-        ["DoubleStorage"] = (ScalarType.Float64, 8), ["FloatStorage"] = (ScalarType.Float32, 4), ["HalfStorage"] = (ScalarType.Float16, 2), ["BFloat16Storage"] = (ScalarType.BFloat16, 2),
-        ["LongStorage"] = (ScalarType.Int64, 8), ["IntStorage"] = (ScalarType.Int32, 4), ["ShortStorage"] = (ScalarType.Int16, 2), ["CharStorage"] = (ScalarType.Int8, 1),
+        ["DoubleStorage"] = (ScalarType.Float64, 8), ["FloatStorage"] = (ScalarType.Float32, 4), ["HalfStorage"] = (ScalarType.Float16, 2),
+        ["BFloat16Storage"] = (ScalarType.BFloat16, 2),
+        ["LongStorage"] = (ScalarType.Int64, 8), ["IntStorage"] = (ScalarType.Int32, 4), ["ShortStorage"] = (ScalarType.Int16, 2),
+        ["CharStorage"] = (ScalarType.Int8, 1),
         ["ByteStorage"] = (ScalarType.Byte, 1), ["BoolStorage"] = (ScalarType.Bool, 1),
     };
 
@@ -64,14 +67,16 @@ public static class PyTorchReader
         }
         catch (Exception e) when (e is PickleException or InvalidDataException or EndOfStreamException)
         {
-            throw new UserErrorException($"{path} cannot be imported: {e.Message}. Only tensors are read and nothing is executed; save a plain state dictionary (torch.save(model.state_dict(), ...)) and try again.", ExitCodes.BadData, e);
+            throw new UserErrorException($"{path} cannot be imported: {e.Message}. Only tensors are read and nothing is executed; save a "
+                + $"plain state dictionary (torch.save(model.state_dict(), ...)) and try again.", ExitCodes.BadData, e);
         }
     }
 
     private static Dictionary<string, Tensor> ReadZip(Stream stream)
     {
         using var zip = new ZipArchive(stream, ZipArchiveMode.Read);
-        var pickle = zip.Entries.FirstOrDefault(entry => entry.FullName == "data.pkl" || entry.FullName.EndsWith("/data.pkl", StringComparison.Ordinal))
+        var pickle = zip.Entries.FirstOrDefault(
+            entry => entry.FullName == "data.pkl" || entry.FullName.EndsWith("/data.pkl", StringComparison.Ordinal))
             ?? throw new InvalidDataException("the archive has no data.pkl, so PyTorch did not write it");
         var root = pickle.FullName[..^"data.pkl".Length];
         if (zip.GetEntry(root + "byteorder") is { Length: <= 16 } order)
@@ -84,7 +89,8 @@ public static class PyTorchReader
         }
 
         // PyTorch stores without compression, so nothing may claim to be larger than the file itself.
-        if (pickle.Length > MaxPickle || zip.Entries.Any(entry => entry.CompressedLength != entry.Length) || zip.Entries.Sum(entry => (double)entry.Length) > stream.Length)
+        if (pickle.Length > MaxPickle || zip.Entries.Any(entry => entry.CompressedLength != entry.Length)
+            || zip.Entries.Sum(entry => (double)entry.Length) > stream.Length)
         {
             throw new InvalidDataException("an entry is compressed or larger than the file, which PyTorch never writes");
         }
@@ -156,7 +162,10 @@ public static class PyTorchReader
             storages[key] = bytes;
         }
 
-        return Collect(content, stream.Length, storage => storages.GetValueOrDefault(storage.Key) ?? throw new InvalidDataException($"storage '{storage.Key}' is missing"));
+        return Collect(
+            content,
+            stream.Length,
+            storage => storages.GetValueOrDefault(storage.Key) ?? throw new InvalidDataException($"storage '{storage.Key}' is missing"));
     }
 
     private static bool IsTar(Stream stream)
@@ -221,7 +230,9 @@ public static class PyTorchReader
         return value switch
         {
             PickledTensor tensor => [(name, tensor)],
-            Dictionary<object, object?> map => map.SelectMany(entry => Flatten(entry.Value, Join(name, Convert.ToString(entry.Key, System.Globalization.CultureInfo.InvariantCulture)!), depth + 1)),
+            Dictionary<object, object?> map => map.SelectMany(
+                entry => Flatten(
+                    entry.Value, Join(name, Convert.ToString(entry.Key, System.Globalization.CultureInfo.InvariantCulture)!), depth + 1)),
             List<object?> list => list.SelectMany((item, i) => Flatten(item, Join(name, $"{i}"), depth + 1)),
             PickleTuple tuple => tuple.Items.SelectMany((item, i) => Flatten(item, Join(name, $"{i}"), depth + 1)),
             _ => [],
@@ -239,7 +250,9 @@ public static class PyTorchReader
     }
 
     private static (ScalarType Type, int Size) Element(PickledStorage storage)
-        => s_storages.TryGetValue(storage.Type, out var element) ? element : throw new InvalidDataException($"storage type {storage.Type} is not known");
+        => s_storages.TryGetValue(storage.Type, out var element)
+            ? element
+            : throw new InvalidDataException($"storage type {storage.Type} is not known");
 
     private static Tensor Build(string name, PickledTensor pickled, byte[] storage)
     {
@@ -247,7 +260,8 @@ public static class PyTorchReader
         var available = storage.Length / size;
         Int128 count = 1;
         Int128 last = pickled.Offset;
-        if (pickled.Shape.Length != pickled.Stride.Length || pickled.Offset < 0 || pickled.Shape.Any(d => d < 0) || pickled.Stride.Any(s => s < 0))
+        if (pickled.Shape.Length != pickled.Stride.Length || pickled.Offset < 0 || pickled.Shape.Any(d => d < 0)
+            || pickled.Stride.Any(s => s < 0))
         {
             throw new InvalidDataException($"tensor '{name}' has an impossible shape");
         }

@@ -16,15 +16,18 @@ public static class PyTorchWriter
 {
     private static readonly Dictionary<ScalarType, string> s_storages = new()
     {
-        [ScalarType.Float64] = "DoubleStorage", [ScalarType.Float32] = "FloatStorage", [ScalarType.Float16] = "HalfStorage", [ScalarType.BFloat16] = "BFloat16Storage",
-        [ScalarType.Int64] = "LongStorage", [ScalarType.Int32] = "IntStorage", [ScalarType.Int16] = "ShortStorage", [ScalarType.Int8] = "CharStorage",
+        [ScalarType.Float64] = "DoubleStorage", [ScalarType.Float32] = "FloatStorage", [ScalarType.Float16] = "HalfStorage",
+        [ScalarType.BFloat16] = "BFloat16Storage",
+        [ScalarType.Int64] =
+            "LongStorage", [ScalarType.Int32] = "IntStorage", [ScalarType.Int16] = "ShortStorage", [ScalarType.Int8] = "CharStorage",
         [ScalarType.Byte] = "ByteStorage", [ScalarType.Bool] = "BoolStorage",
     };
 
     /// <summary>Writes a file that appears whole or not at all.</summary>
     /// <param name="path">The file, usually <c>.pth</c>.</param>
     /// <param name="tensors">Tensors by name, on any device, written in this order.</param>
-    /// <param name="under">Key of the state dictionary in the outermost dictionary (<c>state_dict</c> in the reference's files), or null for none.</param>
+    /// <param name="under">Key of the state dictionary in the outermost dictionary (<c>state_dict</c> in the reference's files), or null
+    /// for none.</param>
     /// <exception cref="UserErrorException">The file cannot be written (1).</exception>
     /// <exception cref="NotSupportedException">A tensor's type has no name in PyTorch's files.</exception>
     public static void Write(string path, IReadOnlyCollection<KeyValuePair<string, Tensor>> tensors, string? under = null)
@@ -69,7 +72,8 @@ public static class PyTorchWriter
         var index = 0;
         foreach (var (name, tensor) in tensors)
         {
-            var storage = s_storages.GetValueOrDefault(tensor.dtype) ?? throw new NotSupportedException($"Tensor '{name}' has type {tensor.dtype}, which PyTorch's files cannot hold.");
+            var storage = s_storages.GetValueOrDefault(tensor.dtype)
+                ?? throw new NotSupportedException($"Tensor '{name}' has type {tensor.dtype}, which PyTorch's files cannot hold.");
             Text(name);
             Global("torch._utils", "_rebuild_tensor_v2");
             Raw("((");

@@ -25,7 +25,8 @@ public static class ReferenceLayout
     /// <summary>Our encoder's state to the reference's names, with the second names of S3D's layers.</summary>
     /// <param name="encoder">State with names <c>backbone.*</c> and <c>head.*</c>.</param>
     /// <param name="prefix"><c>encoder_q.</c>, <c>encoder_k.</c> or <c>sampler.</c>.</param>
-    public static IReadOnlyList<KeyValuePair<string, Tensor>> FromEncoder(IReadOnlyDictionary<string, Tensor> encoder, string prefix = "encoder_q.")
+    public static IReadOnlyList<KeyValuePair<string, Tensor>> FromEncoder(
+        IReadOnlyDictionary<string, Tensor> encoder, string prefix = "encoder_q.")
     {
         ArgumentNullException.ThrowIfNull(encoder);
         var result = new List<KeyValuePair<string, Tensor>>();
@@ -38,7 +39,9 @@ public static class ReferenceLayout
             else if (name.StartsWith("head.", StringComparison.Ordinal))
             {
                 var (layer, rest) = Split(name["head.".Length..]);
-                result.Add(KeyValuePair.Create($"{prefix}{int.Parse(layer, System.Globalization.CultureInfo.InvariantCulture) + 2}.{rest}", tensor));
+                result.Add(
+                    KeyValuePair.Create(
+                        $"{prefix}{int.Parse(layer, System.Globalization.CultureInfo.InvariantCulture) + 2}.{rest}", tensor));
             }
         }
 
@@ -98,7 +101,8 @@ public static class ReferenceLayout
             }
         }
 
-        throw new UserErrorException($"{source} holds no network that this program knows: expected names such as encoder_q.0.Conv_1a.conv1.weight, Conv_1a.conv1.weight or stem.0.weight.", ExitCodes.BadData);
+        throw new UserErrorException($"{source} holds no network that this program knows: expected names such as "
+            + $"encoder_q.0.Conv_1a.conv1.weight, Conv_1a.conv1.weight or stem.0.weight.", ExitCodes.BadData);
     }
 
     /// <summary>Our name of a backbone tensor, or null when it is none.</summary>

@@ -41,7 +41,8 @@ public static class Safetensors
     /// <param name="tensors">Tensors by name, on any device.</param>
     /// <param name="metadata">Free text by key, or null.</param>
     /// <exception cref="NotSupportedException">A tensor's type has no name in the format.</exception>
-    public static void Write(Stream stream, IReadOnlyDictionary<string, Tensor> tensors, IReadOnlyDictionary<string, string>? metadata = null)
+    public static void Write(
+        Stream stream, IReadOnlyDictionary<string, Tensor> tensors, IReadOnlyDictionary<string, string>? metadata = null)
     {
         ArgumentNullException.ThrowIfNull(stream);
         ArgumentNullException.ThrowIfNull(tensors);
@@ -70,14 +71,16 @@ public static class Safetensors
     /// <param name="onBytes">Called with each tensor's bytes in the file's order, for a checksum; or null.</param>
     /// <returns>Tensors by name, which the caller disposes, and the free text.</returns>
     /// <exception cref="UserErrorException">Missing (66), or not a whole safetensors file (65).</exception>
-    public static (Dictionary<string, Tensor> Tensors, IReadOnlyDictionary<string, string> Metadata) Read(string path, Action<ReadOnlySpan<byte>>? onBytes = null)
+    public static (Dictionary<string, Tensor> Tensors, IReadOnlyDictionary<string, string> Metadata) Read(
+        string path, Action<ReadOnlySpan<byte>>? onBytes = null)
     {
         using var stream = OpenRead(path);
         return Read(stream, path, onBytes);
     }
 
     /// <summary>As <see cref="Read(string, Action{ReadOnlySpan{byte}})"/>, from a stream of known length.</summary>
-    internal static (Dictionary<string, Tensor> Tensors, IReadOnlyDictionary<string, string> Metadata) Read(Stream stream, string path, Action<ReadOnlySpan<byte>>? onBytes = null)
+    internal static (Dictionary<string, Tensor> Tensors, IReadOnlyDictionary<string, string> Metadata) Read(
+        Stream stream, string path, Action<ReadOnlySpan<byte>>? onBytes = null)
     {
         TorchRuntime.Initialize();
         var (entries, metadata) = ReadHeader(stream, stream.Length, path);
@@ -115,7 +118,8 @@ public static class Safetensors
     }
 
     /// <summary>Checks and reads the header of a file whose whole length is known.</summary>
-    internal static (IReadOnlyList<SafetensorsEntry> Entries, IReadOnlyDictionary<string, string> Metadata) ReadHeader(Stream stream, long fileLength, string name)
+    internal static (IReadOnlyList<SafetensorsEntry> Entries, IReadOnlyDictionary<string, string> Metadata) ReadHeader(
+        Stream stream, long fileLength, string name)
     {
         if (fileLength < 8)
         {
@@ -243,7 +247,8 @@ public static class Safetensors
         return buffer.ToArray();
     }
 
-    private static (IReadOnlyList<SafetensorsEntry> Entries, IReadOnlyDictionary<string, string> Metadata) Parse(byte[] header, long dataLength, string file)
+    private static (IReadOnlyList<SafetensorsEntry> Entries, IReadOnlyDictionary<string, string> Metadata) Parse(
+        byte[] header, long dataLength, string file)
     {
         if (header.Length == 0 || header[0] != (byte)'{')
         {
@@ -333,7 +338,8 @@ public static class Safetensors
 
         return new SafetensorsEntry(property.Name, type, shape, offsets[0], length);
 
-        JsonElement Field(string field) => property.Value.TryGetProperty(field, out var value) ? value : throw Damaged(file, $"'{property.Name}' lacks {field}");
+        JsonElement Field(string field) =>
+            property.Value.TryGetProperty(field, out var value) ? value : throw Damaged(file, $"'{property.Name}' lacks {field}");
     }
 
     private static UserErrorException Damaged(string file, string reason, Exception? inner = null)

@@ -41,8 +41,8 @@ public abstract class Backbone : NamedModule
     public int FeatureSize { get; }
 
     /// <summary>
-    /// bf16 runs convolutions on bfloat16 casts of activations and weights; batch norm keeps 32-bit weights and statistics, and the parameters
-    /// and their gradients stay in 32 bits. The others do nothing here: TF32 is a switch of the whole process.
+    /// bf16 runs convolutions on bfloat16 casts of activations and weights; batch norm keeps 32-bit weights and statistics, and the
+    /// parameters and their gradients stay in 32 bits. The others do nothing here: TF32 is a switch of the whole process.
     /// </summary>
     public Precision Precision { get; set; }
 

@@ -14,7 +14,8 @@ public static class BackboneFactory
     /// <summary>Makes a network with freshly drawn weights.</summary>
     /// <param name="name">One of <see cref="Names"/>; letter case does not matter.</param>
     /// <param name="seed">Seed of the weights: the same seed gives the same weights.</param>
-    /// <param name="device">Where the weights live; the processor by default. They are drawn on the processor, so that the device does not change them.</param>
+    /// <param name="device">Where the weights live; the processor by default. They are drawn on the processor, so that the device does not
+    /// change them.</param>
     /// <param name="width">Factor on the channel counts of S3DMini; the other networks have one width.</param>
     /// <exception cref="UserErrorException">The name is not known (exit 78).</exception>
     public static Backbone Create(string name, long seed = 0, Device? device = null, double width = 0.25)
@@ -28,7 +29,8 @@ public static class BackboneFactory
             "S3DG" => new S3D(generator, gating: true),
             "S3DMini" => new S3D(generator, width: width, architecture: "S3DMini"),
             "R2Plus1D18" => new R2Plus1D18(generator),
-            _ => throw new UserErrorException($"model.backbone: '{name}' is not known; use one of {string.Join(", ", Names)}.", ExitCodes.BadConfiguration),
+            _ => throw new UserErrorException(
+                $"model.backbone: '{name}' is not known; use one of {string.Join(", ", Names)}.", ExitCodes.BadConfiguration),
         };
         return device is null || device.type == DeviceType.CPU ? backbone : (Backbone)backbone.to(device);
     }

@@ -12,8 +12,9 @@ internal static class Layers
     private static int t_groups;
 
     /// <summary>
-    /// Until it is disposed, batch norms in training mode on this thread take their statistics from equal, neighbouring parts of the batch, as if each part
-    /// had come by itself, one after the other. One forward pass of the whole batch keeps a device busy; one a part starves it.
+    /// Until it is disposed, batch norms in training mode on this thread take their statistics from equal, neighbouring parts of the batch,
+    /// as if each part had come by itself, one after the other. One forward pass of the whole batch keeps a device busy; one a part starves
+    /// it.
     /// </summary>
     /// <param name="groups">Parts; divides the batch.</param>
     public static IDisposable NormalizingInGroups(int groups) => new Groups(groups);
@@ -21,7 +22,9 @@ internal static class Layers
     /// <summary>Whether <see cref="NormalizingInGroups"/> holds on this thread.</summary>
     public static bool NormalizesInGroups => t_groups > 1;
 
-    /// <summary>Batch norm, in the groups of <see cref="NormalizingInGroups"/>. Gradients do not flow through groups: keys want none.</summary>
+    /// <summary>
+    /// Batch norm, in the groups of <see cref="NormalizingInGroups"/>. Gradients do not flow through groups: keys want none.
+    /// </summary>
     private static Tensor Normalize(Tensor input, BatchNorm3d norm)
     {
         int groups = t_groups;
@@ -39,7 +42,8 @@ internal static class Layers
 
         // With momentum 1 the running statistics become those of the batch; each group's then move the norm's own, in turn.
         (Tensor mean, Tensor variance) = (norm.running_mean!.repeat(groups), norm.running_var!.repeat(groups));
-        Tensor output = nn.functional.batch_norm(together, mean, variance, norm.weight!.repeat(groups), norm.bias!.repeat(groups), training: true, momentum: 1, eps: norm.eps);
+        Tensor output = nn.functional.batch_norm(
+            together, mean, variance, norm.weight!.repeat(groups), norm.bias!.repeat(groups), training: true, momentum: 1, eps: norm.eps);
         double momentum = norm.momentum ?? 0.1;
         foreach ((Tensor own, Tensor groupwise) in new[] { (norm.running_mean!, mean), (norm.running_var!, variance) })
         {

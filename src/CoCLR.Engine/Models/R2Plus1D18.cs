@@ -51,7 +51,8 @@ public sealed class R2Plus1D18 : Backbone
         return map.MoveToOuterDisposeScope();
     }
 
-    internal static Conv3d Convolution(Generator generator, int input, int output, (int, int, int) kernel, (int, int, int) stride, (int, int, int) pad)
+    internal static Conv3d Convolution(
+        Generator generator, int input, int output, (int, int, int) kernel, (int, int, int) stride, (int, int, int) pad)
     {
         var conv = nn.Conv3d(input, output, kernel, stride, pad, bias: false);
         var fanOut = (double)output * kernel.Item1 * kernel.Item2 * kernel.Item3;

@@ -102,7 +102,8 @@ public sealed class S3D : Backbone
     private bool CanRunFast(Tensor input, out Mode mode)
     {
         mode = training ? Mode.Observe : Mode.Evaluate;
-        if (!AllowFast || Layers.NormalizesInGroups || Architecture == "S3DG" || input.device_type != DeviceType.CPU || input.dtype != ScalarType.Float32)
+        if (!AllowFast || Layers.NormalizesInGroups || Architecture == "S3DG" || input.device_type != DeviceType.CPU
+            || input.dtype != ScalarType.Float32)
         {
             return false;
         }
@@ -204,7 +205,8 @@ internal sealed class SepInception : NamedModule, IFastLayer
         {
             var channels = (int)entry[i].Norm.num_features;
             hidden[i] = i == 0 ? null : ChannelsLast.Empty(n, t, h, w, channels);
-            norms[i] = NormReluStep.Run(rows.Slice(first, channels), i == 0 ? joined.Slice(0, channels) : ChannelsLast.Rows(hidden[i]!), entry[i].Norm, mode);
+            norms[i] = NormReluStep.Run(
+                rows.Slice(first, channels), i == 0 ? joined.Slice(0, channels) : ChannelsLast.Rows(hidden[i]!), entry[i].Norm, mode);
             first += channels;
         }
 
@@ -231,14 +233,27 @@ internal sealed class SepInception : NamedModule, IFastLayer
         ConvNormReluStep? lastBack;
         using (pooled)
         {
-            (_, lastBack) = ConvNormReluStep.Run(pooled, last.Convolution, last.Norm, mode, joined.Slice(place, (int)last.Norm.num_features));
+            (_, lastBack) =
+                ConvNormReluStep.Run(pooled, last.Convolution, last.Norm, mode, joined.Slice(place, (int)last.Norm.num_features));
         }
 
-        return (output, learn ? new Step(product, norms, backs[1]!, backs[2]!, (MaxPoolStep)poolBack!, lastBack!, [.. _branches.Select((_, i) => _channels[i])]) : null);
+        return (
+            output,
+            learn
+                ? new Step(
+                    product, norms, backs[1]!, backs[2]!, (MaxPoolStep)poolBack!, lastBack!, [.. _branches.Select((_, i) => _channels[i])])
+                : null);
     }
 
     /// <summary>The way back through the four branches.</summary>
-    private sealed class Step(ConvolutionStep product, NormReluStep[] norms, SpaceTimeStep first, SpaceTimeStep second, MaxPoolStep pool, ConvNormReluStep last, int[] channels) : IBackward
+    private sealed class Step(
+        ConvolutionStep product,
+        NormReluStep[] norms,
+        SpaceTimeStep first,
+        SpaceTimeStep second,
+        MaxPoolStep pool,
+        ConvNormReluStep last,
+        int[] channels) : IBackward
     {
         public Tensor? Backward(Tensor gradient)
         {

@@ -1,4 +1,5 @@
-// Why this exists: TorchSharp 0.107's nn.init.normal_ and uniform_ take a generator but draw from the global one, so the same seed gave other weights each time.
+// Why this exists: TorchSharp 0.107's nn.init.normal_ and uniform_ take a generator but draw from the global one, so the same seed gave
+// other weights each time.
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Models;

@@ -5,7 +5,9 @@ using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Models;
 
-/// <summary>Two 1x1x1 convolutions with a ReLU between: F to F to dim, with biases and PyTorch's default initialisation. [method.md 1a]</summary>
+/// <summary>
+/// Two 1x1x1 convolutions with a ReLU between: F to F to dim, with biases and PyTorch's default initialisation. [method.md 1a]
+/// </summary>
 public sealed class ProjectionHead : NamedModule
 {
     private readonly Conv3d _hidden;

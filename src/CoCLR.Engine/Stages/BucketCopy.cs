@@ -1,4 +1,5 @@
-// Why this exists: brings the videos of an S3 bucket onto the run's storage once; the decoder reads files, and a pod that comes back goes on where the copy stood.
+// Why this exists: brings the videos of an S3 bucket onto the run's storage once; the decoder reads files, and a pod that comes back goes
+// on where the copy stood.
 using System.Net;
 using System.Security.Cryptography;
 using System.Text.Json;
@@ -23,17 +24,25 @@ internal static class BucketCopy
     private const int Connections = 8;
     private const int Attempts = 4;
 
-    /// <summary>Copies what is not there yet. Keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; without them the bucket is read anonymously.</summary>
+    /// <summary>
+    /// Copies what is not there yet. Keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; without them the bucket is read
+    /// anonymously.
+    /// </summary>
     /// <param name="source">The bucket.</param>
     /// <param name="cache">Folder of the stores that several runs share.</param>
     /// <param name="progress">Told after every object.</param>
     /// <param name="warn">Told about objects that are left out.</param>
     /// <param name="stop">Ends it; what has been copied stays.</param>
     /// <returns>The folder with the videos.</returns>
-    /// <exception cref="UserErrorException">The bucket refuses (78), is missing or empty (66), or cannot be reached or stored (1).</exception>
-    public static async Task<string> RunAsync(S3Source source, string cache, IProgress<CopyProgress> progress, Action<string> warn, CancellationToken stop)
+    /// <exception cref="UserErrorException">The bucket refuses (78), is missing or empty (66), or cannot be reached or stored
+    /// (1).</exception>
+    public static async Task<string> RunAsync(
+        S3Source source, string cache, IProgress<CopyProgress> progress, Action<string> warn, CancellationToken stop)
     {
-        string key = Convert.ToHexStringLower(SHA256.HashData(JsonSerializer.SerializeToUtf8Bytes(new[] { source.Endpoint ?? "", source.Region, source.Bucket, source.Prefix }, CoclrJson.Compact)));
+        string key = Convert.ToHexStringLower(
+            SHA256.HashData(
+                JsonSerializer.SerializeToUtf8Bytes(
+                    new[] { source.Endpoint ?? "", source.Region, source.Bucket, source.Prefix }, CoclrJson.Compact)));
         string folder = Path.Combine(cache, $"s3-{key[..16]}");
         Directory.CreateDirectory(folder);
         try
@@ -59,7 +68,9 @@ internal static class BucketCopy
         {
             throw Explain(source, error);
         }
-        catch (Exception error) when (error is BrokenBodyException or AmazonClientException or HttpRequestException || (error is OperationCanceledException && !stop.IsCancellationRequested))
+        catch (Exception error) when (
+            error is BrokenBodyException or AmazonClientException or HttpRequestException
+                || (error is OperationCanceledException && !stop.IsCancellationRequested))
         {
             throw Unreachable(source, error);
         }
@@ -78,12 +89,15 @@ internal static class BucketCopy
             config.RegionEndpoint = RegionEndpoint.GetBySystemName(source.Region);
         }
 
-        string? id = Environment.GetEnvironmentVariable("AWS_ACCESS_KEY_ID"), secret = Environment.GetEnvironmentVariable("AWS_SECRET_ACCESS_KEY");
-        AWSCredentials keys = id is { Length: > 0 } && secret is { Length: > 0 } ? new BasicAWSCredentials(id, secret) : new AnonymousAWSCredentials();
+        string? id =
+            Environment.GetEnvironmentVariable("AWS_ACCESS_KEY_ID"), secret = Environment.GetEnvironmentVariable("AWS_SECRET_ACCESS_KEY");
+        AWSCredentials keys = id is { Length: > 0 }
+            && secret is { Length: > 0 } ? new BasicAWSCredentials(id, secret) : new AnonymousAWSCredentials();
         return new AmazonS3Client(keys, config);
     }
 
-    private static async Task<List<(S3Object Object, string File)>> ListAsync(AmazonS3Client client, S3Source source, string folder, Action<string> warn, CancellationToken stop)
+    private static async Task<List<(S3Object Object, string File)>> ListAsync(
+        AmazonS3Client client, S3Source source, string folder, Action<string> warn, CancellationToken stop)
     {
         string prefix = source.Prefix.Length == 0 || source.Prefix.EndsWith('/') ? source.Prefix : source.Prefix + "/";
         var files = new List<(S3Object, string)>();
@@ -108,14 +122,19 @@ internal static class BucketCopy
         }
         while (page.IsTruncated == true);
 
-        return files.Count > 0 ? files : throw new UserErrorException($"{Name(source)} holds no objects: check dataset.source.s3.bucket and prefix.", ExitCodes.MissingInput);
+        return files.Count > 0
+            ? files
+            : throw new UserErrorException(
+                $"{Name(source)} holds no objects: check dataset.source.s3.bucket and prefix.", ExitCodes.MissingInput);
     }
 
     // Keys are written by others: none may leave the folder.
     private static string? FileOf(string folder, string key)
     {
         string[] parts = key.Split('/');
-        return parts.Any(p => p is "" or "." or ".." || p.Length > 255 || p.Any(c => char.IsControl(c) || c is '\\' or ':')) ? null : Path.Combine([folder, .. parts]);
+        return parts.Any(p => p is "" or "." or ".." || p.Length > 255 || p.Any(c => char.IsControl(c) || c is '\\' or ':'))
+            ? null
+            : Path.Combine([folder, .. parts]);
     }
 
     private static string MessageKey(string key) => new([.. key.Take(200).Select(c => char.IsControl(c) ? '?' : c)]);
@@ -131,7 +150,8 @@ internal static class BucketCopy
         long free = new DriveInfo(folder).AvailableFreeSpace;
         if (free < bytes)
         {
-            throw new UserErrorException($"{Name(source)} has {bytes >> 20} MiB still to copy and the storage has {free >> 20} MiB left: give storage.size more, or another claim.", ExitCodes.BadConfiguration);
+            throw new UserErrorException($"{Name(source)} has {bytes >> 20} MiB still to copy and the storage has {free >> 20} MiB left: "
+                + $"give storage.size more, or another claim.", ExitCodes.BadConfiguration);
         }
     }
 
@@ -142,7 +162,9 @@ internal static class BucketCopy
         {
             try
             {
-                using GetObjectResponse answer = await client.GetObjectAsync(new GetObjectRequest { BucketName = source.Bucket, Key = item.Key, EtagToMatch = item.ETag }, cancel).ConfigureAwait(false);
+                using GetObjectResponse answer = await client.GetObjectAsync(
+                    new GetObjectRequest { BucketName = source.Bucket, Key = item.Key, EtagToMatch = item.ETag }, cancel)
+                    .ConfigureAwait(false);
                 await WholeFile.WriteAsync(file, target => CopyBodyAsync(answer.ResponseStream, target, cancel)).ConfigureAwait(false);
                 return;
             }
@@ -179,21 +201,31 @@ internal static class BucketCopy
     }
 
     private static UserErrorException Unreachable(S3Source source, Exception error) =>
-        new($"{Name(source)} cannot be reached: {error.Message} Check dataset.source.s3.endpoint and the network policy.", ExitCodes.Failed, error);
+        new(
+            $"{Name(source)} cannot be reached: {error.Message} Check dataset.source.s3.endpoint and the network policy.",
+            ExitCodes.Failed,
+            error);
 
     private static UserErrorException Explain(S3Source source, AmazonS3Exception error)
     {
         string said = $"{error.ErrorCode}: {error.Message}".TrimEnd('.');
         return error.StatusCode switch
         {
-            HttpStatusCode.Forbidden or HttpStatusCode.Unauthorized => new UserErrorException($"{Name(source)} refuses access ({said}). Check the keys in the Secret of dataset.source.s3.secretName and what they may read.", ExitCodes.BadConfiguration, error),
-            HttpStatusCode.NotFound => new UserErrorException($"{Name(source)} does not exist ({said}). Check dataset.source.s3.", ExitCodes.MissingInput, error),
-            HttpStatusCode.BadRequest or HttpStatusCode.MovedPermanently => new UserErrorException($"{Name(source)} does not take the request ({said}). Check dataset.source.s3.region and endpoint.", ExitCodes.BadConfiguration, error),
+            HttpStatusCode.Forbidden or HttpStatusCode.Unauthorized =>
+                new UserErrorException($"{Name(source)} refuses access ({said}). Check the keys in the Secret of "
+                    + $"dataset.source.s3.secretName and what they may read.", ExitCodes.BadConfiguration, error),
+            HttpStatusCode.NotFound =>
+                new UserErrorException($"{Name(source)} does not exist ({said}). Check dataset.source.s3.", ExitCodes.MissingInput, error),
+            HttpStatusCode.BadRequest or HttpStatusCode.MovedPermanently => new UserErrorException(
+                $"{Name(source)} does not take the request ({said}). Check dataset.source.s3.region and endpoint.",
+                ExitCodes.BadConfiguration,
+                error),
             _ => new UserErrorException($"{Name(source)} does not answer as it should ({said}).", ExitCodes.Failed, error),
         };
     }
 
-    private static string Name(S3Source source) => $"s3://{source.Bucket}/{source.Prefix}{(source.Endpoint == null ? "" : $" at {source.Endpoint}")}";
+    private static string Name(S3Source source) =>
+        $"s3://{source.Bucket}/{source.Prefix}{(source.Endpoint == null ? "" : $" at {source.Endpoint}")}";
 
     /// <summary>An object's content ended before its length.</summary>
     private sealed class BrokenBodyException(IOException inner) : Exception(inner.Message, inner);

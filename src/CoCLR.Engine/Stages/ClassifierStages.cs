@@ -8,6 +8,7 @@ using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
 using CoCLR.Engine.Context;
 using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Features;
 using CoCLR.Engine.Interop;
 using CoCLR.Engine.Models;
 using CoCLR.Engine.Training;
@@ -33,7 +34,8 @@ internal static class ClassifierStages
             Selection = spec.Selection,
             Seed = context.Spec.Seed,
         };
-        (ClassifierOutcome outcome, ClassifierProgress progress) = Train(context, features, options, spec.BatchSize, probe: true, dropout: 0);
+        (ClassifierOutcome outcome, ClassifierProgress progress) =
+            Train(context, features, options, spec.BatchSize, probe: true, dropout: 0);
         return new ProbeResult
         {
             Mode = "endToEnd",
@@ -64,7 +66,8 @@ internal static class ClassifierStages
             WeightDecay = Decimals.Parse(spec.WeightDecay),
             Seed = context.Spec.Seed,
         };
-        (ClassifierOutcome outcome, ClassifierProgress progress) = Train(context, features, options, spec.BatchSize, probe: false, Decimals.Parse(spec.Dropout));
+        (ClassifierOutcome outcome, ClassifierProgress progress) =
+            Train(context, features, options, spec.BatchSize, probe: false, Decimals.Parse(spec.Dropout));
         return context.Result(
             new FineTuneResult
             {
@@ -78,28 +81,33 @@ internal static class ClassifierStages
             epochsTrained: context.EpochsBehind(context.Stage.Evaluates));
     }
 
-    private static (ClassifierOutcome Outcome, ClassifierProgress Progress) Train(StageContext context, VideoFeatures features, ClassifierOptions options, int batchSize, bool probe, double dropout)
+    private static (ClassifierOutcome Outcome, ClassifierProgress Progress) Train(
+        StageContext context, VideoFeatures features, ClassifierOptions options, int batchSize, bool probe, double dropout)
     {
         string folder = context.Folder.Stage(context.Stage.Name);
         IReadOnlyList<ClipItem> videos = features.Labelled();
         using StoreClips test = features.Clips(VideoSplit.Test);
         using StoreClips? heldOut = options.Selection == Selection.Holdout ? HoldOut(ref videos) : null;
         using StoreClips train = features.TrainingClips(videos, batchSize);
-        using var classifier = new VideoClassifier(VideoFeatures.LoadBackbone(context, context.Stage.Evaluates), features.Store.Classes.Count, probe, dropout, context.Spec.Seed);
+        using var classifier = new VideoClassifier(
+            VideoFeatures.LoadBackbone(context, context.Stage.Evaluates), features.Store.Classes.Count, probe, dropout, context.Spec.Seed);
         classifier.to(context.Device);
         classifier.Backbone.Precision = probe ? Precision.Fp32 : context.Spec.Training.Precision;
         using var training = new ClassifierTraining(classifier, options);
-        var checkpoints = new CheckpointStore(folder, context.Spec.Training.KeepCheckpoints, message => context.Events.Log(message, "warning"));
+        var checkpoints =
+            new CheckpointStore(folder, context.Spec.Training.KeepCheckpoints, message => context.Events.Log(message, "warning"));
         Resume();
 
-        ClassifierOutcome outcome = training.Run(train, test, heldOut ?? test, afterEpoch: AfterEpoch, steps: ImmediateProgress.To<PassProgress>(_ => { }), context.Stop);
+        ClassifierOutcome outcome = training.Run(
+            train, test, heldOut ?? test, afterEpoch: AfterEpoch, steps: ImmediateProgress.To<PassProgress>(_ => { }), context.Stop);
         return (outcome, training.Progress);
 
         StoreClips HoldOut(ref IReadOnlyList<ClipItem> items)
         {
             IReadOnlyList<ClipItem> all = items;
             (int[] kept, int[] held) = Holdout.Split(
-                [.. all.Select(i => features.Store.Videos[i.VideoInView[0]].Id)], [.. all.Select(i => i.Group.ToString(CultureInfo.InvariantCulture))], Holdout.Fraction, options.Seed);
+                [.. all.Select(i => features.Store.Videos[i.VideoInView[0]].Id)],
+                [.. all.Select(i => i.Group.ToString(CultureInfo.InvariantCulture))], Holdout.Fraction, options.Seed);
             items = [.. kept.Select(i => all[i])];
             return features.Clips([.. held.Select(i => all[i])]);
         }
@@ -119,13 +127,24 @@ internal static class ClassifierStages
                 Stage = context.Stage.Name,
                 Epoch = epoch,
                 Step = epoch,
-                Scalars = new Dictionary<string, double> { ["optimizerSteps"] = at.Optimizer.Steps, [StageContext.ThreadsKey] = TorchRuntime.Threads },
-                Texts = new Dictionary<string, string> { ["progress"] = JsonSerializer.Serialize(at.Progress, CoclrJson.Compact), ["specHash"] = context.Plan.SpecHash },
+                Scalars = new Dictionary<string, double>
+                {
+                    ["optimizerSteps"] = at.Optimizer.Steps, [StageContext.ThreadsKey] = TorchRuntime.Threads
+                },
+                Texts = new Dictionary<string, string>
+                {
+                    ["progress"] = JsonSerializer.Serialize(at.Progress, CoclrJson.Compact), ["specHash"] = context.Plan.SpecHash
+                },
             };
             CheckpointInfo written = checkpoints.Save(info, tensors);
             string file = Path.Combine(folder, written.File);
-            context.Events.Checkpoint(epoch, at.Optimizer.Steps, Path.GetRelativePath(context.Folder.Root, file), new FileInfo(file).Length);
-            context.Events.Metrics(at.Optimizer.Steps, epoch, new Dictionary<string, double> { [MetricNames.Loss] = at.Progress.LossPerEpoch[^1], [MetricNames.LearningRate] = at.Optimizer.LearningRate });
+            context.Events.Checkpoint(
+                epoch, at.Optimizer.Steps, Path.GetRelativePath(context.Folder.Root, file), new FileInfo(file).Length);
+            context.Events.Metrics(
+                at.Optimizer.Steps,
+                epoch,
+                new Dictionary<string,
+                double> { [MetricNames.Loss] = at.Progress.LossPerEpoch[^1], [MetricNames.LearningRate] = at.Optimizer.LearningRate });
             context.Events.Progress(probe ? "probe" : "fine-tune", epoch, options.Epochs, "epochs");
             context.Stop.ThrowIfCancellationRequested();
 

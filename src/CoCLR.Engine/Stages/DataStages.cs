@@ -34,7 +34,12 @@ internal static class DataStages
             FrameRate = dataset.FrameRate,
             MaxBadFraction = Decimals.Parse(dataset.MaxBadFraction),
         };
-        using ClipStore store = ClipDecoder.Prepare(catalogue, settings, context.Cache, ImmediateProgress.To<DecodeProgress>(p => context.Events.Progress("decode", p.Done, p.Total, "videos")), context.Stop);
+        using ClipStore store = ClipDecoder.Prepare(
+            catalogue,
+            settings,
+            context.Cache,
+            ImmediateProgress.To<DecodeProgress>(p => context.Events.Progress("decode", p.Done, p.Total, "videos")),
+            context.Stop);
         string[] warnings = [.. catalogue.Warnings, .. SplitLeaks.Describe(SplitLeaks.Find(store, context.Stop))];
         return Result(context, store, warnings, fingerprint: ProvenanceFacts.Fingerprint(catalogue));
     }
@@ -67,7 +72,11 @@ internal static class DataStages
         if (last != null && flow.Count > 0)
         {
             ClipStoreVideo video = flow.Videos[0];
-            context.Events.Log(string.Create(CultureInfo.InvariantCulture, $"{last.Pairs} flow fields in {last.Elapsed.TotalSeconds:0} s, {last.PairsPerSecond:0.0} a second, computed on frames of at most {context.Spec.Flow.Size} lines and stored at {video.Width}x{video.Height}"));
+            context.Events.Log(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{last.Pairs} flow fields in {last.Elapsed.TotalSeconds:0} s, {last.PairsPerSecond:0.0} a second, computed on frames "
+                        + $"of at most {context.Spec.Flow.Size} lines and stored at {video.Width}x{video.Height}"));
         }
 
         return Result(context, flow, [], motion);
@@ -93,21 +102,33 @@ internal static class DataStages
         {
             string key = Convert.ToHexStringLower(SHA256.HashData(JsonSerializer.SerializeToUtf8Bytes(synthetic, CoclrJson.Compact)));
             string folder = Path.Combine(context.Cache, $"synthetic-v{SyntheticActions.GeneratorVersion}-{key[..16]}");
-            SyntheticActions.Create(synthetic, folder, ImmediateProgress.To<SyntheticProgress>(p => context.Events.Progress("make videos", p.Done, p.Total, "videos")), context.Stop);
+            SyntheticActions.Create(
+                synthetic,
+                folder,
+                ImmediateProgress.To<SyntheticProgress>(p => context.Events.Progress("make videos", p.Done, p.Total, "videos")),
+                context.Stop);
             return folder;
         }
 
         if (source.S3 is { } s3)
         {
-            return BucketCopy.RunAsync(s3, context.Cache, ImmediateProgress.To<CopyProgress>(p => context.Events.Progress("copy", p.Done, p.Total, "objects")), text => context.Events.Log(text, "warning"), context.Stop).GetAwaiter().GetResult();
+            return BucketCopy.RunAsync(
+                s3,
+                context.Cache,
+                ImmediateProgress.To<CopyProgress>(p => context.Events.Progress("copy", p.Done, p.Total, "objects")),
+                text => context.Events.Log(text, "warning"),
+                context.Stop).GetAwaiter().GetResult();
         }
 
         // In a pod the claim is mounted where COCLR_DATASET_DIR says.
         string? mounted = Environment.GetEnvironmentVariable("COCLR_DATASET_DIR");
-        return source.Path ?? (mounted is { Length: > 0 } ? mounted : throw new UserErrorException("spec.dataset.source.volumeClaim is mounted by the operator, which sets COCLR_DATASET_DIR; on one machine give path or synthetic.", ExitCodes.BadConfiguration));
+        return source.Path
+            ?? (mounted is { Length: > 0 } ? mounted : throw new UserErrorException("spec.dataset.source.volumeClaim is mounted by the "
+                + "operator, which sets COCLR_DATASET_DIR; on one machine give path or synthetic.", ExitCodes.BadConfiguration));
     }
 
-    private static StageResult Result(StageContext context, ClipStore store, string[] warnings, MotionResult? motion = null, string? fingerprint = null)
+    private static StageResult Result(
+        StageContext context, ClipStore store, string[] warnings, MotionResult? motion = null, string? fingerprint = null)
     {
         var data = new DataResult
         {

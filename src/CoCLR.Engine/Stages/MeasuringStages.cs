@@ -1,12 +1,12 @@
-// Why this exists: the stages that measure a representation, and the report that puts them into one table: extraction here, measuring in Evaluation.
-using System.Text.Json;
-using CoCLR.Core;
+// Why this exists: the stages that measure a representation, and the report that puts them into one table: extraction here, measuring in
+// Evaluation.
 using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
 using CoCLR.Engine.Context;
 using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Features;
 using CoCLR.Engine.Video.Store;
 using CoCLR.Runs;
 
@@ -34,7 +34,16 @@ internal static class MeasuringStages
 
         ProbeResult result = spec.Mode == ProbeMode.EndToEnd
             ? ClassifierStages.EndToEndProbe(context, features)
-            : EvaluationStages.Probe(folder, context.View.Name(), trained, Untrained(context, features), spec, context.Spec.Seed, context.Spec.Training.Compatibility == Compatibility.Platform, ImmediateProgress.To<(int Epoch, double Loss)>(p => context.Events.Progress("probe", p.Epoch, spec.Epochs, "epochs")), context.Stop);
+            : EvaluationStages.Probe(
+                folder,
+                context.View.Name(),
+                trained,
+                Untrained(context, features),
+                spec,
+                context.Spec.Seed,
+                context.Spec.Training.Compatibility == Compatibility.Platform,
+                ImmediateProgress.To<(int Epoch, double Loss)>(p => context.Events.Progress("probe", p.Epoch, spec.Epochs, "epochs")),
+                context.Stop);
         TellArtifacts(context);
         return context.Result(result, epochsTrained: context.EpochsBehind(context.Stage.Evaluates));
     }
@@ -48,13 +57,18 @@ internal static class MeasuringStages
         return result;
     }
 
-    /// <summary>Nearest-neighbour retrieval: test videos ask, training videos answer (method.md 1e).</summary>
+    /// <summary>Nearest-neighbour retrieval: test videos are the queries, training videos the gallery (method.md 1e).</summary>
     public static StageResult Retrieve(StageContext context)
     {
         context.Events.Started(context.DeviceName);
         using var features = new VideoFeatures(context);
         FeaturePair trained = features.Of(context.Stage.Evaluates, context.Spec.Evaluation.Retrieval.Gallery);
-        RetrievalResult result = EvaluationStages.Retrieve(context.Folder.Stage(context.Stage.Name), context.View.Name(), trained, Untrained(context, features), context.Spec.Evaluation.Retrieval);
+        RetrievalResult result = EvaluationStages.Retrieve(
+            context.Folder.Stage(context.Stage.Name),
+            context.View.Name(),
+            trained,
+            Untrained(context, features),
+            context.Spec.Evaluation.Retrieval);
         TellArtifacts(context);
         return context.Result(result, epochsTrained: context.EpochsBehind(context.Stage.Evaluates));
     }
@@ -65,12 +79,14 @@ internal static class MeasuringStages
         context.Events.Started(context.DeviceName);
         EvaluationSpec spec = context.Spec.Evaluation;
         FeaturePair? Features(View view, bool random) =>
-            context.Plan.Stages.FirstOrDefault(s => s.Kind == StageKind.Retrieve && s.View == view) is { } stage && (!random || spec.RandomBaseline)
+            context.Plan.Stages.FirstOrDefault(s => s.Kind == StageKind.Retrieve && s.View == view) is { } stage
+                && (!random || spec.RandomBaseline)
                 ? VideoFeatures.Stored(context, view, random ? null : stage.Evaluates, spec.Retrieval.Gallery)
                 : null;
 
         FusionResult result = EvaluationStages.Fuse(
-            context.Folder.Stages, spec, Features(View.Rgb, false), Features(View.Flow, false), Features(View.Rgb, true), Features(View.Flow, true));
+            context.Folder.Stages, spec, Features(View.Rgb, false), Features(View.Flow, false), Features(View.Rgb, true),
+            Features(View.Flow, true));
         TellArtifacts(context);
         return context.Result(result, "two-stream", context.Plan.Stages.Max(s => context.EpochsBehind(s.Evaluates)));
     }
@@ -79,9 +95,12 @@ internal static class MeasuringStages
     public static StageResult Report(StageContext context)
     {
         context.Events.Started(context.DeviceName);
-        StageResult[] results = [.. context.Plan.Stages.Where(s => s.Kind != StageKind.Report).Select(s => context.Folder.ReadResult(s.Name))];
-        WholeFile.WriteText(Path.Combine(context.Folder.Root, ProvenanceFacts.ManifestFile), ManifestWriter.Of(context.Plan));
-        context.Folder.WriteReport(RunReport.From(context.Plan.Experiment, results) with { Provenance = ProvenanceFacts.Of(context, results) });
+        StageResult[] results =
+            [.. context.Plan.Stages.Where(s => s.Kind != StageKind.Report).Select(s => context.Folder.ReadResult(s.Name))];
+        WholeFile.WriteText(
+            Path.Combine(context.Folder.Root, ProvenanceFacts.ManifestFile), ManifestWriter.Of(context.Plan.Experiment, context.Plan.Spec));
+        context.Folder.WriteReport(
+            RunReport.From(context.Plan.Experiment, results) with { Provenance = ProvenanceFacts.Of(context, results) });
         context.Events.Artifact(context.Folder, context.Folder.ReportFile, "application/json");
         context.Events.Artifact(context.Folder, context.Folder.ReportMarkdownFile, "text/markdown");
         context.AfterResult = () =>
@@ -94,18 +113,25 @@ internal static class MeasuringStages
 
     /// <summary>The same network without training: the floor of every number.</summary>
     private static FeaturePair? Untrained(StageContext context, VideoFeatures features) =>
-        context.Spec.Evaluation.RandomBaseline ? features.Of(null, context.Stage.Kind == StageKind.Retrieve ? context.Spec.Evaluation.Retrieval.Gallery : Gallery.AllClips) : null;
+        context.Spec.Evaluation.RandomBaseline
+            ? features.Of(null, context.Stage.Kind == StageKind.Retrieve ? context.Spec.Evaluation.Retrieval.Gallery : Gallery.AllClips)
+            : null;
 
-    /// <summary>Small playing clips of every video that a gallery shows, made once for the run, when its results are told: looking can wait.</summary>
+    /// <summary>
+    /// Small playing clips of every video that a gallery shows, made once for the run, when its results are told: looking can wait.
+    /// </summary>
     private static void MakePreviews(StageContext context)
     {
-        string[] galleries = [.. context.Plan.Stages.Select(s => context.Folder.Stage(s.Name)).Where(f => File.Exists(Path.Combine(f, EvaluationArtifacts.Neighbours)))];
+        string[] galleries = [
+            .. context.Plan.Stages.Select(s => context.Folder.Stage(s.Name))
+                .Where(f => File.Exists(Path.Combine(f, EvaluationArtifacts.Neighbours)))];
         if (!context.Spec.Evaluation.Retrieval.Previews || galleries.Length == 0)
         {
             return;
         }
 
-        IEnumerable<string> shown = galleries.SelectMany(f => EvaluationArtifacts.VideosOf(EvaluationArtifacts.Read<NeighbourTable>(f, EvaluationArtifacts.Neighbours)));
+        IEnumerable<string> shown = galleries.SelectMany(
+            f => EvaluationArtifacts.VideosOf(EvaluationArtifacts.Read<NeighbourTable>(f, EvaluationArtifacts.Neighbours)));
         using ClipStore frames = context.OpenStore("decode");
         using ClipStore? flow = context.Plan.Stages.Any(s => s.Kind == StageKind.Flow) ? context.OpenStore("flow") : null;
         var stores = new Dictionary<string, ClipStore> { ["rgb"] = frames };
@@ -117,17 +143,27 @@ internal static class MeasuringStages
         // Runs on the same data show the same clips: encoded once, then only linked.
         string shared = Path.Combine(context.Cache, RunFolder.PreviewsName, Path.GetFileName(frames.Folder));
         LinkMissing(shared, context.Folder.Previews);
-        PreviewSet.Make(context.Folder.Root, context.Folder.Stage(context.Stage.Name), stores, [.. shown, .. Mined(context)], progress: ImmediateProgress.To<PassProgress>(p => context.Events.Progress("previews", p.Done, p.Total, "clips")), cancellationToken: context.Stop);
+        PreviewSet.Make(
+            context.Folder.Root,
+            context.Folder.Stage(context.Stage.Name),
+            stores,
+            [.. shown, .. Mined(context)],
+            progress: ImmediateProgress.To<PassProgress>(p => context.Events.Progress("previews", p.Done, p.Total, "clips")),
+            cancellationToken: context.Stop);
         LinkMissing(context.Folder.Previews, shared);
     }
 
     /// <summary>Anchors and positives of the newest mining events: people look at what was mined as well as at what was found.</summary>
     private static IEnumerable<string> Mined(StageContext context) =>
         context.Plan.Stages.Where(s => s.Kind == StageKind.Cotrain).Select(s => context.Folder.EventsFile(s.Name)).Where(File.Exists)
-            .SelectMany(file => File.ReadLines(file).Reverse().Where(l => l.Contains("\"mining\"", StringComparison.Ordinal)).SelectMany(MinedVideos).Distinct(StringComparer.Ordinal).Take(MostMined));
+            .SelectMany(
+                file => File.ReadLines(file).Reverse().Where(l => l.Contains("\"mining\"", StringComparison.Ordinal))
+                    .SelectMany(MinedVideos).Distinct(StringComparer.Ordinal).Take(MostMined));
 
     private static IEnumerable<string> MinedVideos(string line) =>
-        EventLine.Parse(line) is MiningEvent mining ? mining.Anchors.SelectMany(a => a.Positives.Select(p => p.Video).Prepend(a.Video)) : [];
+        EventLine.Parse(line) is MiningEvent mining
+            ? mining.Anchors.SelectMany(a => a.Positives.Select(p => p.Video).Prepend(a.Video))
+            : [];
 
     private static void LinkMissing(string from, string to)
     {

@@ -23,7 +23,9 @@ internal static class ProvenanceFacts
     /// <param name="results">Results of the other stages.</param>
     public static Provenance Of(StageContext context, IReadOnlyList<StageResult> results)
     {
-        string[] version = (typeof(ProvenanceFacts).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "").Split('+', 2);
+        string[] version =
+            (typeof(ProvenanceFacts).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "")
+            .Split('+', 2);
         bool pod = Environment.GetEnvironmentVariable("COCLR_POD_NAME") is { Length: > 0 };
         return new Provenance
         {
@@ -53,7 +55,8 @@ internal static class ProvenanceFacts
         {
             var file = new FileInfo(video.Path);
             hash.AppendData(Encoding.UTF8.GetBytes(string.Create(
-                CultureInfo.InvariantCulture, $"{video.Id}\0{video.Class}\0{video.Group}\0{video.Split}\0{(file.Exists ? file.Length : -1)}\n")));
+                CultureInfo.InvariantCulture,
+                $"{video.Id}\0{video.Class}\0{video.Group}\0{video.Split}\0{(file.Exists ? file.Length : -1)}\n")));
         }
 
         return Convert.ToHexStringLower(hash.GetHashAndReset());

@@ -2,6 +2,7 @@
 using System.Security.Cryptography;
 using CoCLR.Core;
 using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Features;
 using CoCLR.Engine.Flow;
 using CoCLR.Engine.Models;
 using CoCLR.Engine.Training;
@@ -43,13 +44,15 @@ public sealed class VideoEmbedder : IDisposable
     /// <param name="view">rgb or flow, for a checkpoint with both.</param>
     /// <param name="input">What it looks at, for a checkpoint that does not say.</param>
     /// <param name="device">auto, cpu, cuda or cuda:N.</param>
-    /// <exception cref="UserErrorException">The checkpoint is missing (66), damaged (65), or does not say what it looks at (64).</exception>
+    /// <exception cref="UserErrorException">The checkpoint is missing (66), damaged (65), or does not say what it looks at
+    /// (64).</exception>
     public static VideoEmbedder Load(string checkpoint, string view, InputDescription? input, string device)
     {
         torch.Device chosen = TorchRuntime.Select(device);
         using Checkpoint loaded = CheckpointStore.Load(checkpoint);
         InputDescription described = InputDescription.From(loaded.Info) ?? input ?? throw new UserErrorException(
-            $"{checkpoint} does not say what it was trained on (an imported checkpoint): embed videos with --view, --frames and --size; a collection keeps them.", ExitCodes.Usage);
+            $"{checkpoint} does not say what it was trained on (an imported checkpoint): embed videos with --view, --frames and --size; a "
+                + $"collection keeps them.", ExitCodes.Usage);
         string chosenView = described.View == "both" ? view : described.View;
         string prefix = described.View == "both" ? $"{view}.encoder." : "encoder.";
         VideoEncoder encoder = VideoEncoder.Create(loaded.Info.Architecture, loaded.Info.ProjectionSize, 0, chosen, loaded.Info.Width);
@@ -87,16 +90,24 @@ public sealed class VideoEmbedder : IDisposable
     /// <param name="progress">Told what is being done: phase, done, total.</param>
     /// <param name="stop">Stops.</param>
     /// <exception cref="UserErrorException">No video can be used (65).</exception>
-    public (FeatureSet Features, IReadOnlyList<RejectedVideo> LeftOut) Embed(VideoCatalogue catalogue, string cache, Action<string, long, long> progress, CancellationToken stop)
+    public (FeatureSet Features, IReadOnlyList<RejectedVideo> LeftOut) Embed(
+        VideoCatalogue catalogue, string cache, Action<string, long, long> progress, CancellationToken stop)
     {
         ArgumentNullException.ThrowIfNull(catalogue);
         ArgumentNullException.ThrowIfNull(progress);
-        var settings = new DecodeSettings { ShortSide = Input.StoredSize, FrameRate = Input.FrameRate, MaxBadFraction = catalogue.Videos.Count > 1 ? 0.999 : 0 };
-        using ClipStore frames = ClipDecoder.Prepare(catalogue, settings, cache, ImmediateProgress.To<DecodeProgress>(p => progress("decode", p.Done, p.Total)), stop);
+        var settings = new DecodeSettings
+        {
+            ShortSide = Input.StoredSize, FrameRate = Input.FrameRate, MaxBadFraction = catalogue.Videos.Count > 1 ? 0.999 : 0
+        };
+        using ClipStore frames = ClipDecoder.Prepare(
+            catalogue, settings, cache, ImmediateProgress.To<DecodeProgress>(p => progress("decode", p.Done, p.Total)), stop);
         using ClipStore? flow = Input.View == "flow"
             ? FlowStoreBuilder.Prepare(
                 frames,
-                new FlowOptions { Algorithm = Input.FlowAlgorithm, Bound = Input.FlowBound, Size = Input.FlowSize, Center = Input.FlowCenter },
+                new FlowOptions
+                {
+                    Algorithm = Input.FlowAlgorithm, Bound = Input.FlowBound, Size = Input.FlowSize, Center = Input.FlowCenter
+                },
                 cache,
                 _device,
                 progress: ImmediateProgress.To<FlowProgress>(p => progress("flow", p.Pairs, p.Pairs + p.RemainingPairs)),
@@ -110,7 +121,8 @@ public sealed class VideoEmbedder : IDisposable
             ClipItem.FromStores([store]),
             new AugmentationOptions { Size = Input.Size },
             new LoaderOptions { BatchSize = ClipsPerBatch, Frames = Input.Frames, FrameStride = Input.Stride, Device = _device });
-        FeatureSet features = FeatureExtractor.Extract(backbone, clips, ImmediateProgress.To<PassProgress>(p => progress("extract", p.Done, p.Total)), stop);
+        FeatureSet features =
+            FeatureExtractor.Extract(backbone, clips, ImmediateProgress.To<PassProgress>(p => progress("extract", p.Done, p.Total)), stop);
         return (features, [.. frames.Header.Rejected, .. flow?.Header.Rejected ?? []]);
     }
 

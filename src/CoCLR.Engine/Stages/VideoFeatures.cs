@@ -1,8 +1,10 @@
-// Why this exists: probe, retrieval and fusion measure the same features; they are extracted once for a checkpoint and kept in the run folder.
+// Why this exists: probe, retrieval and fusion measure the same features; they are extracted once for a checkpoint and kept in the run
+// folder.
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Engine.Context;
 using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Features;
 using CoCLR.Engine.Models;
 using CoCLR.Engine.Training;
 using CoCLR.Engine.Video.Augmentation;
@@ -61,13 +63,16 @@ internal sealed class VideoFeatures : IDisposable
             FeatureSet features = FeatureExtractor.Extract(
                 backbone,
                 clips,
-                ImmediateProgress.To<PassProgress>(p => _context.Events.Progress($"extract {(checkpoint == null ? "random features, " : "")}{name}", p.Done, p.Total, "clips")),
+                ImmediateProgress.To<PassProgress>(
+                    p => _context.Events.Progress(
+                        $"extract {(checkpoint == null ? "random features, " : "")}{name}", p.Done, p.Total, "clips")),
                 _context.Stop);
             FeatureFiles.WriteNpy(features, folder, name);
             return features;
         }
 
-        return new FeaturePair(Extract(VideoSplit.Train, TrainName(gallery), gallery == Gallery.OneClip), Extract(VideoSplit.Test, Test, oneClip: false));
+        return new FeaturePair(
+            Extract(VideoSplit.Train, TrainName(gallery), gallery == Gallery.OneClip), Extract(VideoSplit.Test, Test, oneClip: false));
     }
 
     /// <summary>Features that an earlier stage has left; null when it has not.</summary>
@@ -117,14 +122,15 @@ internal sealed class VideoFeatures : IDisposable
     }
 
     /// <summary>
-    /// An untrained network's batch norms know nothing of its activations, which then vanish layer by layer: a floor must be the network's, not that of
-    /// its unset statistics. Forward passes over training clips set them, as training would; no weight changes.
+    /// An untrained network's batch norms know nothing of its activations, which then vanish layer by layer: a floor must be the network's,
+    /// not that of its unset statistics. Forward passes over training clips set them, as training would; no weight changes.
     /// </summary>
     private void SettleNorms(Backbone backbone)
     {
         using var frozen = TorchSharp.torch.no_grad();
         ClipItem[] items = [.. ClipItem.FromStores([_store], VideoSplit.Train)];
-        using StoreClips clips = StoreClips.ForTraining(_store, items, Augmentations.Of(_context.Spec), Augmentations.Loading(_context, Math.Min(ClipsPerBatch, items.Length)));
+        using StoreClips clips = StoreClips.ForTraining(
+            _store, items, Augmentations.Of(_context.Spec), Augmentations.Loading(_context, Math.Min(ClipsPerBatch, items.Length)));
         backbone.train();
         for (int epoch = 1, passes = 0; passes < SettlingPasses; epoch++)
         {
@@ -144,7 +150,8 @@ internal sealed class VideoFeatures : IDisposable
 
     public void Dispose() => _store.Dispose();
 
-    private static bool Exists(string folder, string name) => File.Exists(Path.Combine(folder, name + ".npy")) && File.Exists(Path.Combine(folder, name + ".json"));
+    private static bool Exists(string folder, string name) =>
+        File.Exists(Path.Combine(folder, name + ".npy")) && File.Exists(Path.Combine(folder, name + ".json"));
 
     private static string TrainName(Gallery gallery) => gallery == Gallery.OneClip ? Train + "-one-clip" : Train;
 

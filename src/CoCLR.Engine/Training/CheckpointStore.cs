@@ -54,7 +54,9 @@ public sealed record CheckpointInfo
     public string? Sha256 { get; init; }
 
     /// <summary>What an exported encoder says of its origin: the network and what it looks at, without the state of a training.</summary>
-    public string OriginJson() => JsonSerializer.Serialize(this with { Scalars = new Dictionary<string, double>(), File = string.Empty, DataHash = string.Empty, Sha256 = null }, CheckpointStore.Json);
+    public string OriginJson() => JsonSerializer.Serialize(
+        this with { Scalars = new Dictionary<string, double>(), File = string.Empty, DataHash = string.Empty, Sha256 = null },
+        CheckpointStore.Json);
 
     /// <summary>Reads <see cref="OriginJson"/>; null where it is none.</summary>
     /// <param name="json">A text of a file from anywhere.</param>
@@ -79,7 +81,8 @@ public sealed record Checkpoint(CheckpointInfo Info, IReadOnlyDictionary<string,
     /// <summary>The tensors below a prefix, without it.</summary>
     /// <param name="prefix">For example <c>encoder_q.</c>.</param>
     public IReadOnlyDictionary<string, Tensor> Under(string prefix)
-        => Tensors.Where(entry => entry.Key.StartsWith(prefix, StringComparison.Ordinal)).ToDictionary(entry => entry.Key[prefix.Length..], entry => entry.Value);
+        => Tensors.Where(entry => entry.Key.StartsWith(prefix, StringComparison.Ordinal))
+            .ToDictionary(entry => entry.Key[prefix.Length..], entry => entry.Value);
 
     /// <summary>Copies the tensors below a prefix into a module; both must hold the same names and shapes.</summary>
     /// <param name="module">The module.</param>
@@ -115,6 +118,9 @@ public sealed class CheckpointStore
 
     /// <summary>Second name of the best data file, if scores are given.</summary>
     public const string BestName = "checkpoint-best.safetensors";
+
+    /// <summary>The weights in the folder of a model package.</summary>
+    public const string PackageWeightsName = "model.safetensors";
 
     private const string InfoKey = "coclr.checkpoint";
     internal static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web)
@@ -162,7 +168,11 @@ public sealed class CheckpointStore
         WholeFile.Write(path, stream =>
         {
             using var hashing = new CryptoStream(stream, sha, CryptoStreamMode.Write, leaveOpen: true);
-            Safetensors.Write(hashing, tensors, new Dictionary<string, string> { [InfoKey] = JsonSerializer.Serialize(full, Json), ["format"] = "coclr" });
+            Safetensors.Write(
+                hashing,
+                tensors,
+                new Dictionary<string,
+                string> { [InfoKey] = JsonSerializer.Serialize(full, Json), ["format"] = "coclr" });
         });
         full = full with { Sha256 = Convert.ToHexStringLower(sha.Hash!) };
         Alias(path, DataName);
@@ -212,14 +222,17 @@ public sealed class CheckpointStore
             }
         }
 
-        return damaged.Count == 0 ? null : throw new UserErrorException($"No checkpoint in {_folder} is whole. {damaged[0]} Delete them to start the stage anew.", ExitCodes.BadData);
+        return damaged.Count == 0
+            ? null
+            : throw new UserErrorException(
+                $"No checkpoint in {_folder} is whole. {damaged[0]} Delete them to start the stage anew.", ExitCodes.BadData);
     }
 
     /// <summary>The data file that a path means.</summary>
     /// <param name="path">A data file, a stage's folder (then its newest) or the folder of a model package.</param>
     public static string FileOf(string path) =>
         !Directory.Exists(path) ? path
-        : Path.Combine(path, File.Exists(Path.Combine(path, Interop.ModelPackage.WeightsName)) ? Interop.ModelPackage.WeightsName : DataName);
+        : Path.Combine(path, File.Exists(Path.Combine(path, PackageWeightsName)) ? PackageWeightsName : DataName);
 
     /// <summary>Loads a checkpoint and checks its sum.</summary>
     /// <param name="path">A data file, a stage's folder (then its newest) or the folder of a model package.</param>
@@ -238,7 +251,8 @@ public sealed class CheckpointStore
         return Checked(Safetensors.Read(stream, file, bytes => hash.Append(bytes)), hash, file);
     }
 
-    private static Checkpoint Checked((Dictionary<string, Tensor> Tensors, IReadOnlyDictionary<string, string> Metadata) read, XxHash128 hash, string file)
+    private static Checkpoint Checked(
+        (Dictionary<string, Tensor> Tensors, IReadOnlyDictionary<string, string> Metadata) read, XxHash128 hash, string file)
     {
         var (tensors, metadata) = read;
         try
@@ -290,7 +304,8 @@ public sealed class CheckpointStore
             throw new UserErrorException($"{file} is damaged: its description cannot be read.", ExitCodes.BadData, e);
         }
 
-        throw new UserErrorException($"{file} is not a checkpoint of this program (or of a newer version); use `coclr import` for other files.", ExitCodes.BadData);
+        throw new UserErrorException(
+            $"{file} is not a checkpoint of this program (or of a newer version); use `coclr import` for other files.", ExitCodes.BadData);
     }
 
     private static string VersionName(long step) => $"checkpoint-{step.ToString("D9", CultureInfo.InvariantCulture)}.safetensors";
@@ -300,7 +315,12 @@ public sealed class CheckpointStore
         => !Directory.Exists(_folder)
             ? []
             : Directory.EnumerateFiles(_folder, "checkpoint-*.safetensors")
-                .Where(path => long.TryParse(Path.GetFileNameWithoutExtension(path).AsSpan("checkpoint-".Length), NumberStyles.None, CultureInfo.InvariantCulture, out _))
+                .Where(
+                    path => long.TryParse(
+                        Path.GetFileNameWithoutExtension(path).AsSpan("checkpoint-".Length),
+                        NumberStyles.None,
+                        CultureInfo.InvariantCulture,
+                        out _))
                 .OrderDescending(StringComparer.Ordinal);
 
     /// <summary>Gives a data file a second name, replacing what had it, in one rename.</summary>

@@ -45,7 +45,8 @@ internal sealed class FrozenMiner : IDisposable
     /// <summary>By what the queue's entries are ranked for each clip, [B,K].</summary>
     /// <param name="keys">Of <see cref="Encode"/>, [B,KeySize].</param>
     /// <param name="queue">Earlier ones [KeySize,K].</param>
-    public Tensor Similarity(Tensor keys, Tensor queue) => _space == MiningSpace.Features ? PositiveMask.CentredSimilarity(keys, queue) : keys.matmul(queue);
+    public Tensor Similarity(Tensor keys, Tensor queue) =>
+        _space == MiningSpace.Features ? PositiveMask.CentredSimilarity(keys, queue) : keys.matmul(queue);
 
     /// <inheritdoc/>
     public void Dispose() => _encoder.Dispose();

@@ -18,10 +18,12 @@ namespace CoCLR.Engine.Training;
 /// <param name="FrameRate">Frames per second; the video's own when null.</param>
 /// <param name="FlowAlgorithm">How flow is computed.</param>
 /// <param name="FlowBound">Largest displacement in pixels.</param>
-/// <param name="FlowSize">Short side at most of the frames that flow is computed on; 0: the stored frames, whose pixels are the unit then.</param>
+/// <param name="FlowSize">Short side at most of the frames that flow is computed on; 0: the stored frames, whose pixels are the unit
+/// then.</param>
 /// <param name="FlowCenter">Whether the median displacement of each frame is subtracted.</param>
 public sealed record InputDescription(
-    string View, int Frames, int Stride, int Size, int StoredSize, int? FrameRate, FlowAlgorithm FlowAlgorithm, double FlowBound, int FlowSize = FlowOptions.UnitLines, bool FlowCenter = false)
+    string View, int Frames, int Stride, int Size, int StoredSize, int? FrameRate, FlowAlgorithm FlowAlgorithm, double FlowBound,
+    int FlowSize = FlowOptions.UnitLines, bool FlowCenter = false)
 {
     /// <summary>Name of the view among a checkpoint's texts.</summary>
     internal const string ViewKey = Prefix + "view";

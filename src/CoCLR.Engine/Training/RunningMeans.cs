@@ -77,7 +77,12 @@ internal sealed class RunningMeans
     {
         if (_last.TryGetValue(MetricNames.MiningAgreement, out double agreement))
         {
-            Mining.Add(Quality(epoch, _last.GetValueOrDefault(MetricNames.MiningPrecision, double.NaN), agreement, _last.GetValueOrDefault(MetricNames.MiningAge)));
+            Mining.Add(
+                Quality(
+                    epoch,
+                    _last.GetValueOrDefault(MetricNames.MiningPrecision, double.NaN),
+                    agreement,
+                    _last.GetValueOrDefault(MetricNames.MiningAge)));
         }
     }
 

@@ -1,7 +1,6 @@
 // Why this exists: a training that waits for its data, or leaves its device idle, must be seen while it runs.
 using System.Diagnostics;
 using CoCLR.Core.Events;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Training;

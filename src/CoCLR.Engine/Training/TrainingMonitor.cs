@@ -1,5 +1,5 @@
-// Why this exists: bad settings show in minutes, not after a night and an evaluation: nearest neighbours of training videos while a network learns, and whether it
-// collapses. No test video is looked at, so that settings may be chosen by it.
+// Why this exists: bad settings show in minutes, not after a night and an evaluation: nearest neighbours of training videos while a network
+// learns, and whether it collapses. No test video is looked at, so that settings may be chosen by it.
 using System.Diagnostics;
 using System.Globalization;
 using CoCLR.Core.Events;
@@ -7,7 +7,7 @@ using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
 using CoCLR.Engine.Context;
-using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Features;
 using CoCLR.Engine.Models;
 using CoCLR.Engine.Video.Loading;
 using CoCLR.Engine.Video.Store;
@@ -22,7 +22,8 @@ internal sealed class TrainingMonitor : IDisposable
     private const int ClipsPerVideo = 2;
     private const int ClipsPerBatch = 32;
 
-    // All embeddings alike: pairs of different videos are as near as this mean of exp(-2 d²) says (a cosine above 0.99), where spread ones have e^-4.
+    // All embeddings alike: pairs of different videos are as near as this mean of exp(-2 d²) says (a cosine above 0.99), where spread ones
+    // have e^-4.
     private const double CollapsedUniformity = -0.04;
 
     // With the loss of a guess beside it: a mean cosine above 0.75.
@@ -35,10 +36,16 @@ internal sealed class TrainingMonitor : IDisposable
     private readonly int[] _queries;
     private readonly int _every;
 
-    private TrainingMonitor(StageContext context, ClipStore store, IReadOnlyList<ClipItem> gallery, IReadOnlyList<ClipItem> queries, int every)
+    private TrainingMonitor(
+        StageContext context, ClipStore store, IReadOnlyList<ClipItem> gallery, IReadOnlyList<ClipItem> queries, int every)
     {
         (_context, _store, _every) = (context, store, every);
-        _clips = StoreClips.ForTesting(store, [.. gallery, .. queries], Augmentations.Of(context.Spec), Augmentations.Loading(context, ClipsPerBatch), mostClips: ClipsPerVideo);
+        _clips = StoreClips.ForTesting(
+            store,
+            [.. gallery, .. queries],
+            Augmentations.Of(context.Spec),
+            Augmentations.Loading(context, ClipsPerBatch),
+            mostClips: ClipsPerVideo);
         _gallery = [.. Enumerable.Range(0, gallery.Count)];
         _queries = [.. Enumerable.Range(gallery.Count, queries.Count)];
     }
@@ -68,10 +75,13 @@ internal sealed class TrainingMonitor : IDisposable
 
         int queries = (int)Math.Ceiling(spec.Videos * Decimals.Parse(spec.Fraction));
         return new TrainingMonitor(
-            context, store, Some(items, kept, spec.Videos - queries), Some(items, held, queries), spec.EveryEpochs ?? Math.Max(1, (int)Math.Round(epochs / 10.0)));
+            context, store, Some(items, kept, spec.Videos - queries), Some(items, held, queries), spec.EveryEpochs
+                ?? Math.Max(1, (int)Math.Round(epochs / 10.0)));
     }
 
-    /// <summary>The training videos that answer and those that ask, whole source groups. Which groups ask depends on the seed alone.</summary>
+    /// <summary>
+    /// The training videos that answer and those that ask, whole source groups. Which groups ask depends on the seed alone.
+    /// </summary>
     /// <param name="spec">The spec.</param>
     /// <param name="items">All training videos.</param>
     public static (int[] Kept, int[] Held) Split(ExperimentSpec spec, IReadOnlyList<ClipItem> items)
@@ -79,7 +89,11 @@ internal sealed class TrainingMonitor : IDisposable
         string[] groups = [.. items.Select(i => i.Group.ToString(CultureInfo.InvariantCulture))];
         return groups.Distinct().Count() < 2
             ? ([.. Enumerable.Range(0, items.Count)], [])
-            : Holdout.Split([.. Enumerable.Range(0, items.Count).Select(i => i.ToString(CultureInfo.InvariantCulture))], groups, Decimals.Parse(spec.Evaluation.Monitor.Fraction), spec.Seed);
+            : Holdout.Split(
+                [.. Enumerable.Range(0, items.Count).Select(i => i.ToString(CultureInfo.InvariantCulture))],
+                groups,
+                Decimals.Parse(spec.Evaluation.Monitor.Fraction),
+                spec.Seed);
     }
 
     /// <summary>Whether an epoch's end is a time to look.</summary>
@@ -95,7 +109,11 @@ internal sealed class TrainingMonitor : IDisposable
     {
         var clock = Stopwatch.StartNew();
         MonitorPoint point = Measure(encoder, epoch);
-        point = point with { Collapsed = point.Uniformity > CollapsedUniformity || (Guesses(loss) && point.Uniformity > NarrowUniformity), Seconds = clock.Elapsed.TotalSeconds };
+        point = point with
+        {
+            Collapsed = point.Uniformity > CollapsedUniformity || (Guesses(loss) && point.Uniformity > NarrowUniformity),
+            Seconds = clock.Elapsed.TotalSeconds
+        };
         Points.Add(point);
         var values = new Dictionary<string, double>
         {
@@ -114,7 +132,8 @@ internal sealed class TrainingMonitor : IDisposable
         if (point.Collapsed)
         {
             _context.Events.Log(
-                $"epoch {epoch}: the representation has collapsed: the embeddings of different videos are all alike. A lower learning rate, a faster key encoder (training.momentum) or a higher temperature usually helps.", "warning");
+                $"epoch {epoch}: the representation has collapsed: the embeddings of different videos are all alike. A lower learning "
+                    + $"rate, a faster key encoder (training.momentum) or a higher temperature usually helps.", "warning");
         }
     }
 
@@ -161,11 +180,14 @@ internal sealed class TrainingMonitor : IDisposable
 
     /// <summary>Whether the loss is that of a guess among the own key and the queue; mined positives have another.</summary>
     private bool Guesses(double loss) =>
-        _context.Spec.Training.Method is Method.InfoNCE or Method.UberNCE && loss >= GuessShare * Math.Log(1.0 + _context.Spec.Training.QueueSize);
+        _context.Spec.Training.Method is Method.InfoNCE or Method.UberNCE
+            && loss >= GuessShare * Math.Log(1.0 + _context.Spec.Training.QueueSize);
 
     /// <summary>Every nth of some rows, so that all groups are there.</summary>
     private static ClipItem[] Some(IReadOnlyList<ClipItem> items, int[] rows, int most) =>
-        [.. Enumerable.Range(0, Math.Min(most, rows.Length)).Select(i => items[rows[(int)((long)i * rows.Length / Math.Min(most, rows.Length))]])];
+        [
+            .. Enumerable.Range(0, Math.Min(most, rows.Length))
+                .Select(i => items[rows[(int)((long)i * rows.Length / Math.Min(most, rows.Length))]])];
 
     private MonitorPoint Measure(VideoEncoder encoder, int epoch)
     {
@@ -176,7 +198,9 @@ internal sealed class TrainingMonitor : IDisposable
         FeatureSet features = new(rows.Ids, rows.Values, rows.Labels, rows.ClassNames);
         (FeatureSet gallery, FeatureSet queries) = (features.Select(_gallery), features.Select(_queries));
         KnnAccuracy? knn = KnnProbe.Evaluate(gallery, queries).Where(k => k.Vote == "weighted").MinBy(k => Math.Abs(k.K - 20));
-        Recall? recall = features.Labels is null ? null : Retrieval.Evaluate(gallery, queries, _context.View.Name(), neighbours: 1).Result.Recalls.FirstOrDefault(r => r.K == 1);
+        Recall? recall = features.Labels is null
+            ? null
+            : Retrieval.Evaluate(gallery, queries, _context.View.Name(), neighbours: 1).Result.Recalls.FirstOrDefault(r => r.K == 1);
         return new MonitorPoint
         {
             Epoch = epoch,
@@ -230,7 +254,8 @@ internal sealed class TrainingMonitor : IDisposable
 
         public int ClipsInPass => clips.ClipsInPass;
 
-        public IEnumerable<VideoClips> Pass(int epoch, CancellationToken cancellationToken = default) => clips.Pass(epoch, cancellationToken).Select(b =>
+        public IEnumerable<VideoClips> Pass(int epoch, CancellationToken cancellationToken = default) =>
+            clips.Pass(epoch, cancellationToken).Select(b =>
         {
             owners.AddRange(b.Videos);
             return b;

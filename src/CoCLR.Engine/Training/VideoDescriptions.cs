@@ -1,7 +1,7 @@
 // Why this exists: a video as a whole says more about what happens in it than any of its clips.
 using CoCLR.Core.Manifests;
 using CoCLR.Engine.Context;
-using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Features;
 using CoCLR.Engine.Models;
 using CoCLR.Engine.Video.Loading;
 using CoCLR.Engine.Video.Store;
@@ -21,9 +21,11 @@ internal static class VideoDescriptions
     /// <param name="space">The encoder's features or its projection.</param>
     /// <param name="phase">What the progress is called.</param>
     /// <returns>N x D values.</returns>
-    public static float[] Of(StageContext context, VideoEncoder encoder, ClipStore store, IReadOnlyList<ClipItem> items, MiningSpace space, string phase)
+    public static float[] Of(
+        StageContext context, VideoEncoder encoder, ClipStore store, IReadOnlyList<ClipItem> items, MiningSpace space, string phase)
     {
-        using StoreClips clips = StoreClips.ForTesting(store, items, Augmentations.Of(context.Spec), Augmentations.Loading(context, ClipsPerBatch));
+        using StoreClips clips =
+            StoreClips.ForTesting(store, items, Augmentations.Of(context.Spec), Augmentations.Loading(context, ClipsPerBatch));
         var progress = ImmediateProgress.To<PassProgress>(p => context.Events.Progress(phase, p.Done, p.Total, "clips"));
         bool training = encoder.training;
         encoder.eval();
@@ -40,7 +42,10 @@ internal static class VideoDescriptions
         }
     }
 
-    /// <summary>The first principal components, each of variance 1, then rows of length 1: directions in which everything varies no longer drown the others.</summary>
+    /// <summary>
+    /// The first principal components, each of variance 1, then rows of length 1: directions in which everything varies no longer drown the
+    /// others.
+    /// </summary>
     /// <param name="features">N videos.</param>
     /// <param name="dimensions">Components, at most.</param>
     internal static float[] Whitened(FeatureSet features, int dimensions)

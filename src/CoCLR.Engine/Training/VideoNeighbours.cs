@@ -1,14 +1,15 @@
-// Why this exists: the miner stands still during a turn, so what it finds alike can be found once, over whole videos instead of single clips: nearly twice as often
-// right on people's videos, the same for the whole turn, and without the miner's forward pass in every step.
+// Why this exists: the miner stands still during a turn, so what it finds alike can be found once, over whole videos instead of single
+// clips: nearly twice as often right on people's videos, the same for the whole turn, and without the miner's forward pass in every step.
 using CoCLR.Core.Events;
-using CoCLR.Core.Manifests;
-using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Features;
 using TorchSharp;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Training;
 
-/// <summary>The neighbours of every training video in the description of a frozen miner (<c>cotrain.mineAmong: videos</c>; method.md part 2).</summary>
+/// <summary>
+/// The neighbours of every training video in the description of a frozen miner (<c>cotrain.mineAmong: videos</c>; method.md part 2).
+/// </summary>
 internal sealed class VideoNeighbours : IDisposable
 {
     private const string ItemsName = "neighbours.items";
@@ -51,7 +52,9 @@ internal sealed class VideoNeighbours : IDisposable
         // Siblings are positives anyway; enough hits that the others remain.
         int largest = groups.CountBy(g => g).Max(g => g.Value);
         using var search = new ExactSearch(rows, width);
-        SearchHit[][] near = [.. search.Search(rows, Math.Min(topK + largest, count)).Select((hits, i) => hits.Where(h => groups[h.Index] != groups[i]).Take(topK).ToArray())];
+        SearchHit[][] near = [
+            .. search.Search(rows, Math.Min(topK + largest, count))
+                .Select((hits, i) => hits.Where(h => groups[h.Index] != groups[i]).Take(topK).ToArray())];
         if (mutual)
         {
             HashSet<int>[] sets = [.. near.Select(hits => hits.Select(h => h.Index).ToHashSet())];
@@ -69,7 +72,8 @@ internal sealed class VideoNeighbours : IDisposable
             }
         }
 
-        return new VideoNeighbours(tensor(items, [count, topK]).to(device).DetachFromDisposeScope(), tensor(similarity, [count, topK]).DetachFromDisposeScope());
+        return new VideoNeighbours(
+            tensor(items, [count, topK]).to(device).DetachFromDisposeScope(), tensor(similarity, [count, topK]).DetachFromDisposeScope());
     }
 
     /// <summary>Which queue entries are clips of neighbours.</summary>
@@ -84,7 +88,10 @@ internal sealed class VideoNeighbours : IDisposable
         return near.unsqueeze(2).eq(entries.unsqueeze(0).unsqueeze(0)).any(1, false).logical_and(entries.ge(0)).MoveToOuterDisposeScope();
     }
 
-    /// <summary>Share of neighbours of the anchor's class, over all labelled pairs; NaN without labels. And the share that random videos of other groups would have.</summary>
+    /// <summary>
+    /// Share of neighbours of the anchor's class, over all labelled pairs; NaN without labels. And the share that random videos of other
+    /// groups would have.
+    /// </summary>
     /// <param name="labels">N labels, -1 where unknown.</param>
     /// <param name="groups">N source groups.</param>
     public (double Precision, double Chance) Quality(IReadOnlyList<int> labels, IReadOnlyList<int> groups)
@@ -148,8 +155,10 @@ internal sealed class VideoNeighbours : IDisposable
     /// <summary>Takes over <see cref="State"/>; null where the checkpoint has none.</summary>
     /// <param name="tensors">Tensors of a checkpoint.</param>
     /// <param name="device">Where the queue is.</param>
-    public static VideoNeighbours? From(IReadOnlyDictionary<string, Tensor> tensors, Device device) => tensors.TryGetValue(ItemsName, out Tensor? items)
-        ? new VideoNeighbours(items.to(device, copy: true).DetachFromDisposeScope(), tensors[SimilarityName].clone().DetachFromDisposeScope())
+    public static VideoNeighbours? From(IReadOnlyDictionary<string, Tensor> tensors, Device device) =>
+        tensors.TryGetValue(ItemsName, out Tensor? items)
+        ? new VideoNeighbours(
+            items.to(device, copy: true).DetachFromDisposeScope(), tensors[SimilarityName].clone().DetachFromDisposeScope())
         : null;
 
     public void Dispose()

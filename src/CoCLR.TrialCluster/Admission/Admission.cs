@@ -40,7 +40,11 @@ internal static class Admission
         spec["serviceAccountName"] = name;
         spec["serviceAccount"] = name;
         var account = cluster.Store.Get(Accounts, request.Namespace, name)
-            ?? throw ApiException.Forbidden("", "pods", request.Object.Text("metadata", "name") ?? "", $"error looking up service account {request.Namespace}/{name}: serviceaccount \"{name}\" not found");
+            ?? throw ApiException.Forbidden(
+                "",
+                "pods",
+                request.Object.Text("metadata", "name") ?? "",
+                $"error looking up service account {request.Namespace}/{name}: serviceaccount \"{name}\" not found");
         if ((spec.Flag("automountServiceAccountToken") ?? account.Value.Flag("automountServiceAccountToken")) == false)
         {
             return;
@@ -75,7 +79,12 @@ internal static class Admission
                         {
                             ["downwardAPI"] = new JsonObject
                             {
-                                ["items"] = new JsonArray(new JsonObject { ["path"] = "namespace", ["fieldRef"] = new JsonObject { ["apiVersion"] = "v1", ["fieldPath"] = "metadata.namespace" } }),
+                                ["items"] = new JsonArray(
+                                    new JsonObject
+                                    {
+                                        ["path"] = "namespace",
+                                        ["fieldRef"] = new JsonObject { ["apiVersion"] = "v1", ["fieldPath"] = "metadata.namespace" }
+                                    }),
                             },
                         }),
                 },
@@ -96,7 +105,12 @@ internal static class Admission
             var taint = new JsonObject { ["key"] = key, ["effect"] = "NoExecute" };
             if (!tolerations.Any(t => Scheduler.Tolerates(t!, taint)))
             {
-                tolerations.Add(new JsonObject { ["key"] = key, ["operator"] = "Exists", ["effect"] = "NoExecute", ["tolerationSeconds"] = cluster.Options.DefaultTolerationSeconds });
+                tolerations.Add(
+                    new JsonObject
+                    {
+                        ["key"] = key, ["operator"] = "Exists", ["effect"] = "NoExecute",
+                        ["tolerationSeconds"] = cluster.Options.DefaultTolerationSeconds
+                    });
             }
         }
     }
@@ -117,7 +131,8 @@ internal static class Admission
 
         var spec = request.Object.Ensure("spec");
         if (spec["storageClassName"] is null
-            && cluster.Store.All(Classes).FirstOrDefault(c => c.Value.Text("metadata", "annotations", "storageclass.kubernetes.io/is-default-class") == "true") is { } standard)
+            && cluster.Store.All(Classes).FirstOrDefault(
+                c => c.Value.Text("metadata", "annotations", "storageclass.kubernetes.io/is-default-class") == "true") is { } standard)
         {
             spec["storageClassName"] = standard.Name;
         }
@@ -135,7 +150,8 @@ internal static class Admission
         if (spec.Text("priorityClassName") is { Length: > 0 } name)
         {
             chosen = cluster.Store.Get(Priorities, "", name)
-                ?? throw ApiException.Forbidden("", "pods", request.Object.Text("metadata", "name") ?? "", $"no PriorityClass with name {name} was found");
+                ?? throw ApiException.Forbidden(
+                    "", "pods", request.Object.Text("metadata", "name") ?? "", $"no PriorityClass with name {name} was found");
         }
         else
         {
@@ -149,7 +165,12 @@ internal static class Admission
         var value = chosen?.Value.Number("value") ?? 0;
         if (spec.Number("priority") is { } given && given != value)
         {
-            throw ApiException.Forbidden("", "pods", request.Object.Text("metadata", "name") ?? "", "the integer value of priority must not be provided in pod spec; priority admission controller computed " + value.ToString(CultureInfo.InvariantCulture) + " from the given PriorityClass name");
+            throw ApiException.Forbidden(
+                "",
+                "pods",
+                request.Object.Text("metadata", "name") ?? "",
+                "the integer value of priority must not be provided in pod spec; priority admission controller computed "
+                    + value.ToString(CultureInfo.InvariantCulture) + " from the given PriorityClass name");
         }
 
         spec["priority"] = value;
@@ -179,7 +200,11 @@ internal static class Admission
                 {
                     if (Quantities.Parse(container.At("resources", "limits", name)) is { } asked && asked > Quantities.Parse(max))
                     {
-                        throw ApiException.Forbidden("", "pods", request.Object.Text("metadata", "name") ?? "", $"maximum {name} usage per Container is {max}, but limit is {container.At("resources", "limits", name)}");
+                        throw ApiException.Forbidden(
+                            "",
+                            "pods",
+                            request.Object.Text("metadata", "name") ?? "",
+                            $"maximum {name} usage per Container is {max}, but limit is {container.At("resources", "limits", name)}");
                     }
                 }
             }
@@ -218,7 +243,8 @@ internal static class Admission
         if (missing.Count > 0)
         {
             throw ApiException.Forbidden(request.Kind.Group, request.Kind.Plural, request.Object.Text("metadata", "name") ?? "",
-                $"user \"{request.Context.User.Name}\" (groups=[{string.Join(' ', request.Context.User.Groups.Select(g => $"\"{g}\""))}]) is attempting to grant RBAC permissions not currently held:\n{string.Join('\n', missing)}");
+                $"user \"{request.Context.User.Name}\" (groups=[{string.Join(' ', request.Context.User.Groups.Select(g => $"\"{g}\""))}]) "
+                    + $"is attempting to grant RBAC permissions not currently held:\n{string.Join('\n', missing)}");
         }
     }
 
@@ -239,15 +265,23 @@ internal static class Admission
                 if (!wanted.TryGetValue(name, out var value))
                 {
                     // A quota on compute resources makes every pod say how much it asks for.
-                    if (request.Is("", "pods") && name is "cpu" or "memory" or "requests.cpu" or "requests.memory" or "limits.cpu" or "limits.memory" && request.Is("", "pods"))
+                    if (request.Is("", "pods")
+                        && name is "cpu" or "memory" or "requests.cpu" or "requests.memory" or "limits.cpu" or "limits.memory"
+                        && request.Is("", "pods"))
                     {
-                        throw ApiException.Forbidden("", "pods", request.Object.Text("metadata", "name") ?? "", $"failed quota: {quota.Name}: must specify {name} for: {string.Join(",", request.Object.Items("spec", "containers").Select(c => c.Text("name")))}");
+                        throw ApiException.Forbidden(
+                            "",
+                            "pods",
+                            request.Object.Text("metadata", "name") ?? "",
+                            $"failed quota: {quota.Name}: must specify {name} for: "
+                                + $"{string.Join(",", request.Object.Items("spec", "containers").Select(c => c.Text("name")))}");
                     }
 
                     continue;
                 }
 
-                var used = cluster.Store.All(request.Kind.Key).Where(o => o.Namespace == request.Namespace).Sum(o => Usage(request.Kind, o.Value).GetValueOrDefault(name));
+                var used = cluster.Store.All(request.Kind.Key).Where(o => o.Namespace == request.Namespace)
+                    .Sum(o => Usage(request.Kind, o.Value).GetValueOrDefault(name));
                 if (used + value > (Quantities.Parse(limit) ?? 0))
                 {
                     exceeded.Add((name, value, used, limit!));
@@ -256,9 +290,12 @@ internal static class Admission
 
             if (exceeded.Count > 0)
             {
-                string List(Func<(string Name, decimal Wanted, decimal Used, JsonNode Limit), string> value) => string.Join(",", exceeded.Select(e => $"{e.Name}={value(e)}"));
+                string List(Func<(string Name, decimal Wanted, decimal Used, JsonNode Limit), string> value) =>
+                    string.Join(",", exceeded.Select(e => $"{e.Name}={value(e)}"));
                 throw ApiException.Forbidden(request.Kind.Group, request.Kind.Plural, request.Object.Text("metadata", "name") ?? "",
-                    $"exceeded quota: {quota.Name}, requested: {List(e => e.Wanted.ToString(CultureInfo.InvariantCulture))}, used: {List(e => e.Used.ToString(CultureInfo.InvariantCulture))}, limited: {List(e => e.Limit.Text() ?? e.Limit.ToJsonString())}");
+                    $"exceeded quota: {quota.Name}, requested: {List(e => e.Wanted.ToString(CultureInfo.InvariantCulture))}, used: "
+                        + $"{List(e => e.Used.ToString(CultureInfo.InvariantCulture))}, limited: "
+                            + $"{List(e => e.Limit.Text() ?? e.Limit.ToJsonString())}");
             }
         }
     }

@@ -1,4 +1,5 @@
-// Why this exists: a real server fills in a good many fields of built-in kinds; controllers that compare desired with observed must cope with them.
+// Why this exists: a real server fills in a good many fields of built-in kinds; controllers that compare desired with observed must cope
+// with them.
 using System.Text.Json.Nodes;
 
 namespace CoCLR.TrialCluster;
@@ -81,7 +82,8 @@ public static class BuiltInDefaults
             case "networkpolicies":
                 if (o.At("spec", "policyTypes") is null)
                 {
-                    o.Ensure("spec")["policyTypes"] = o.At("spec", "egress") is null ? new JsonArray("Ingress") : new JsonArray("Ingress", "Egress");
+                    o.Ensure("spec")["policyTypes"] =
+                        o.At("spec", "egress") is null ? new JsonArray("Ingress") : new JsonArray("Ingress", "Egress");
                 }
 
                 break;
@@ -118,7 +120,10 @@ public static class BuiltInDefaults
             return "BestEffort";
         }
 
-        return resources.TrueForAll(r => new[] { "cpu", "memory" }.All(n => r.At("limits", n) is { } l && Json.Same(l, r.At("requests", n)))) ? "Guaranteed" : "Burstable";
+        return resources.TrueForAll(
+            r => new[] { "cpu", "memory" }.All(n => r.At("limits", n) is { } l && Json.Same(l, r.At("requests", n))))
+            ? "Guaranteed"
+            : "Burstable";
     }
 
     private static void Crd(JsonObject o)
@@ -244,7 +249,11 @@ public static class BuiltInDefaults
         foreach (var container in spec.Items("containers").Concat(spec.Items("initContainers")).OfType<JsonObject>())
         {
             var image = container.Text("image") ?? "";
-            var tag = image.LastIndexOf(':') > image.LastIndexOf('/') ? image[(image.LastIndexOf(':') + 1)..] : image.Contains('@', StringComparison.Ordinal) ? "digest" : "latest";
+            var tag = image.LastIndexOf(':') > image.LastIndexOf('/')
+                ? image[(image.LastIndexOf(':') + 1)..]
+                : image.Contains('@', StringComparison.Ordinal)
+                ? "digest"
+                : "latest";
             Set(container, "imagePullPolicy", tag == "latest" ? "Always" : "IfNotPresent");
             Set(container, "terminationMessagePath", "/dev/termination-log");
             Set(container, "terminationMessagePolicy", "File");

@@ -1,4 +1,5 @@
-// Why this exists: the hand-written validation of built-in kinds: what a Job, a pod, a CRD or a binding must and must not say, and what may never change.
+// Why this exists: the hand-written validation of built-in kinds: what a Job, a pod, a CRD or a binding must and must not say, and what may
+// never change.
 using System.Text.Json.Nodes;
 
 namespace CoCLR.TrialCluster;
@@ -6,7 +7,8 @@ namespace CoCLR.TrialCluster;
 /// <summary>Validation of built-in kinds beyond their schema.</summary>
 internal static class BuiltInRules
 {
-    private static readonly string[] PodMutable = ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates", "nodeName"];
+    private static readonly string[] PodMutable =
+        ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates", "nodeName"];
 
     /// <summary>Adds what is wrong.</summary>
     public static void Validate(AdmissionRequest request, List<FieldError> errors)
@@ -38,7 +40,8 @@ internal static class BuiltInRules
                 Data(request, errors);
                 break;
             case "services":
-                if (o.Items("spec", "ports").Count == 0 && o.Text("spec", "clusterIP") != "None" && o.Text("spec", "type") != "ExternalName")
+                if (o.Items("spec", "ports").Count == 0 && o.Text("spec", "clusterIP") != "None"
+                    && o.Text("spec", "type") != "ExternalName")
                 {
                     errors.Add(FieldError.Required("spec.ports"));
                 }
@@ -88,12 +91,15 @@ internal static class BuiltInRules
             case "leases.coordination.k8s.io":
                 if (o.Number("spec", "leaseDurationSeconds") is <= 0)
                 {
-                    errors.Add(FieldError.Invalid("spec.leaseDurationSeconds", o.At("spec", "leaseDurationSeconds"), "must be greater than 0"));
+                    errors.Add(
+                        FieldError.Invalid("spec.leaseDurationSeconds", o.At("spec", "leaseDurationSeconds"), "must be greater than 0"));
                 }
 
                 if (o.Number("spec", "leaseTransitions") is < 0)
                 {
-                    errors.Add(FieldError.Invalid("spec.leaseTransitions", o.At("spec", "leaseTransitions"), "must be greater than or equal to 0"));
+                    errors.Add(
+                        FieldError.Invalid(
+                            "spec.leaseTransitions", o.At("spec", "leaseTransitions"), "must be greater than or equal to 0"));
                 }
 
                 break;
@@ -132,7 +138,9 @@ internal static class BuiltInRules
             {
                 if (key.Length is 0 or > 253 || !key.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.'))
                 {
-                    errors.Add(FieldError.Invalid($"{field}[{key}]", key, "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"));
+                    errors.Add(
+                        FieldError.Invalid($"{field}[{key}]", key, "a valid config key must consist of alphanumeric characters, '-', '_' "
+                            + "or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"));
                 }
 
                 size += value.Text()?.Length ?? 0;
@@ -172,7 +180,9 @@ internal static class BuiltInRules
         {
             if (mode.Text() is not ("ReadWriteOnce" or "ReadOnlyMany" or "ReadWriteMany" or "ReadWriteOncePod"))
             {
-                errors.Add(FieldError.NotSupported("spec.accessModes", mode, ["\"ReadOnlyMany\"", "\"ReadWriteMany\"", "\"ReadWriteOnce\"", "\"ReadWriteOncePod\""]));
+                errors.Add(
+                    FieldError.NotSupported(
+                        "spec.accessModes", mode, ["\"ReadOnlyMany\"", "\"ReadWriteMany\"", "\"ReadWriteOnce\"", "\"ReadWriteOncePod\""]));
             }
         }
 
@@ -182,7 +192,8 @@ internal static class BuiltInRules
         }
         else if (!(Quantities.Parse(spec.At("resources", "requests", "storage")) > 0))
         {
-            errors.Add(FieldError.Invalid("spec.resources[storage]", spec.At("resources", "requests", "storage"), "must be greater than zero"));
+            errors.Add(
+                FieldError.Invalid("spec.resources[storage]", spec.At("resources", "requests", "storage"), "must be greater than zero"));
         }
 
         if (spec.Text("storageClassName") is { Length: > 0 } className && !ObjectMetaRules.IsSubdomain(className))
@@ -203,7 +214,10 @@ internal static class BuiltInRules
 
             if (!Json.Same(Fixed(old["spec"]), Fixed(spec)))
             {
-                errors.Add(FieldError.Forbidden("spec", "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"));
+                errors.Add(
+                    FieldError.Forbidden(
+                        "spec",
+                        "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"));
             }
         }
     }
@@ -223,7 +237,11 @@ internal static class BuiltInRules
         }
         else if (!Selector.Matches(selector, o.At("spec", "template", "metadata", "labels")))
         {
-            errors.Add(FieldError.Invalid("spec.template.metadata.labels", o.At("spec", "template", "metadata", "labels"), "`selector` does not match template `labels`"));
+            errors.Add(
+                FieldError.Invalid(
+                    "spec.template.metadata.labels",
+                    o.At("spec", "template", "metadata", "labels"),
+                    "`selector` does not match template `labels`"));
         }
 
         Immutable(request, errors, "spec", "selector");
@@ -265,7 +283,9 @@ internal static class BuiltInRules
         {
             if (policy != "Never")
             {
-                errors.Add(FieldError.Invalid("spec.template.spec.restartPolicy", policy, "only \"Never\" is supported when podFailurePolicy is specified"));
+                errors.Add(
+                    FieldError.Invalid(
+                        "spec.template.spec.restartPolicy", policy, "only \"Never\" is supported when podFailurePolicy is specified"));
             }
 
             foreach (var (rule, i) in failure.Items("rules").Select((r, i) => (r, i)))
@@ -273,7 +293,9 @@ internal static class BuiltInRules
                 var path = $"spec.podFailurePolicy.rules[{i}]";
                 if (rule.Text("action") is not ("FailJob" or "FailIndex" or "Ignore" or "Count"))
                 {
-                    errors.Add(FieldError.NotSupported(path + ".action", rule.Text("action"), ["\"Count\"", "\"FailIndex\"", "\"FailJob\"", "\"Ignore\""]));
+                    errors.Add(
+                        FieldError.NotSupported(
+                            path + ".action", rule.Text("action"), ["\"Count\"", "\"FailIndex\"", "\"FailJob\"", "\"Ignore\""]));
                 }
 
                 var codes = rule.Map("onExitCodes");
@@ -320,12 +342,19 @@ internal static class BuiltInRules
 
                     if (codes.Text("operator") is not ("In" or "NotIn"))
                     {
-                        errors.Add(FieldError.NotSupported(path + ".onExitCodes.operator", codes.Text("operator"), ["\"In\"", "\"NotIn\""]));
+                        errors.Add(
+                            FieldError.NotSupported(path + ".onExitCodes.operator", codes.Text("operator"), ["\"In\"", "\"NotIn\""]));
                     }
 
-                    if (codes.Text("containerName") is { } container && !spec.Items("template", "spec", "containers").Concat(spec.Items("template", "spec", "initContainers")).Any(c => c.Text("name") == container))
+                    if (codes.Text("containerName") is { } container
+                        && !spec.Items("template", "spec", "containers").Concat(spec.Items("template", "spec", "initContainers"))
+                            .Any(c => c.Text("name") == container))
                     {
-                        errors.Add(FieldError.Invalid(path + ".onExitCodes.containerName", container, "must be one of the container or initContainer names in the pod template"));
+                        errors.Add(
+                            FieldError.Invalid(
+                                path + ".onExitCodes.containerName",
+                                container,
+                                "must be one of the container or initContainer names in the pod template"));
                     }
                 }
 
@@ -428,7 +457,10 @@ internal static class BuiltInRules
 
         if (!Json.Same(Fixed(before), Fixed(after)))
         {
-            errors.Add(FieldError.Forbidden("spec", "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"));
+            errors.Add(FieldError.Forbidden("spec", "pod updates may not change fields other than "
+                + "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only "
+                    + "additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was "
+                        + "previously negative)"));
         }
     }
 
@@ -462,7 +494,10 @@ internal static class BuiltInRules
             var sources = (volume as JsonObject)?.Count(p => p.Key != "name" && p.Value is not null) ?? 0;
             if (sources != 1)
             {
-                errors.Add(sources == 0 ? FieldError.Required(at, "must specify a volume type") : FieldError.Forbidden(at, "may not specify more than 1 volume type"));
+                errors.Add(
+                    sources == 0
+                        ? FieldError.Required(at, "must specify a volume type")
+                        : FieldError.Forbidden(at, "may not specify more than 1 volume type"));
             }
         }
 
@@ -482,7 +517,9 @@ internal static class BuiltInRules
 
         if (spec.Number("activeDeadlineSeconds") is < 1)
         {
-            errors.Add(FieldError.Invalid(path + ".activeDeadlineSeconds", spec.At("activeDeadlineSeconds"), "must be between 1 and 2147483647, inclusive"));
+            errors.Add(
+                FieldError.Invalid(
+                    path + ".activeDeadlineSeconds", spec.At("activeDeadlineSeconds"), "must be between 1 and 2147483647, inclusive"));
         }
 
         ObjectMetaRules.Labels(spec.At("nodeSelector"), path + ".nodeSelector", errors);
@@ -505,12 +542,17 @@ internal static class BuiltInRules
 
             if (toleration.Text("operator") == "Exists" && !string.IsNullOrEmpty(toleration.Text("value")))
             {
-                errors.Add(FieldError.Invalid(at + ".operator", toleration.Text("value"), "value must be empty when `operator` is 'Exists'"));
+                errors.Add(
+                    FieldError.Invalid(at + ".operator", toleration.Text("value"), "value must be empty when `operator` is 'Exists'"));
             }
 
             if (string.IsNullOrEmpty(toleration.Text("key")) && toleration.Text("operator") != "Exists")
             {
-                errors.Add(FieldError.Invalid(at + ".operator", toleration.Text("operator") ?? "", "operator must be Exists when `key` is empty, which means \"match all values and all keys\""));
+                errors.Add(
+                    FieldError.Invalid(
+                        at + ".operator",
+                        toleration.Text("operator") ?? "",
+                        "operator must be Exists when `key` is empty, which means \"match all values and all keys\""));
             }
 
             if (toleration.Text("effect") is { Length: > 0 } effect and not ("NoSchedule" or "PreferNoSchedule" or "NoExecute"))
@@ -520,7 +562,9 @@ internal static class BuiltInRules
 
             if (toleration.At("tolerationSeconds") is not null && toleration.Text("effect") != "NoExecute")
             {
-                errors.Add(FieldError.Invalid(at + ".effect", toleration.Text("effect") ?? "", "effect must be 'NoExecute' when `tolerationSeconds` is set"));
+                errors.Add(
+                    FieldError.Invalid(
+                        at + ".effect", toleration.Text("effect") ?? "", "effect must be 'NoExecute' when `tolerationSeconds` is set"));
             }
         }
 
@@ -558,7 +602,11 @@ internal static class BuiltInRules
             }
             else if (envName.Contains('=', StringComparison.Ordinal) || envName.Any(c => c is < ' ' or > '~'))
             {
-                errors.Add(FieldError.Invalid($"{at}.env[{i}].name", envName, "a valid environment variable name must consist only of printable ASCII characters other than '='"));
+                errors.Add(
+                    FieldError.Invalid(
+                        $"{at}.env[{i}].name",
+                        envName,
+                        "a valid environment variable name must consist only of printable ASCII characters other than '='"));
             }
 
             if (env.Map("valueFrom") is { } from)
@@ -598,7 +646,9 @@ internal static class BuiltInRules
         {
             if (port.Number("containerPort") is not (>= 1 and <= 65535))
             {
-                errors.Add(FieldError.Invalid($"{at}.ports[{i}].containerPort", port.At("containerPort"), "must be between 1 and 65535, inclusive"));
+                errors.Add(
+                    FieldError.Invalid(
+                        $"{at}.ports[{i}].containerPort", port.At("containerPort"), "must be between 1 and 65535, inclusive"));
             }
 
             if (port.Text("name") is { Length: > 15 } portName)
@@ -614,7 +664,9 @@ internal static class BuiltInRules
                 var where = $"{at}.resources.{kind}[{resource}]";
                 if (Quantities.Parse(value) is not { } quantity)
                 {
-                    errors.Add(FieldError.Invalid(where, value, "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"));
+                    errors.Add(
+                        FieldError.Invalid(
+                            where, value, "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"));
                     continue;
                 }
 
@@ -641,16 +693,23 @@ internal static class BuiltInRules
 
                     if (kind == "requests" && Quantities.Parse(container.At("resources", "limits", resource)) != quantity)
                     {
-                        errors.Add(FieldError.Invalid(where, value, $"must be equal to {resource} limit of {container.At("resources", "limits", resource)?.ToString() ?? "0"}"));
+                        errors.Add(FieldError.Invalid(where, value, $"must be equal to {resource} limit of "
+                            + $"{container.At("resources", "limits", resource)?.ToString() ?? "0"}"));
                     }
                 }
-                else if (resource is not ("cpu" or "memory" or "ephemeral-storage") && !resource.StartsWith("hugepages-", StringComparison.Ordinal))
+                else if (resource is not ("cpu" or "memory" or "ephemeral-storage")
+                    && !resource.StartsWith("hugepages-", StringComparison.Ordinal))
                 {
                     errors.Add(FieldError.Invalid(where, resource, "must be a standard resource for containers"));
                 }
-                else if (kind == "requests" && Quantities.Parse(container.At("resources", "limits", resource)) is { } limit && quantity > limit)
+                else if (kind == "requests" && Quantities.Parse(container.At("resources", "limits", resource)) is { } limit
+                    && quantity > limit)
                 {
-                    errors.Add(FieldError.Invalid(where, value, $"must be less than or equal to {resource} limit of {container.At("resources", "limits", resource)}"));
+                    errors.Add(
+                        FieldError.Invalid(
+                            where,
+                            value,
+                            $"must be less than or equal to {resource} limit of {container.At("resources", "limits", resource)}"));
                 }
             }
         }

@@ -1,4 +1,5 @@
-// Why this exists: runs the `x-kubernetes-validations` of a schema over an object, old values correlated with new ones as the API server does.
+// Why this exists: runs the `x-kubernetes-validations` of a schema over an object, old values correlated with new ones as the API server
+// does.
 using System.Runtime.CompilerServices;
 using System.Text.Json.Nodes;
 
@@ -16,7 +17,8 @@ public static class CelRules
         try
         {
             var node = CelParser.Parse(r.Rule);
-            return new Compiled(node, r.MessageExpression is null ? null : CelParser.Parse(r.MessageExpression), CelChecker.Uses(node, "oldSelf"), null);
+            return new Compiled(
+                node, r.MessageExpression is null ? null : CelParser.Parse(r.MessageExpression), CelChecker.Uses(node, "oldSelf"), null);
         }
         catch (CelException e)
         {
@@ -31,7 +33,15 @@ public static class CelRules
         Walk(request.Object, request.Old, request.Kind.Schema, "", true, request, errors, ref budget);
     }
 
-    private static void Walk(JsonNode? node, JsonNode? old, Schema schema, string path, bool root, AdmissionRequest request, List<FieldError> errors, ref double budget)
+    private static void Walk(
+        JsonNode? node,
+        JsonNode? old,
+        Schema schema,
+        string path,
+        bool root,
+        AdmissionRequest request,
+        List<FieldError> errors,
+        ref double budget)
     {
         if (node is null)
         {
@@ -68,14 +78,31 @@ public static class CelRules
                 var before = schema.ListType == "map" && old is JsonArray oldList ? FieldSet.Index(oldList, schema) : null;
                 for (var i = 0; i < a.Count; i++)
                 {
-                    Walk(a[i], before?.GetValueOrDefault(FieldSet.KeyOf(a[i], schema)), items, $"{path}[{i}]", false, request, errors, ref budget);
+                    Walk(
+                        a[i],
+                        before?.GetValueOrDefault(FieldSet.KeyOf(a[i], schema)),
+                        items,
+                        $"{path}[{i}]",
+                        false,
+                        request,
+                        errors,
+                        ref budget);
                 }
 
                 break;
         }
     }
 
-    private static void Run(ValidationRule rule, JsonNode node, JsonNode? old, Schema schema, string path, bool root, AdmissionRequest request, List<FieldError> errors, ref double budget)
+    private static void Run(
+        ValidationRule rule,
+        JsonNode node,
+        JsonNode? old,
+        Schema schema,
+        string path,
+        bool root,
+        AdmissionRequest request,
+        List<FieldError> errors,
+        ref double budget)
     {
         var compiled = Of(rule);
         var type = JsonValue.Create(schema.Type ?? "object");
@@ -105,7 +132,9 @@ public static class CelRules
             budget -= cost;
             if (budget < 0)
             {
-                errors.Add(FieldError.Invalid(path, type, "validation failed due to running out of cost budget, no further validation rules will be run"));
+                errors.Add(
+                    FieldError.Invalid(
+                        path, type, "validation failed due to running out of cost budget, no further validation rules will be run"));
                 return;
             }
         }
@@ -129,7 +158,8 @@ public static class CelRules
         {
             try
             {
-                if (CelEvaluator.Run(compiled.Message, self, oldSelf).Value is string text && text.Trim() is { Length: > 0 and <= 5120 } trimmed && !trimmed.Contains('\n', StringComparison.Ordinal))
+                if (CelEvaluator.Run(compiled.Message, self, oldSelf).Value is string text
+                    && text.Trim() is { Length: > 0 and <= 5120 } trimmed && !trimmed.Contains('\n', StringComparison.Ordinal))
                 {
                     detail = trimmed;
                 }

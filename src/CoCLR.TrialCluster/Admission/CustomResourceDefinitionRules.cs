@@ -1,4 +1,5 @@
-// Why this exists: a CRD that a real server refuses must be refused here: names, versions, structural schemas, defaults, CEL rules and their cost.
+// Why this exists: a CRD that a real server refuses must be refused here: names, versions, structural schemas, defaults, CEL rules and
+// their cost.
 using System.Globalization;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
@@ -14,10 +15,14 @@ internal static partial class CustomResourceDefinitionRules
     private static readonly string[] NotInJunctors = ["type", "additionalProperties", "default", "title", "description", "nullable"];
     private static readonly string[] KnownKeys =
     [
-        "$ref", "$schema", "additionalItems", "additionalProperties", "allOf", "anyOf", "default", "definitions", "dependencies", "description", "enum", "example", "exclusiveMaximum",
-        "exclusiveMinimum", "externalDocs", "format", "id", "items", "maxItems", "maxLength", "maxProperties", "maximum", "minItems", "minLength", "minProperties", "minimum", "multipleOf",
-        "not", "nullable", "oneOf", "pattern", "patternProperties", "properties", "required", "title", "type", "uniqueItems", "x-kubernetes-embedded-resource", "x-kubernetes-int-or-string",
-        "x-kubernetes-list-map-keys", "x-kubernetes-list-type", "x-kubernetes-map-type", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-validations",
+        "$ref", "$schema", "additionalItems", "additionalProperties", "allOf", "anyOf", "default", "definitions", "dependencies",
+        "description", "enum", "example", "exclusiveMaximum",
+        "exclusiveMinimum", "externalDocs", "format", "id", "items", "maxItems", "maxLength", "maxProperties", "maximum", "minItems",
+        "minLength", "minProperties", "minimum", "multipleOf",
+        "not", "nullable", "oneOf", "pattern", "patternProperties", "properties", "required", "title", "type", "uniqueItems",
+        "x-kubernetes-embedded-resource", "x-kubernetes-int-or-string",
+        "x-kubernetes-list-map-keys", "x-kubernetes-list-type", "x-kubernetes-map-type", "x-kubernetes-preserve-unknown-fields",
+        "x-kubernetes-validations",
     ];
 
     /// <summary>Adds what is wrong.</summary>
@@ -37,9 +42,12 @@ internal static partial class CustomResourceDefinitionRules
             errors.Add(FieldError.Invalid("spec.group", group, "should be a domain with at least one dot"));
         }
 
-        if ((group.EndsWith(".k8s.io", StringComparison.Ordinal) || group.EndsWith(".kubernetes.io", StringComparison.Ordinal)) && crd.Text("metadata", "annotations", "api-approved.kubernetes.io") is null)
+        if ((group.EndsWith(".k8s.io", StringComparison.Ordinal) || group.EndsWith(".kubernetes.io", StringComparison.Ordinal))
+            && crd.Text("metadata", "annotations", "api-approved.kubernetes.io") is null)
         {
-            errors.Add(FieldError.Required("metadata.annotations[api-approved.kubernetes.io]", "protected groups must have approval annotation \"api-approved.kubernetes.io\", see https://github.com/kubernetes/enhancements/pull/1111"));
+            errors.Add(
+                FieldError.Required("metadata.annotations[api-approved.kubernetes.io]", "protected groups must have approval annotation "
+                    + "\"api-approved.kubernetes.io\", see https://github.com/kubernetes/enhancements/pull/1111"));
         }
 
         if (spec.Text("scope") is not ("Namespaced" or "Cluster"))
@@ -56,7 +64,11 @@ internal static partial class CustomResourceDefinitionRules
         var versions = spec.Items("versions");
         if (versions.Count(v => v.Flag("storage") == true) != 1)
         {
-            errors.Add(FieldError.Invalid("spec.versions", spec.At("versions")?.DeepClone() is { } ? "..." : "", "must have exactly one version marked as storage version"));
+            errors.Add(
+                FieldError.Invalid(
+                    "spec.versions",
+                    spec.At("versions")?.DeepClone() is { } ? "..." : "",
+                    "must have exactly one version marked as storage version"));
         }
 
         var seen = new HashSet<string>(StringComparer.Ordinal);
@@ -66,7 +78,8 @@ internal static partial class CustomResourceDefinitionRules
             var name = version.Text("name") ?? "";
             if (!VersionName().IsMatch(name))
             {
-                errors.Add(FieldError.Invalid(at + ".name", name, "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character"));
+                errors.Add(FieldError.Invalid(at + ".name", name, "a DNS-1035 label must consist of lower case alphanumeric characters or "
+                    + "'-', start with an alphabetic character, and end with an alphanumeric character"));
             }
 
             if (!seen.Add(name))
@@ -109,7 +122,9 @@ internal static partial class CustomResourceDefinitionRules
             {
                 if (!versions.Any(v => v.Text("name") == stored))
                 {
-                    errors.Add(FieldError.Invalid($"status.storedVersions[{i}]", stored, "missing from spec.versions; it was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in that version and removes it from status.storedVersions"));
+                    errors.Add(FieldError.Invalid($"status.storedVersions[{i}]", stored, "missing from spec.versions; it was previously a "
+                        + "storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted "
+                            + "in that version and removes it from status.storedVersions"));
                 }
             }
         }
@@ -121,7 +136,11 @@ internal static partial class CustomResourceDefinitionRules
         {
             if (spec.Text("names", field) is not { } name || !VersionName().IsMatch(name))
             {
-                errors.Add(FieldError.Invalid($"spec.names.{field}", spec.Text("names", field) ?? "", "a DNS-1035 label must consist of lower case alphanumeric characters or '-'"));
+                errors.Add(
+                    FieldError.Invalid(
+                        $"spec.names.{field}",
+                        spec.Text("names", field) ?? "",
+                        "a DNS-1035 label must consist of lower case alphanumeric characters or '-'"));
             }
         }
 
@@ -129,7 +148,9 @@ internal static partial class CustomResourceDefinitionRules
         {
             if (!VersionName().IsMatch(name))
             {
-                errors.Add(FieldError.Invalid($"spec.names.shortNames[{i}]", name, "a DNS-1035 label must consist of lower case alphanumeric characters or '-'"));
+                errors.Add(
+                    FieldError.Invalid(
+                        $"spec.names.shortNames[{i}]", name, "a DNS-1035 label must consist of lower case alphanumeric characters or '-'"));
             }
         }
 
@@ -157,19 +178,23 @@ internal static partial class CustomResourceDefinitionRules
 
             if (column.Text("type") is not ("integer" or "number" or "string" or "boolean" or "date"))
             {
-                errors.Add(FieldError.Invalid(path + ".type", column.Text("type") ?? "", "must be one of boolean,date,integer,number,string"));
+                errors.Add(
+                    FieldError.Invalid(path + ".type", column.Text("type") ?? "", "must be one of boolean,date,integer,number,string"));
             }
 
-            if (column.Text("format") is { Length: > 0 } format && format is not ("int32" or "int64" or "float" or "double" or "byte" or "date" or "date-time" or "password"))
+            if (column.Text("format") is { Length: > 0 } format
+                && format is not ("int32" or "int64" or "float" or "double" or "byte" or "date" or "date-time" or "password"))
             {
-                errors.Add(FieldError.Invalid(path + ".format", format, "must be one of byte,date,date-time,double,float,int32,int64,password"));
+                errors.Add(
+                    FieldError.Invalid(path + ".format", format, "must be one of byte,date,date-time,double,float,int32,int64,password"));
             }
 
             if (column.Text("jsonPath") is not { Length: > 0 } json)
             {
                 errors.Add(FieldError.Required(path + ".jsonPath"));
             }
-            else if (!json.StartsWith('.') || json.Count(c => c == '[') != json.Count(c => c == ']') || json.Contains("..", StringComparison.Ordinal))
+            else if (!json.StartsWith('.') || json.Count(c => c == '[') != json.Count(c => c == ']')
+                || json.Contains("..", StringComparison.Ordinal))
             {
                 errors.Add(FieldError.Invalid(path + ".jsonPath", json, "must be a simple json path starting with ."));
             }
@@ -187,7 +212,9 @@ internal static partial class CustomResourceDefinitionRules
         {
             if (scale.Text(field) is not { } path || !path.StartsWith(prefix, StringComparison.Ordinal))
             {
-                errors.Add(FieldError.Invalid($"{at}.subresources.scale.{field}", scale.Text(field) ?? "", $"should be a json path under {prefix.TrimEnd('.')}"));
+                errors.Add(
+                    FieldError.Invalid(
+                        $"{at}.subresources.scale.{field}", scale.Text(field) ?? "", $"should be a json path under {prefix.TrimEnd('.')}"));
             }
         }
     }
@@ -201,14 +228,20 @@ internal static partial class CustomResourceDefinitionRules
             var before = errors.Count;
             if (schema.Text("type") != "object")
             {
-                errors.Add(schema.Text("type") is null ? FieldError.Required(at + ".type", "must not be empty at the root") : FieldError.Invalid(at + ".type", schema.Text("type"), "must be object at the root"));
+                errors.Add(
+                    schema.Text("type") is null
+                        ? FieldError.Required(at + ".type", "must not be empty at the root")
+                        : FieldError.Invalid(at + ".type", schema.Text("type"), "must be object at the root"));
             }
 
             Structure(schema, at, "at the root", true);
             if (schema.Map("properties", "metadata") is { } metadata && (metadata.Any(p => p.Key is not ("type" or "properties" or "description"))
                 || (metadata.Map("properties") ?? []).Any(p => p.Key is not ("name" or "generateName"))))
             {
-                errors.Add(FieldError.Forbidden(at + ".properties[metadata]", "must not specify anything other than name and generateName, but metadata is implicitly specified"));
+                errors.Add(
+                    FieldError.Forbidden(
+                        at + ".properties[metadata]",
+                        "must not specify anything other than name and generateName, but metadata is implicitly specified"));
             }
 
             if (errors.Count > before)
@@ -222,7 +255,9 @@ internal static partial class CustomResourceDefinitionRules
             Rules(parsed, at, 1, true, true);
             if (_total > TotalLimit)
             {
-                errors.Add(FieldError.Forbidden(at, $"x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of {Factor(_total / TotalLimit)} (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"));
+                errors.Add(FieldError.Forbidden(at, $"x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema "
+                    + $"exceeds budget by factor of {Factor(_total / TotalLimit)} (try simplifying the rule, or adding maxItems, "
+                        + $"maxProperties, and maxLength where arrays, maps, and strings are declared)"));
             }
         }
 
@@ -236,7 +271,8 @@ internal static partial class CustomResourceDefinitionRules
                     request.Context.Warnings.Add($"unknown field \"{at}.{key}\"");
                     if (request.Context.FieldValidation == "Strict")
                     {
-                        throw ApiException.BadRequest($"CustomResourceDefinition in version \"v1\" cannot be handled as a CustomResourceDefinition: strict decoding error: unknown field \"{at}.{key}\"");
+                        throw ApiException.BadRequest($"CustomResourceDefinition in version \"v1\" cannot be handled as a "
+                            + $"CustomResourceDefinition: strict decoding error: unknown field \"{at}.{key}\"");
                     }
                 }
             }
@@ -260,7 +296,9 @@ internal static partial class CustomResourceDefinitionRules
 
             if (type is not (null or "" or "object" or "array" or "string" or "integer" or "number" or "boolean"))
             {
-                errors.Add(FieldError.NotSupported(at + ".type", type, ["\"array\"", "\"boolean\"", "\"integer\"", "\"number\"", "\"object\"", "\"string\""]));
+                errors.Add(
+                    FieldError.NotSupported(
+                        at + ".type", type, ["\"array\"", "\"boolean\"", "\"integer\"", "\"number\"", "\"object\"", "\"string\""]));
             }
 
             if (s.Flag("x-kubernetes-int-or-string") == true && !string.IsNullOrEmpty(type))
@@ -268,14 +306,17 @@ internal static partial class CustomResourceDefinitionRules
                 errors.Add(FieldError.Forbidden(at + ".type", "must be empty if x-kubernetes-int-or-string is true"));
             }
 
-            if (s["x-kubernetes-preserve-unknown-fields"] is { } preserve && preserve.GetValueKind() == System.Text.Json.JsonValueKind.False)
+            if (s["x-kubernetes-preserve-unknown-fields"] is { } preserve
+                && preserve.GetValueKind() == System.Text.Json.JsonValueKind.False)
             {
                 errors.Add(FieldError.Invalid(at + ".x-kubernetes-preserve-unknown-fields", false, "must be true or undefined"));
             }
 
             if (s.Flag("uniqueItems") == true)
             {
-                errors.Add(FieldError.Forbidden(at + ".uniqueItems", "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"));
+                errors.Add(
+                    FieldError.Forbidden(
+                        at + ".uniqueItems", "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"));
             }
 
             if (s["additionalProperties"] is JsonValue v && v.GetValueKind() == System.Text.Json.JsonValueKind.False)
@@ -362,7 +403,10 @@ internal static partial class CustomResourceDefinitionRules
             {
                 if (parent.Map("properties")?.ContainsKey(name) != true)
                 {
-                    errors.Add(FieldError.Required($"{at.Split(".allOf")[0].Split(".anyOf")[0].Split(".oneOf")[0].Split(".not")[0]}.properties[{name}]", $"because it is defined in {at}.properties[{name}]"));
+                    errors.Add(
+                        FieldError.Required(
+                            $"{at.Split(".allOf")[0].Split(".anyOf")[0].Split(".oneOf")[0].Split(".not")[0]}.properties[{name}]",
+                            $"because it is defined in {at}.properties[{name}]"));
                 }
                 else if (inner is JsonObject o)
                 {
@@ -379,7 +423,8 @@ internal static partial class CustomResourceDefinitionRules
             {
                 if (keys.Count > 0)
                 {
-                    errors.Add(FieldError.Required(at + ".x-kubernetes-list-type", "must be map if x-kubernetes-list-map-keys is non-empty"));
+                    errors.Add(
+                        FieldError.Required(at + ".x-kubernetes-list-type", "must be map if x-kubernetes-list-map-keys is non-empty"));
                 }
 
                 return;
@@ -400,36 +445,53 @@ internal static partial class CustomResourceDefinitionRules
             {
                 if (keys.Count == 0)
                 {
-                    errors.Add(FieldError.Required(at + ".x-kubernetes-list-map-keys", "must not be empty if x-kubernetes-list-type is map"));
+                    errors.Add(
+                        FieldError.Required(at + ".x-kubernetes-list-map-keys", "must not be empty if x-kubernetes-list-type is map"));
                 }
 
                 if (items.Text("type") != "object")
                 {
-                    errors.Add(FieldError.Invalid(at + ".items.type", items.Text("type") ?? "", "must be object if parent array's x-kubernetes-list-type is map"));
+                    errors.Add(
+                        FieldError.Invalid(
+                            at + ".items.type",
+                            items.Text("type") ?? "",
+                            "must be object if parent array's x-kubernetes-list-type is map"));
                 }
 
                 foreach (var (key, i) in keys.Select((k, i) => (k, i)))
                 {
                     if (items.Map("properties", key) is not { } property)
                     {
-                        errors.Add(FieldError.Invalid($"{at}.x-kubernetes-list-map-keys[{i}]", key, "entries must all be names of item properties"));
+                        errors.Add(
+                            FieldError.Invalid(
+                                $"{at}.x-kubernetes-list-map-keys[{i}]", key, "entries must all be names of item properties"));
                         continue;
                     }
 
                     if (property.Text("type") is "array" or "object")
                     {
-                        errors.Add(FieldError.Invalid($"{at}.items.properties[{key}].type", property.Text("type"), "must be a scalar type if parent array's x-kubernetes-list-type is map"));
+                        errors.Add(
+                            FieldError.Invalid(
+                                $"{at}.items.properties[{key}].type",
+                                property.Text("type"),
+                                "must be a scalar type if parent array's x-kubernetes-list-type is map"));
                     }
 
                     if (!property.ContainsKey("default") && !items.Items("required").Any(r => r.Text() == key))
                     {
-                        errors.Add(FieldError.Required($"{at}.items.properties[{key}].default", "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"));
+                        errors.Add(
+                            FieldError.Required(
+                                $"{at}.items.properties[{key}].default",
+                                "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"));
                     }
                 }
             }
-            else if (listType == "set" && items.Text("type") is "object" or "array" && items.Text("x-kubernetes-map-type") != "atomic" && items.Text("x-kubernetes-list-type") != "atomic" && listType == "set")
+            else if (listType == "set" && items.Text("type") is "object" or "array" && items.Text("x-kubernetes-map-type") != "atomic"
+                && items.Text("x-kubernetes-list-type") != "atomic" && listType == "set")
             {
-                errors.Add(FieldError.Invalid(at + ".items.x-kubernetes-map-type", null, "must be atomic as item of a list with x-kubernetes-list-type=set"));
+                errors.Add(
+                    FieldError.Invalid(
+                        at + ".items.x-kubernetes-map-type", null, "must be atomic as item of a list with x-kubernetes-list-type=set"));
             }
         }
 
@@ -442,7 +504,8 @@ internal static partial class CustomResourceDefinitionRules
                 SchemaOperations.Prune(value, s, unknown, "", false);
                 if (unknown.Count > 0)
                 {
-                    errors.Add(FieldError.Invalid(at + ".default", s.Default, "must be pruned: unknown fields " + string.Join(", ", unknown)));
+                    errors.Add(
+                        FieldError.Invalid(at + ".default", s.Default, "must be pruned: unknown fields " + string.Join(", ", unknown)));
                 }
 
                 SchemaOperations.Default(value, s);
@@ -506,24 +569,40 @@ internal static partial class CustomResourceDefinitionRules
                 return;
             }
 
-            if (rule.Message is { } message && (message.Contains('\n', StringComparison.Ordinal) || message.Trim().Length == 0 || message.Length > 2048))
+            if (rule.Message is { } message
+                && (message.Contains('\n', StringComparison.Ordinal) || message.Trim().Length == 0 || message.Length > 2048))
             {
-                errors.Add(FieldError.Invalid(at + ".message", message, message.Contains('\n', StringComparison.Ordinal) ? "message must not contain line breaks" : message.Length > 2048 ? "message must have a maximum length of 2048 characters" : "message must be non-empty if specified"));
+                errors.Add(
+                    FieldError.Invalid(
+                        at + ".message",
+                        message,
+                        message.Contains('\n', StringComparison.Ordinal)
+                            ? "message must not contain line breaks"
+                            : message.Length > 2048
+                            ? "message must have a maximum length of 2048 characters"
+                            : "message must be non-empty if specified"));
             }
 
-            if (text.Contains('\n', StringComparison.Ordinal) && string.IsNullOrEmpty(rule.Message) && string.IsNullOrEmpty(rule.MessageExpression))
+            if (text.Contains('\n', StringComparison.Ordinal) && string.IsNullOrEmpty(rule.Message)
+                && string.IsNullOrEmpty(rule.MessageExpression))
             {
                 errors.Add(FieldError.Required(at + ".message", "message must be specified if rule contains line breaks"));
             }
 
             if (rule.Reason is not (null or "FieldValueInvalid" or "FieldValueForbidden" or "FieldValueRequired" or "FieldValueDuplicate"))
             {
-                errors.Add(FieldError.NotSupported(at + ".reason", rule.Reason, ["\"FieldValueDuplicate\"", "\"FieldValueForbidden\"", "\"FieldValueInvalid\"", "\"FieldValueRequired\""]));
+                errors.Add(
+                    FieldError.NotSupported(
+                        at + ".reason",
+                        rule.Reason,
+                        ["\"FieldValueDuplicate\"", "\"FieldValueForbidden\"", "\"FieldValueInvalid\"", "\"FieldValueRequired\""]));
             }
 
             if (type is null)
             {
-                errors.Add(FieldError.Invalid(at + ".rule", rule.ToJson(), "rule compile error: rules cannot be set on a schema whose structure is not known"));
+                errors.Add(
+                    FieldError.Invalid(
+                        at + ".rule", rule.ToJson(), "rule compile error: rules cannot be set on a schema whose structure is not known"));
                 return;
             }
 
@@ -539,7 +618,8 @@ internal static partial class CustomResourceDefinitionRules
             }
         }
 
-        private void Expression(string text, string field, ValidationRule rule, CelType type, string at, double cardinality, bool correlatable, CelKind wanted)
+        private void Expression(
+            string text, string field, ValidationRule rule, CelType type, string at, double cardinality, bool correlatable, CelKind wanted)
         {
             try
             {
@@ -553,14 +633,20 @@ internal static partial class CustomResourceDefinitionRules
 
                 if (CelChecker.Uses(node, "oldSelf") && !correlatable)
                 {
-                    errors.Add(FieldError.Invalid($"{at}.{field}", text, "oldSelf cannot be used on the uncorrelatable portion of the schema within " + at));
+                    errors.Add(
+                        FieldError.Invalid(
+                            $"{at}.{field}", text, "oldSelf cannot be used on the uncorrelatable portion of the schema within " + at));
                 }
 
                 var cost = estimate.Cost * cardinality;
                 _total += cost;
                 if (cost > RuleLimit)
                 {
-                    errors.Add(FieldError.Forbidden($"{at}.{field}", $"estimated {field} cost exceeds budget by factor of {Factor(cost / RuleLimit)} (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"));
+                    errors.Add(
+                        FieldError.Forbidden(
+                            $"{at}.{field}",
+                            $"estimated {field} cost exceeds budget by factor of {Factor(cost / RuleLimit)} (try simplifying the rule, or "
+                                + $"adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"));
                 }
             }
             catch (CelException e)
@@ -570,7 +656,8 @@ internal static partial class CustomResourceDefinitionRules
             }
         }
 
-        private static string Factor(double factor) => factor > 100 ? "more than 100x" : factor.ToString("0.0", CultureInfo.InvariantCulture) + "x";
+        private static string Factor(double factor) =>
+            factor > 100 ? "more than 100x" : factor.ToString("0.0", CultureInfo.InvariantCulture) + "x";
 
         private static bool FieldExists(Schema? schema, string path)
         {

@@ -38,11 +38,13 @@ public static class CustomResourceRules
         }
         else if (HasRules.GetValue(request.Kind.Schema, s => new StrongBox<bool>(Ruled(s))).Value)
         {
-            errors.Add(FieldError.Invalid("<nil>", null, "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"));
+            errors.Add(FieldError.Invalid("<nil>", null, "some validation rules were not checked because the object was invalid; correct "
+                + "the existing errors to complete validation"));
         }
     }
 
-    private static bool Ruled(Schema schema) => schema.Rules.Count > 0 || schema.Properties.Values.Any(Ruled) || (schema.Items is { } items && Ruled(items)) || (schema.AdditionalProperties is { } more && Ruled(more));
+    private static bool Ruled(Schema schema) => schema.Rules.Count > 0 || schema.Properties.Values.Any(Ruled)
+        || (schema.Items is { } items && Ruled(items)) || (schema.AdditionalProperties is { } more && Ruled(more));
 
     /// <summary>The value a field path names, or null.</summary>
     public static JsonNode? AtPath(JsonNode? node, string path)
@@ -60,7 +62,8 @@ public static class CustomResourceRules
             {
                 var end = path.IndexOf(']', i);
                 var key = path[(i + 1)..end];
-                node = node is JsonArray a && int.TryParse(key, System.Globalization.CultureInfo.InvariantCulture, out var index) && index < a.Count ? a[index] : node.At(key);
+                node = node is JsonArray a && int.TryParse(key, System.Globalization.CultureInfo.InvariantCulture, out var index)
+                    && index < a.Count ? a[index] : node.At(key);
                 i = end + 1;
                 continue;
             }

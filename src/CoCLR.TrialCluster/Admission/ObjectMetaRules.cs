@@ -7,11 +7,21 @@ namespace CoCLR.TrialCluster;
 /// <summary>Names, labels, annotations, owner references and finalizers.</summary>
 public static partial class ObjectMetaRules
 {
-    private const string SubdomainRule = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-    private const string LabelRule = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
-    private const string ServiceRule = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
-    private const string LabelValueRule = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
-    private const string QualifiedRule = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+    private const string SubdomainRule = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "
+        + "and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+            + "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+    private const string LabelRule =
+        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric "
+            + "character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+    private const string ServiceRule =
+        "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an "
+            + "alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+    private const string LabelValueRule = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', "
+        + "and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation "
+            + "is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+    private const string QualifiedRule =
+        "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. "
+            + "'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 
     /// <summary>Checks the metadata of an object.</summary>
     public static void Validate(AdmissionRequest request, List<FieldError> errors)
@@ -36,11 +46,14 @@ public static partial class ObjectMetaRules
             {
                 if (request.Kind.IsCustom)
                 {
-                    request.Context.Warnings.Add($"metadata.finalizers: \"{text}\": prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers");
+                    request.Context.Warnings.Add($"metadata.finalizers: \"{text}\": prefer a domain-qualified finalizer name including a "
+                        + $"path (/) to avoid accidental conflicts with other finalizer writers");
                 }
                 else
                 {
-                    errors.Add(FieldError.Invalid($"metadata.finalizers[{i}]", text, "name is neither a standard finalizer name nor is it fully qualified"));
+                    errors.Add(
+                        FieldError.Invalid(
+                            $"metadata.finalizers[{i}]", text, "name is neither a standard finalizer name nor is it fully qualified"));
                 }
             }
         }
@@ -152,7 +165,11 @@ public static partial class ObjectMetaRules
             {
                 if (string.IsNullOrEmpty(owner.Text(field)))
                 {
-                    errors.Add(FieldError.Invalid($"{path}.{field}", owner.Text(field) ?? "", field == "apiVersion" ? "version must not be empty" : "must not be empty"));
+                    errors.Add(
+                        FieldError.Invalid(
+                            $"{path}.{field}",
+                            owner.Text(field) ?? "",
+                            field == "apiVersion" ? "version must not be empty" : "must not be empty"));
                 }
             }
 

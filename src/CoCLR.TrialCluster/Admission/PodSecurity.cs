@@ -6,10 +6,12 @@ namespace CoCLR.TrialCluster;
 /// <summary>Pod Security admission.</summary>
 internal static class PodSecurity
 {
-    private static readonly HashSet<string> RestrictedVolumes = ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret", "image"];
+    private static readonly HashSet<string> RestrictedVolumes =
+        ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret", "image"];
     private static readonly HashSet<string> BaselineCapabilities =
     [
-        "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+        "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP",
+        "SETUID", "SYS_CHROOT",
     ];
 
     /// <summary>Refuses pods that break the level of their namespace; workloads only get a warning, as on a real server.</summary>
@@ -31,7 +33,11 @@ internal static class PodSecurity
         var warn = labels.Text("pod-security.kubernetes.io/warn") ?? (request.Is("", "pods") ? null : enforce);
         if (request.Is("", "pods") && Violations(pod, enforce) is { Count: > 0 } broken)
         {
-            throw ApiException.Forbidden("", "pods", request.Object.Text("metadata", "name") ?? "", $"violates PodSecurity \"{enforce}:latest\": {string.Join(", ", broken)}");
+            throw ApiException.Forbidden(
+                "",
+                "pods",
+                request.Object.Text("metadata", "name") ?? "",
+                $"violates PodSecurity \"{enforce}:latest\": {string.Join(", ", broken)}");
         }
 
         if (Violations(pod, warn) is { Count: > 0 } risky)
@@ -80,15 +86,27 @@ internal static class PodSecurity
         }
 
         Rule("hostPort", c => c.Items("ports").Any(p => p.Number("hostPort") > 0), "uses a hostPort");
-        Rule("non-default capabilities", c => c.Items("securityContext", "capabilities", "add").Any(a => !BaselineCapabilities.Contains(a.Text() ?? "")), "must not include capabilities in securityContext.capabilities.add");
+        Rule(
+            "non-default capabilities",
+            c => c.Items("securityContext", "capabilities", "add").Any(a => !BaselineCapabilities.Contains(a.Text() ?? "")),
+            "must not include capabilities in securityContext.capabilities.add");
         if (level == "baseline")
         {
             return broken;
         }
 
-        Rule("allowPrivilegeEscalation != false", c => c.Flag("securityContext", "allowPrivilegeEscalation") != false, "must set securityContext.allowPrivilegeEscalation=false");
-        Rule("unrestricted capabilities", c => !c.Items("securityContext", "capabilities", "drop").Any(d => d.Text() == "ALL") || c.Items("securityContext", "capabilities", "add").Any(a => a.Text() != "NET_BIND_SERVICE"), "must set securityContext.capabilities.drop=[\"ALL\"]");
-        var volumes = pod.Items("volumes").Where(v => v is JsonObject o && o.Any(p => p.Key != "name" && !RestrictedVolumes.Contains(p.Key))).Select(v => $"\"{v.Text("name")}\"").ToList();
+        Rule(
+            "allowPrivilegeEscalation != false",
+            c => c.Flag("securityContext", "allowPrivilegeEscalation") != false,
+            "must set securityContext.allowPrivilegeEscalation=false");
+        Rule(
+            "unrestricted capabilities",
+            c => !c.Items("securityContext", "capabilities", "drop").Any(d => d.Text() == "ALL")
+                || c.Items("securityContext", "capabilities", "add").Any(a => a.Text() != "NET_BIND_SERVICE"),
+            "must set securityContext.capabilities.drop=[\"ALL\"]");
+        var volumes = pod.Items("volumes")
+            .Where(v => v is JsonObject o && o.Any(p => p.Key != "name" && !RestrictedVolumes.Contains(p.Key)))
+            .Select(v => $"\"{v.Text("name")}\"").ToList();
         if (volumes.Count > 0)
         {
             broken.Add($"restricted volume types (volumes {string.Join(", ", volumes)} use restricted volume types)");
@@ -107,10 +125,13 @@ internal static class PodSecurity
         }
 
         var podSeccomp = pod.Text("securityContext", "seccompProfile", "type") is "RuntimeDefault" or "Localhost";
-        var open = containers.Where(c => c.Text("securityContext", "seccompProfile", "type") is { } t ? t is not ("RuntimeDefault" or "Localhost") : !podSeccomp).ToList();
+        var open = containers.Where(
+            c => c.Text("securityContext", "seccompProfile", "type") is { } t ? t is not ("RuntimeDefault" or "Localhost") : !podSeccomp)
+            .ToList();
         if (open.Count > 0)
         {
-            broken.Add($"seccompProfile (pod or {Names(open)} must set securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\")");
+            broken.Add($"seccompProfile (pod or {Names(open)} must set securityContext.seccompProfile.type to \"RuntimeDefault\" or "
+                + $"\"Localhost\")");
         }
 
         return broken;

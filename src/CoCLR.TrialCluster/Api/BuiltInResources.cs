@@ -60,20 +60,41 @@ public static class BuiltInResources
         Add<V1Secret>("", "v1", "Secret", "secrets", true, selectable: "type");
         Add<V1ConfigMap>("", "v1", "ConfigMap", "configmaps", true, "cm");
         Add<Corev1Event>("", "v1", "Event", "events", true, "ev", selectable:
-            "involvedObject.kind involvedObject.namespace involvedObject.name involvedObject.uid involvedObject.apiVersion involvedObject.resourceVersion involvedObject.fieldPath reason reportingComponent source type");
+            "involvedObject.kind involvedObject.namespace involvedObject.name involvedObject.uid involvedObject.apiVersion "
+                + "involvedObject.resourceVersion involvedObject.fieldPath reason reportingComponent source type");
         Add<V1PersistentVolumeClaim>("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", true, "pvc", status: true);
         Add<V1PersistentVolume>("", "v1", "PersistentVolume", "persistentvolumes", false, "pv", status: true);
         Add<V1ServiceAccount>("", "v1", "ServiceAccount", "serviceaccounts", true, "sa",
             subresources: [("token", "TokenRequest", "authentication.k8s.io", "v1", ["create"])]);
         Add<V1ResourceQuota>("", "v1", "ResourceQuota", "resourcequotas", true, "quota", status: true);
         Add<V1LimitRange>("", "v1", "LimitRange", "limitranges", true, "limits");
-        Add<V1Deployment>("apps", "v1", "Deployment", "deployments", true, "deploy", status: true, generation: true, all: true, scale: WorkloadScale);
-        Add<V1ReplicaSet>("apps", "v1", "ReplicaSet", "replicasets", true, "rs", status: true, generation: true, all: true, scale: WorkloadScale, selectable: "status.replicas");
-        Add<V1StatefulSet>("apps", "v1", "StatefulSet", "statefulsets", true, "sts", status: true, generation: true, all: true, scale: WorkloadScale);
+        Add<V1Deployment>(
+            "apps", "v1", "Deployment", "deployments", true, "deploy", status: true, generation: true, all: true, scale: WorkloadScale);
+        Add<V1ReplicaSet>(
+            "apps",
+            "v1",
+            "ReplicaSet",
+            "replicasets",
+            true,
+            "rs",
+            status: true,
+            generation: true,
+            all: true,
+            scale: WorkloadScale,
+            selectable: "status.replicas");
+        Add<V1StatefulSet>(
+            "apps", "v1", "StatefulSet", "statefulsets", true, "sts", status: true, generation: true, all: true, scale: WorkloadScale);
         Add<V1Job>("batch", "v1", "Job", "jobs", true, status: true, generation: true, all: true, selectable: "status.successful");
         Add<V1CronJob>("batch", "v1", "CronJob", "cronjobs", true, "cj", status: true, generation: true, all: true);
         Add<V1Lease>("coordination.k8s.io", "v1", "Lease", "leases", true);
-        Add<Eventsv1Event>("events.k8s.io", "v1", "Event", "events", true, "ev", selectable: "regarding.kind regarding.namespace regarding.name reason type");
+        Add<Eventsv1Event>(
+            "events.k8s.io",
+            "v1",
+            "Event",
+            "events",
+            true,
+            "ev",
+            selectable: "regarding.kind regarding.namespace regarding.name reason type");
         const string Rbac = "rbac.authorization.k8s.io";
         Add<V1Role>(Rbac, "v1", "Role", "roles", true);
         Add<V1RoleBinding>(Rbac, "v1", "RoleBinding", "rolebindings", true);
@@ -82,8 +103,17 @@ public static class BuiltInResources
         Add<V1NetworkPolicy>("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", true, "netpol", generation: true);
         Add<V1Ingress>("networking.k8s.io", "v1", "Ingress", "ingresses", true, "ing", status: true, generation: true);
         Add<V1IngressClass>("networking.k8s.io", "v1", "IngressClass", "ingressclasses", false, generation: true);
-        Add<V1PodDisruptionBudget>("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", true, "pdb", status: true, generation: true);
-        Add<V1CustomResourceDefinition>("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", false, "crd crds", status: true, generation: true);
+        Add<V1PodDisruptionBudget>(
+            "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", true, "pdb", status: true, generation: true);
+        Add<V1CustomResourceDefinition>(
+            "apiextensions.k8s.io",
+            "v1",
+            "CustomResourceDefinition",
+            "customresourcedefinitions",
+            false,
+            "crd crds",
+            status: true,
+            generation: true);
         Add<V1PriorityClass>("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", false, "pc", generation: true);
         Add<V1RuntimeClass>("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", false);
         Add<V1StorageClass>("storage.k8s.io", "v1", "StorageClass", "storageclasses", false, "sc");
@@ -97,5 +127,6 @@ public static class BuiltInResources
     }
 
     /// <summary>The model class whose schema another path shares; `events.k8s.io` and core events are one table on a real server.</summary>
-    public static ResourceKey StorageOf(ResourceKey key) => key == new ResourceKey("events.k8s.io", "events") ? new ResourceKey("", "events") : key;
+    public static ResourceKey StorageOf(ResourceKey key) =>
+        key == new ResourceKey("events.k8s.io", "events") ? new ResourceKey("", "events") : key;
 }

@@ -55,7 +55,8 @@ public sealed class CustomResources(ResourceService service)
         _served[stored.Name] = now;
         if (deleted)
         {
-            service.Store.Drop(new ResourceKey(stored.Value.Text("spec", "group") ?? "", stored.Value.Text("spec", "names", "plural") ?? ""));
+            service.Store.Drop(
+                new ResourceKey(stored.Value.Text("spec", "group") ?? "", stored.Value.Text("spec", "names", "plural") ?? ""));
         }
     }
 
@@ -96,9 +97,22 @@ public sealed class CustomResources(ResourceService service)
                 IsCustom = true,
                 HasGeneration = true,
                 HasStatus = version.Map("subresources", "status") is not null,
-                Scale = scale is null ? null : new ScalePaths(Split(scale.Text("specReplicasPath")), Split(scale.Text("statusReplicasPath")), scale.Text("labelSelectorPath") is { } p ? Split(p) : null),
+                Scale = scale is null
+                    ? null
+                    : new ScalePaths(
+                        Split(scale.Text("specReplicasPath")),
+                        Split(scale.Text("statusReplicasPath")),
+                        scale.Text("labelSelectorPath") is { } p ? Split(p) : null),
                 Columns = version["additionalPrinterColumns"] is JsonArray columns
-                    ? [.. columns.Select(c => new PrinterColumn(c.Text("name") ?? "", c.Text("type") ?? "string", c.Text("format") ?? "", c.Text("description") ?? "", (int)(c.Number("priority") ?? 0), c.Text("jsonPath") ?? ""))]
+                    ? [
+                        .. columns.Select(
+                            c => new PrinterColumn(
+                                c.Text("name") ?? "",
+                                c.Text("type") ?? "string",
+                                c.Text("format") ?? "",
+                                c.Text("description") ?? "",
+                                (int)(c.Number("priority") ?? 0),
+                                c.Text("jsonPath") ?? ""))]
                     : null,
                 SelectableFields = [.. version.Items("selectableFields").Select(f => (f.Text("jsonPath") ?? "").TrimStart('.'))],
             };
@@ -114,7 +128,8 @@ public sealed class CustomResources(ResourceService service)
     {
         for (var attempt = 0; attempt < 10; attempt++)
         {
-            if (service.Store.Get(Key, "", name) is not { } stored || stored.Value.Items("status", "conditions").Any(c => c.Text("type") == "Established"))
+            if (service.Store.Get(Key, "", name) is not { } stored
+                || stored.Value.Items("status", "conditions").Any(c => c.Text("type") == "Established"))
             {
                 return;
             }
@@ -131,7 +146,8 @@ public sealed class CustomResources(ResourceService service)
                     Condition("NamesAccepted", "NoConflicts", "no conflicts found"),
                     Condition("Established", "InitialNamesAccepted", "the initial names have been accepted")),
                 ["acceptedNames"] = next.At("spec", "names")?.DeepClone(),
-                ["storedVersions"] = new JsonArray([.. next.Items("spec", "versions").Where(v => v.Flag("storage") == true).Select(v => (JsonNode)v.Text("name")!)]),
+                ["storedVersions"] = new JsonArray(
+                    [.. next.Items("spec", "versions").Where(v => v.Flag("storage") == true).Select(v => (JsonNode)v.Text("name")!)]),
             };
             if (service.Store.TrySwap(Key, stored, next) is not null)
             {

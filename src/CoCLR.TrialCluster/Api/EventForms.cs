@@ -8,7 +8,8 @@ public static class EventForms
 {
     private static readonly (string Core, string Events)[] Names =
     [
-        ("involvedObject", "regarding"), ("message", "note"), ("source", "deprecatedSource"), ("firstTimestamp", "deprecatedFirstTimestamp"),
+        ("involvedObject", "regarding"), ("message", "note"), ("source", "deprecatedSource"),
+        ("firstTimestamp", "deprecatedFirstTimestamp"),
         ("lastTimestamp", "deprecatedLastTimestamp"), ("count", "deprecatedCount"), ("reportingComponent", "reportingController"),
     ];
 

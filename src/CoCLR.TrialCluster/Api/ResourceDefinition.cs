@@ -1,4 +1,5 @@
-// Why this exists: what the server knows about a kind (names, scope, subresources, schema, columns) drives discovery, routing, storage and validation alike.
+// Why this exists: what the server knows about a kind (names, scope, subresources, schema, columns) drives discovery, routing, storage and
+// validation alike.
 using System.Collections.Immutable;
 
 namespace CoCLR.TrialCluster;
@@ -102,7 +103,8 @@ public sealed class ResourceRegistry
 
     /// <summary>All kinds.</summary>
     public IEnumerable<ResourceDefinition> All => _byPath.Values
-        .OrderBy(d => d.Group, StringComparer.Ordinal).ThenBy(d => d.Version, StringComparer.Ordinal).ThenBy(d => d.Plural, StringComparer.Ordinal);
+        .OrderBy(d => d.Group, StringComparer.Ordinal).ThenBy(d => d.Version, StringComparer.Ordinal)
+            .ThenBy(d => d.Plural, StringComparer.Ordinal);
 
     /// <summary>The kind at a path, or null.</summary>
     public ResourceDefinition? Find(string group, string version, string plural) => _byPath.GetValueOrDefault((group, version, plural));
@@ -117,14 +119,17 @@ public sealed class ResourceRegistry
     }
 
     /// <summary>Any version of a resource, or null.</summary>
-    public ResourceDefinition? FindAny(ResourceKey key) => _byPath.Values.Where(d => d.Key == key).OrderBy(d => d.Version, StringComparer.Ordinal).FirstOrDefault();
+    public ResourceDefinition? FindAny(ResourceKey key) =>
+        _byPath.Values.Where(d => d.Key == key).OrderBy(d => d.Version, StringComparer.Ordinal).FirstOrDefault();
 
     /// <summary>Adds a kind or puts a newer description in its place.</summary>
     public void Put(ResourceDefinition definition) =>
-        ImmutableInterlocked.AddOrUpdate(ref _byPath, (definition.Group, definition.Version, definition.Plural), definition, (_, _) => definition);
+        ImmutableInterlocked.AddOrUpdate(
+            ref _byPath, (definition.Group, definition.Version, definition.Plural), definition, (_, _) => definition);
 
     /// <summary>Stops serving a kind.</summary>
-    public void Remove(string group, string version, string plural) => ImmutableInterlocked.TryRemove(ref _byPath, (group, version, plural), out _);
+    public void Remove(string group, string version, string plural) =>
+        ImmutableInterlocked.TryRemove(ref _byPath, (group, version, plural), out _);
 
     /// <summary>Whether the served kinds are the same as at another time (cheap change detection).</summary>
     public object Snapshot => _byPath;

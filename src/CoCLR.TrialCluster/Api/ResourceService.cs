@@ -54,7 +54,8 @@ public sealed class WriteContext
 /// <param name="PropagationPolicy">`Foreground`, `Background`, `Orphan` or null.</param>
 /// <param name="Uid">Only this incarnation.</param>
 /// <param name="ResourceVersion">Only this version.</param>
-public sealed record DeleteRequest(long? GracePeriodSeconds = null, string? PropagationPolicy = null, string? Uid = null, string? ResourceVersion = null);
+public sealed record DeleteRequest(
+    long? GracePeriodSeconds = null, string? PropagationPolicy = null, string? Uid = null, string? ResourceVersion = null);
 
 /// <summary>The writes and reads of the API.</summary>
 public sealed class ResourceService(ObjectStore store, ResourceRegistry registry, TimeProvider clock)
@@ -122,7 +123,8 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
         return Insert(kind, ns, o, context, () => { });
     }
 
-    private JsonObject Insert(ResourceDefinition kind, string ns, JsonObject o, WriteContext context, Action beforeStore, bool applied = false)
+    private JsonObject Insert(
+        ResourceDefinition kind, string ns, JsonObject o, WriteContext context, Action beforeStore, bool applied = false)
     {
         var metadata = o.Ensure("metadata");
         RequireNamespace(kind, ns, metadata.Text("name") ?? "");
@@ -131,7 +133,8 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
         {
             if (metadata.Text("generateName") is not { Length: > 0 } prefix)
             {
-                throw ApiException.Invalid(kind.Group, kind.Kind, "", [FieldError.Required("metadata.name", "name or generateName is required")]);
+                throw ApiException.Invalid(
+                    kind.Group, kind.Kind, "", [FieldError.Required("metadata.name", "name or generateName is required")]);
             }
 
             metadata["name"] = (prefix.Length > 58 ? prefix[..58] : prefix) + RandomSuffix();
@@ -240,9 +243,15 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
         var found = Store.Get(new ResourceKey("", "namespaces"), "", ns) ?? throw ApiException.NotFound("", "namespaces", ns);
         if (found.Value.At("metadata", "deletionTimestamp") is not null)
         {
-            var error = ApiException.Forbidden(kind.Group, kind.Plural, name, $"unable to create new content in namespace {ns} because it is being terminated");
+            var error = ApiException.Forbidden(
+                kind.Group, kind.Plural, name, $"unable to create new content in namespace {ns} because it is being terminated");
             var details = error.Details!.Copy();
-            details["causes"] = new JsonArray(new JsonObject { ["reason"] = "NamespaceTerminating", ["message"] = $"namespace {ns} is being terminated", ["field"] = "metadata.namespace" });
+            details["causes"] = new JsonArray(
+                new JsonObject
+                {
+                    ["reason"] = "NamespaceTerminating", ["message"] = $"namespace {ns} is being terminated",
+                    ["field"] = "metadata.namespace"
+                });
             throw new ApiException(403, "Forbidden", error.Message, details);
         }
     }
@@ -278,7 +287,8 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
 
         if ((bodyKind is not null && bodyKind != kind.Kind) || (apiVersion is not null && apiVersion != kind.ApiVersion))
         {
-            throw ApiException.BadRequest($"{bodyKind} in version \"{apiVersion}\" cannot be handled as a {kind.Kind}: the API version in the data ({apiVersion}) does not match the expected API version ({kind.ApiVersion})");
+            throw ApiException.BadRequest($"{bodyKind} in version \"{apiVersion}\" cannot be handled as a {kind.Kind}: the API version in "
+                + $"the data ({apiVersion}) does not match the expected API version ({kind.ApiVersion})");
         }
 
         var o = body.Copy();
@@ -331,12 +341,15 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
         }
 
         SchemaOperations.Prune(o, kind.Schema, unknown);
-        var problems = unknown.Select(u => $"unknown field \"{u}\"").Concat(context.Duplicates.Select(d => $"duplicate field \"{d}\"")).ToList();
+        var problems = unknown.Select(u => $"unknown field \"{u}\"").Concat(context.Duplicates.Select(d => $"duplicate field \"{d}\""))
+            .ToList();
         if (problems.Count > 0)
         {
             if (context.FieldValidation == "Strict")
             {
-                throw ApiException.BadRequest($"{(kind.IsCustom ? "" : $"{kind.Kind} in version \"{kind.Version}\" cannot be handled as a {kind.Kind}: ")}strict decoding error: {string.Join(", ", problems)}");
+                throw ApiException.BadRequest(
+                    $"{(kind.IsCustom ? "" : $"{kind.Kind} in version \"{kind.Version}\" cannot be handled as a {kind.Kind}: ")}strict "
+                        + $"decoding error: {string.Join(", ", problems)}");
             }
 
             if (context.FieldValidation == "Warn")
@@ -403,7 +416,8 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
     }
 
     /// <summary>Patches an object (or its status); server-side apply creates it when it is not there.</summary>
-    public (JsonObject Object, bool Created) Patch(ResourceDefinition kind, string ns, string name, string type, JsonNode? patch, WriteContext context)
+    public (JsonObject Object, bool Created) Patch(
+        ResourceDefinition kind, string ns, string name, string type, JsonNode? patch, WriteContext context)
     {
         for (var attempt = 0; ; attempt++)
         {
@@ -423,15 +437,20 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
                     next = Patches.JsonPatch(live!, patch);
                     break;
                 case "application/merge-patch+json":
-                    next = Patches.MergePatch(live, patch as JsonObject ?? throw ApiException.BadRequest("the merge patch is not an object")) as JsonObject ?? [];
+                    next = Patches.MergePatch(
+                        live, patch as JsonObject ?? throw ApiException.BadRequest("the merge patch is not an object")) as JsonObject ?? [];
                     break;
                 case "application/strategic-merge-patch+json":
                     if (kind.IsCustom)
                     {
-                        throw ApiException.UnsupportedMediaType("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");
+                        throw ApiException.UnsupportedMediaType(
+                            "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");
                     }
 
-                    next = Patches.StrategicMergePatch(live!, patch as JsonObject ?? throw ApiException.BadRequest("the strategic merge patch is not an object"), kind.Schema);
+                    next = Patches.StrategicMergePatch(
+                        live!,
+                        patch as JsonObject ?? throw ApiException.BadRequest("the strategic merge patch is not an object"),
+                        kind.Schema);
                     break;
                 case "application/apply-patch+yaml":
                     var config = patch as JsonObject ?? throw ApiException.BadRequest("the applied configuration is not an object");
@@ -449,10 +468,15 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
                     config = Decode(kind, ns, name, config, context);
                     if (config.Text("metadata", "uid") is { } wantedUid && live is null)
                     {
-                        throw ApiException.Conflict(kind.Group, kind.Plural, name, $"uid mismatch: the provided object specified uid {wantedUid}, and no existing object was found");
+                        throw ApiException.Conflict(
+                            kind.Group,
+                            kind.Plural,
+                            name,
+                            $"uid mismatch: the provided object specified uid {wantedUid}, and no existing object was found");
                     }
 
-                    if (config.Text("metadata", "resourceVersion") is { Length: > 0 } applyRv && applyRv != live.Text("metadata", "resourceVersion"))
+                    if (config.Text("metadata", "resourceVersion") is { Length: > 0 } applyRv
+                        && applyRv != live.Text("metadata", "resourceVersion"))
                     {
                         throw ApiException.Conflict(kind.Group, kind.Plural, name, ApiException.Modified);
                     }
@@ -465,10 +489,12 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
 
                     break;
                 default:
-                    throw ApiException.UnsupportedMediaType("application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml");
+                    throw ApiException.UnsupportedMediaType("application/json-patch+json, application/merge-patch+json, "
+                        + "application/strategic-merge-patch+json, application/apply-patch+yaml");
             }
 
-            var result = TryReplace(kind, ns, existing!, next, context, apply ? next.At("metadata", "managedFields")?.DeepClone() : null, apply, patched: true);
+            var result = TryReplace(
+                kind, ns, existing!, next, context, apply ? next.At("metadata", "managedFields")?.DeepClone() : null, apply, patched: true);
             if (result is not null)
             {
                 return (result, false);
@@ -481,7 +507,15 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
         }
     }
 
-    private JsonObject? TryReplace(ResourceDefinition kind, string ns, StoredObject existing, JsonObject body, WriteContext context, JsonNode? managed, bool applied = false, bool patched = false)
+    private JsonObject? TryReplace(
+        ResourceDefinition kind,
+        string ns,
+        StoredObject existing,
+        JsonObject body,
+        WriteContext context,
+        JsonNode? managed,
+        bool applied = false,
+        bool patched = false)
     {
         var name = existing.Name;
         var old = InVersion(existing, kind);
@@ -496,13 +530,18 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
         }
         else if (kind.IsCustom || kind.Plural is "leases" or "customresourcedefinitions" or "poddisruptionbudgets")
         {
-            throw ApiException.Invalid(kind.Group, kind.Kind, name, [FieldError.Invalid("metadata.resourceVersion", 0, "must be specified for an update")]);
+            throw ApiException.Invalid(
+                kind.Group, kind.Kind, name, [FieldError.Invalid("metadata.resourceVersion", 0, "must be specified for an update")]);
         }
 
-        if (metadata.Text("uid") is { Length: > 0 } uid && uid != existing.Uid && !(patched && kind.IsCustom && context.Subresource == "status"))
+        if (metadata.Text("uid") is { Length: > 0 } uid && uid != existing.Uid
+            && !(patched && kind.IsCustom && context.Subresource == "status"))
         {
             // A patch is no precondition, and the metadata of a custom resource's status is not looked at.
-            throw patched ? ApiException.Invalid(kind.Group, kind.Kind, name, [FieldError.Invalid("metadata.uid", uid, "field is immutable")]) : ApiException.Conflict(kind.Group, kind.Plural, name, $"Precondition failed: UID in precondition: {uid}, UID in object meta: {existing.Uid}");
+            throw patched
+                ? ApiException.Invalid(kind.Group, kind.Kind, name, [FieldError.Invalid("metadata.uid", uid, "field is immutable")])
+                : ApiException.Conflict(
+                    kind.Group, kind.Plural, name, $"Precondition failed: UID in precondition: {uid}, UID in object meta: {existing.Uid}");
         }
 
         if (context.Subresource == "status")
@@ -545,7 +584,15 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
             var added = metadata.Items("finalizers").Where(f => !old.Items("metadata", "finalizers").Any(e => Json.Same(e, f))).ToList();
             if (added.Count > 0)
             {
-                throw ApiException.Invalid(kind.Group, kind.Kind, name, [FieldError.Forbidden("metadata.finalizers", "no new finalizers can be added if the object is being deleted, found new finalizers " + string.Join(", ", added.Select(a => a!.ToJsonString())))]);
+                throw ApiException.Invalid(
+                    kind.Group,
+                    kind.Kind,
+                    name,
+                    [
+                        FieldError.Forbidden(
+                            "metadata.finalizers",
+                            "no new finalizers can be added if the object is being deleted, found new finalizers "
+                                + string.Join(", ", added.Select(a => a!.ToJsonString())))]);
             }
         }
 
@@ -573,7 +620,8 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
         }
 
         Check(request);
-        var gone = metadata.At("deletionTimestamp") is not null && metadata.Items("finalizers").Count == 0 && (metadata.Number("deletionGracePeriodSeconds") ?? 0) == 0
+        var gone = metadata.At("deletionTimestamp") is not null && metadata.Items("finalizers").Count == 0
+            && (metadata.Number("deletionGracePeriodSeconds") ?? 0) == 0
             && kind.Plural != "namespaces";
         if (context.DryRun)
         {
@@ -646,19 +694,22 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
     }
 
     /// <summary>Deletes an object, or marks it as being deleted; the second value says whether it is gone.</summary>
-    public (JsonObject Object, bool Gone) Delete(ResourceDefinition kind, string ns, string name, DeleteRequest options, WriteContext context)
+    public (JsonObject Object, bool Gone) Delete(
+        ResourceDefinition kind, string ns, string name, DeleteRequest options, WriteContext context)
     {
         while (true)
         {
             var existing = Get(kind, ns, name);
             if (options.Uid is { } uid && uid != existing.Uid)
             {
-                throw ApiException.Conflict(kind.Group, kind.Kind, name, $"the UID in the precondition ({uid}) does not match the UID in record ({existing.Uid}). The object might have been deleted and then recreated");
+                throw ApiException.Conflict(kind.Group, kind.Kind, name, $"the UID in the precondition ({uid}) does not match the UID in "
+                    + $"record ({existing.Uid}). The object might have been deleted and then recreated");
             }
 
             if (options.ResourceVersion is { } rv && rv != existing.Value.Text("metadata", "resourceVersion"))
             {
-                throw ApiException.Conflict(kind.Group, kind.Plural, name, $"Precondition failed: ResourceVersion in precondition: {rv}, ResourceVersion in object meta: {existing.Value.Text("metadata", "resourceVersion")}");
+                throw ApiException.Conflict(kind.Group, kind.Plural, name, $"Precondition failed: ResourceVersion in precondition: {rv}, "
+                    + $"ResourceVersion in object meta: {existing.Value.Text("metadata", "resourceVersion")}");
             }
 
             var next = existing.Value.Copy();
@@ -685,7 +736,8 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
 
             var grace = GraceOf(kind, existing.Value, options);
             var already = metadata.At("deletionTimestamp") is not null;
-            if (already && grace >= (metadata.Number("deletionGracePeriodSeconds") ?? 0) && (finalizers.Count > 0 || (metadata.Number("deletionGracePeriodSeconds") ?? 0) > 0) && grace > 0)
+            if (already && grace >= (metadata.Number("deletionGracePeriodSeconds") ?? 0)
+                && (finalizers.Count > 0 || (metadata.Number("deletionGracePeriodSeconds") ?? 0) > 0) && grace > 0)
             {
                 return (existing.Value, false);
             }
@@ -751,7 +803,16 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
     }
 
     /// <summary>A list, in pages where asked for.</summary>
-    public JsonObject List(ResourceDefinition kind, string ns, Selector selector, long? limit, string? token, string? resourceVersion, string? match, Func<JsonObject, JsonNode?>? form = null)
+    public JsonObject List(
+        ResourceDefinition kind,
+        string ns,
+        Selector selector,
+        long? limit,
+        string? token,
+        string? resourceVersion,
+        string? match,
+        Func<JsonObject,
+        JsonNode?>? form = null)
     {
         var key = StorageKey(kind);
         ImmutableSortedDictionary<string, StoredObject> objects;
@@ -760,7 +821,12 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
         if (!string.IsNullOrEmpty(token))
         {
             (revision, after) = ReadToken(token);
-            objects = Store.Pages(key, revision) ?? throw ApiException.Expired("The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.");
+            objects = Store.Pages(key, revision)
+                ?? throw ApiException.Expired(
+                    "The provided continue parameter is too old to display a consistent list result. You can start a new list without the "
+                        + "continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
+                            + "Continuing with the provided token results in an inconsistent list - objects that were created, modified, "
+                                + "or deleted between the time the first chunk was returned and now may show up in the list.");
         }
         else
         {
@@ -775,12 +841,19 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
                 if (wanted > revision)
                 {
                     throw new ApiException(504, "Timeout", $"Timeout: Too large resource version: {wanted}, current: {revision}",
-                        new JsonObject { ["causes"] = new JsonArray(new JsonObject { ["reason"] = "ResourceVersionTooLarge", ["message"] = "Too large resource version" }), ["retryAfterSeconds"] = 1 }, 1);
+                        new JsonObject
+                        {
+                            ["causes"] = new JsonArray(
+                                new JsonObject { ["reason"] = "ResourceVersionTooLarge", ["message"] = "Too large resource version" }),
+                            ["retryAfterSeconds"] = 1
+                        },
+                        1);
                 }
 
                 if (match == "Exact" && wanted != revision)
                 {
-                    objects = Store.Pages(key, wanted) ?? throw ApiException.Expired($"The resourceVersion for the provided list is too old.");
+                    objects = Store.Pages(key, wanted)
+                        ?? throw ApiException.Expired($"The resourceVersion for the provided list is too old.");
                     revision = wanted;
                 }
             }
@@ -832,7 +905,9 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
     }
 
     private static string WriteToken(long revision, string last) =>
-        Convert.ToBase64String(System.Text.Encoding.UTF8.GetBytes(new JsonObject { ["v"] = "meta.k8s.io/v1", ["rv"] = revision, ["start"] = last }.ToJsonString()));
+        Convert.ToBase64String(
+            System.Text.Encoding.UTF8.GetBytes(
+                new JsonObject { ["v"] = "meta.k8s.io/v1", ["rv"] = revision, ["start"] = last }.ToJsonString()));
 
     private static (long Revision, string After) ReadToken(string token)
     {
@@ -855,7 +930,8 @@ public sealed class ResourceService(ObjectStore store, ResourceRegistry registry
 /// <param name="Old">The object before, null on creation.</param>
 /// <param name="Object">The object to be; mutating steps change it.</param>
 /// <param name="Context">Who and how.</param>
-public sealed record AdmissionRequest(ResourceService Service, ResourceDefinition Kind, string Namespace, JsonObject? Old, JsonObject Object, WriteContext Context)
+public sealed record AdmissionRequest(
+    ResourceService Service, ResourceDefinition Kind, string Namespace, JsonObject? Old, JsonObject Object, WriteContext Context)
 {
     /// <summary>Whether it is about the core resource of that name.</summary>
     public bool Is(string group, string plural) => Kind.Group == group && Kind.Plural == plural;

@@ -1,5 +1,5 @@
-// Why this exists: a CRD whose rule does not compile or could cost too much is refused when it is applied, long before any object is; so the
-// rules are type-checked and their cost is estimated here by the cost model of cel-go and the limits of the API server.
+// Why this exists: a CRD whose rule does not compile or could cost too much is refused when it is applied, long before any object is; so
+// the rules are type-checked and their cost is estimated here by the cost model of cel-go and the limits of the API server.
 namespace CoCLR.TrialCluster;
 
 /// <summary>Type and worst-case cost of an expression.</summary>
@@ -59,11 +59,17 @@ public sealed class CelChecker
                 return Select(select);
             case CelListNode list:
                 var items = list.Items.Select(Visit).ToList();
-                var element = items.Count == 0 ? CelType.Dyn : items.TrueForAll(i => i.Type.Fits(items[0].Type)) ? items.MaxBy(i => i.Type.MaxSize).Type : CelType.Dyn;
+                var element = items.Count == 0
+                    ? CelType.Dyn
+                    : items.TrueForAll(i => i.Type.Fits(items[0].Type))
+                    ? items.MaxBy(i => i.Type.MaxSize).Type
+                    : CelType.Dyn;
                 return new CelEstimate(new CelType(CelKind.List, element, MaxSize: items.Count), items.Sum(i => i.Cost) + 10);
             case CelMapNode map:
                 var entries = map.Entries.Select(e => (Key: Visit(e.Key), Value: Visit(e.Value))).ToList();
-                return new CelEstimate(new CelType(CelKind.Map, entries.Count == 0 ? CelType.Dyn : entries[0].Value.Type, MaxSize: entries.Count), entries.Sum(e => e.Key.Cost + e.Value.Cost) + 30);
+                return new CelEstimate(
+                    new CelType(CelKind.Map, entries.Count == 0 ? CelType.Dyn : entries[0].Value.Type, MaxSize: entries.Count),
+                    entries.Sum(e => e.Key.Cost + e.Value.Cost) + 30);
             case CelMacro macro:
                 return Macro(macro);
             case CelCall call:
@@ -90,7 +96,9 @@ public sealed class CelChecker
             CelKind.Object => type.Field(select.Field) ?? throw new CelException($"undefined field '{select.Field}'", select.Position),
             _ => throw new CelException($"type '{type}' does not support field selection", select.Position),
         };
-        return new CelEstimate(select.Test ? CelType.Bool : select.Optional || wrapped ? new CelType(CelKind.Optional, field) : field, operand.Cost + (select.Test ? 0 : 1));
+        return new CelEstimate(
+            select.Test ? CelType.Bool : select.Optional || wrapped ? new CelType(CelKind.Optional, field) : field,
+            operand.Cost + (select.Test ? 0 : 1));
     }
 
     private CelEstimate Macro(CelMacro macro)
@@ -103,14 +111,17 @@ public sealed class CelChecker
                 item = range.Type.Element!;
                 break;
             case CelKind.Map:
-                // The real server knows no length of a map's keys and counts them as empty (k8s.io/apiserver, cel.StringType has no MaxElements).
+                // The real server knows no length of a map's keys and counts them as empty (k8s.io/apiserver, cel.StringType has no
+                // MaxElements).
                 item = new CelType(CelKind.String, MaxSize: 0);
                 break;
             case CelKind.Dyn:
                 item = CelType.Dyn;
                 break;
             default:
-                throw new CelException($"expression of type '{range.Type}' cannot be range of a comprehension (must be list, map, or dynamic)", macro.Position);
+                throw new CelException(
+                    $"expression of type '{range.Type}' cannot be range of a comprehension (must be list, map, or dynamic)",
+                    macro.Position);
         }
 
         var had = _variables.TryGetValue(macro.Variable, out var shadowed);
@@ -160,7 +171,8 @@ public sealed class CelChecker
             {
                 ("optional", "of") => new CelEstimate(new CelType(CelKind.Optional, inner[0].Type), sum),
                 ("optional", "none") => new CelEstimate(new CelType(CelKind.Optional, CelType.Dyn), sum),
-                ("sets", "contains" or "intersects" or "equivalent") => new CelEstimate(CelType.Bool, sum + (inner[0].Type.MaxSize * inner[1].Type.MaxSize)),
+                ("sets", "contains" or "intersects" or "equivalent") =>
+                    new CelEstimate(CelType.Bool, sum + (inner[0].Type.MaxSize * inner[1].Type.MaxSize)),
                 _ => throw new CelException($"undeclared reference to '{package.Name}.{call.Function}' (in container '')", call.Position),
             };
         }
@@ -169,13 +181,18 @@ public sealed class CelChecker
         var arguments = call.Arguments.Select(Visit).ToList();
         var cost = (target?.Cost ?? 0) + arguments.Sum(a => a.Cost);
         var types = (target is { } t ? arguments.Prepend(t) : arguments).Select(a => a.Type).ToList();
-        bool Is(int i, params ReadOnlySpan<CelKind> kinds) => i < types.Count && (types[i].Kind == CelKind.Dyn || kinds.Contains(types[i].Kind));
-        CelException NoOverload() => new($"found no matching overload for '{call.Function}' applied to '{(call.Target is null ? "" : types[0] + ".")}({string.Join(", ", call.Target is null ? types : types.Skip(1))})'", call.Position);
+        bool Is(int i, params ReadOnlySpan<CelKind> kinds) =>
+            i < types.Count && (types[i].Kind == CelKind.Dyn || kinds.Contains(types[i].Kind));
+        CelException NoOverload() => new(
+            $"found no matching overload for '{call.Function}' applied to "
+                + $"'{(call.Target is null ? "" : types[0] + ".")}({string.Join(", ", call.Target is null ? types : types.Skip(1))})'",
+            call.Position);
         CelEstimate Result(CelType type, double own = 1) => new(type, cost + own);
         CelType Number()
         {
             var kind = types[0].Kind == CelKind.Dyn ? types[1].Kind : types[0].Kind;
-            return kind is not (CelKind.Int or CelKind.Uint or CelKind.Double or CelKind.Dyn) || !types[0].Fits(types[1]) || (call.Function == "_%_" && kind == CelKind.Double)
+            return kind is not (CelKind.Int or CelKind.Uint or CelKind.Double or CelKind.Dyn) || !types[0].Fits(types[1])
+                || (call.Function == "_%_" && kind == CelKind.Double)
                 ? throw NoOverload()
                 : new CelType(kind);
         }
@@ -193,17 +210,25 @@ public sealed class CelChecker
                     throw NoOverload();
                 }
 
-                return new CelEstimate(types[1].MaxSize > types[2].MaxSize ? types[1] : types[2].Kind == CelKind.Dyn ? types[1] : types[2], arguments[0].Cost + Math.Max(arguments[1].Cost, arguments[2].Cost) + 1);
+                return new CelEstimate(
+                    types[1].MaxSize > types[2].MaxSize ? types[1] : types[2].Kind == CelKind.Dyn ? types[1] : types[2],
+                    arguments[0].Cost + Math.Max(arguments[1].Cost, arguments[2].Cost) + 1);
             case "_==_" or "_!=_":
                 if (!types[0].Fits(types[1]))
                 {
                     throw NoOverload();
                 }
 
-                return Result(CelType.Bool, types[0].Kind is CelKind.String or CelKind.Bytes or CelKind.List or CelKind.Map or CelKind.Object or CelKind.Dyn ? Math.Max(1, Walk(Math.Min(DeepSize(types[0]), DeepSize(types[1])))) : 1);
+                return Result(
+                    CelType.Bool,
+                    types[0].Kind is CelKind.String or CelKind.Bytes or CelKind.List or CelKind.Map or CelKind.Object or CelKind.Dyn
+                        ? Math.Max(1, Walk(Math.Min(DeepSize(types[0]), DeepSize(types[1]))))
+                        : 1);
             case "_<_" or "_<=_" or "_>_" or "_>=_":
                 var numbers = Is(0, CelKind.Int, CelKind.Uint, CelKind.Double) && Is(1, CelKind.Int, CelKind.Uint, CelKind.Double);
-                if (!numbers && !(types[0].Fits(types[1]) && Is(0, CelKind.String, CelKind.Bytes, CelKind.Duration, CelKind.Timestamp, CelKind.Bool)))
+                if (!numbers
+                    && !(
+                        types[0].Fits(types[1]) && Is(0, CelKind.String, CelKind.Bytes, CelKind.Duration, CelKind.Timestamp, CelKind.Bool)))
                 {
                     throw NoOverload();
                 }
@@ -250,11 +275,15 @@ public sealed class CelChecker
                 };
                 return Result(call.Function == "_[?_]" ? new CelType(CelKind.Optional, element) : element);
             case "size":
-                return Is(0, CelKind.String, CelKind.Bytes, CelKind.List, CelKind.Map) && types.Count == 1 ? Result(CelType.Int) : throw NoOverload();
+                return Is(0, CelKind.String, CelKind.Bytes, CelKind.List, CelKind.Map)
+                    && types.Count == 1 ? Result(CelType.Int) : throw NoOverload();
             case "startsWith" or "endsWith":
-                return Is(0, CelKind.String) && Is(1, CelKind.String) ? Result(CelType.Bool, Math.Max(1, Walk(types[1].MaxSize))) : throw NoOverload();
+                return Is(0, CelKind.String)
+                    && Is(1, CelKind.String) ? Result(CelType.Bool, Math.Max(1, Walk(types[1].MaxSize))) : throw NoOverload();
             case "contains":
-                return Is(0, CelKind.String) && Is(1, CelKind.String) ? Result(CelType.Bool, Math.Max(1, Walk(types[0].MaxSize) * Walk(types[1].MaxSize))) : throw NoOverload();
+                return Is(0, CelKind.String) && Is(1, CelKind.String)
+                    ? Result(CelType.Bool, Math.Max(1, Walk(types[0].MaxSize) * Walk(types[1].MaxSize)))
+                    : throw NoOverload();
             case "matches":
                 if (!Is(0, CelKind.String) || !Is(1, CelKind.String))
                 {
@@ -274,35 +303,61 @@ public sealed class CelChecker
                 }
 
                 var found = new CelType(CelKind.String, MaxSize: types[0].MaxSize);
-                return Result(call.Function == "find" ? found : new CelType(CelKind.List, found, MaxSize: types[0].MaxSize), Walk(types[0].MaxSize + 1) * Math.Ceiling(types[1].MaxSize * 0.25));
+                return Result(
+                    call.Function == "find" ? found : new CelType(CelKind.List, found, MaxSize: types[0].MaxSize),
+                    Walk(types[0].MaxSize + 1) * Math.Ceiling(types[1].MaxSize * 0.25));
             case "lowerAscii" or "upperAscii" or "trim" or "substring" or "charAt":
-                return Is(0, CelKind.String) ? Result(types[0].Kind == CelKind.Dyn ? CelType.String : types[0], Math.Max(1, Walk(types[0].MaxSize))) : throw NoOverload();
+                return Is(0, CelKind.String)
+                    ? Result(types[0].Kind == CelKind.Dyn ? CelType.String : types[0], Math.Max(1, Walk(types[0].MaxSize)))
+                    : throw NoOverload();
             case "replace":
                 return Is(0, CelKind.String) ? Result(CelType.String, 2 * Walk(types[0].MaxSize)) : throw NoOverload();
             case "split":
-                return Is(0, CelKind.String) ? Result(new CelType(CelKind.List, new CelType(CelKind.String, MaxSize: types[0].MaxSize), MaxSize: types[0].MaxSize), 2 * Walk(types[0].MaxSize)) : throw NoOverload();
+                return Is(0, CelKind.String)
+                    ? Result(
+                        new CelType(CelKind.List, new CelType(CelKind.String, MaxSize: types[0].MaxSize), MaxSize: types[0].MaxSize),
+                        2 * Walk(types[0].MaxSize))
+                    : throw NoOverload();
             case "join":
-                return Is(0, CelKind.List) ? Result(CelType.String, Walk(types[0].MaxSize * (types[0].Element?.MaxSize ?? 1))) : throw NoOverload();
+                return Is(0, CelKind.List)
+                    ? Result(CelType.String, Walk(types[0].MaxSize * (types[0].Element?.MaxSize ?? 1)))
+                    : throw NoOverload();
             case "indexOf" or "lastIndexOf":
-                return Is(0, CelKind.String, CelKind.List) ? Result(CelType.Int, types[0].Kind == CelKind.List ? types[0].MaxSize : Walk(types[0].MaxSize)) : throw NoOverload();
+                return Is(0, CelKind.String, CelKind.List)
+                    ? Result(CelType.Int, types[0].Kind == CelKind.List ? types[0].MaxSize : Walk(types[0].MaxSize))
+                    : throw NoOverload();
             case "isSorted":
                 return Is(0, CelKind.List) ? Result(CelType.Bool, DeepSize(types[0])) : throw NoOverload();
             case "sum" or "min" or "max":
                 return Is(0, CelKind.List) ? Result(types[0].Element ?? CelType.Dyn, types[0].MaxSize) : throw NoOverload();
             case "orValue":
-                return Is(0, CelKind.Optional) ? Result(types[0].Element is { Kind: not CelKind.Dyn } e ? e : types[1]) : throw NoOverload();
+                return Is(0, CelKind.Optional)
+                    ? Result(types[0].Element is { Kind: not CelKind.Dyn } e ? e : types[1])
+                    : throw NoOverload();
             case "hasValue":
                 return Is(0, CelKind.Optional) ? Result(CelType.Bool) : throw NoOverload();
             case "value":
                 return Is(0, CelKind.Optional) ? Result(types[0].Element ?? CelType.Dyn) : throw NoOverload();
             case "int":
-                return Is(0, CelKind.Int, CelKind.Uint, CelKind.Double, CelKind.String, CelKind.Timestamp) ? Result(CelType.Int) : throw NoOverload();
+                return Is(0, CelKind.Int, CelKind.Uint, CelKind.Double, CelKind.String, CelKind.Timestamp)
+                    ? Result(CelType.Int)
+                    : throw NoOverload();
             case "uint":
-                return Is(0, CelKind.Int, CelKind.Uint, CelKind.Double, CelKind.String) ? Result(new CelType(CelKind.Uint)) : throw NoOverload();
+                return Is(
+                    0, CelKind.Int, CelKind.Uint, CelKind.Double, CelKind.String) ? Result(new CelType(CelKind.Uint)) : throw NoOverload();
             case "double":
                 return Is(0, CelKind.Int, CelKind.Uint, CelKind.Double, CelKind.String) ? Result(CelType.Double) : throw NoOverload();
             case "string":
-                return Is(0, CelKind.Int, CelKind.Uint, CelKind.Double, CelKind.String, CelKind.Bool, CelKind.Bytes, CelKind.Duration, CelKind.Timestamp)
+                return Is(
+                    0,
+                    CelKind.Int,
+                    CelKind.Uint,
+                    CelKind.Double,
+                    CelKind.String,
+                    CelKind.Bool,
+                    CelKind.Bytes,
+                    CelKind.Duration,
+                    CelKind.Timestamp)
                     ? Result(new CelType(CelKind.String, MaxSize: types[0].Kind == CelKind.String ? types[0].MaxSize : ulong.MaxValue))
                     : throw NoOverload();
             case "bool":
@@ -320,7 +375,9 @@ public sealed class CelChecker
             case "isURL" or "isQuantity":
                 return Is(0, CelKind.String) ? Result(CelType.Bool, Math.Max(1, Walk(types[0].MaxSize))) : throw NoOverload();
             case "quantity":
-                return Is(0, CelKind.String) ? Result(new CelType(CelKind.Quantity), Math.Max(1, Walk(types[0].MaxSize))) : throw NoOverload();
+                return Is(0, CelKind.String)
+                    ? Result(new CelType(CelKind.Quantity), Math.Max(1, Walk(types[0].MaxSize)))
+                    : throw NoOverload();
             case "isGreaterThan" or "isLessThan" when Is(0, CelKind.Quantity) && Is(1, CelKind.Quantity):
                 return Result(CelType.Bool);
             case "compareTo" or "sign" or "asInteger" when Is(0, CelKind.Quantity):
@@ -333,7 +390,8 @@ public sealed class CelChecker
     private static double DeepSize(CelType type) => type.Kind switch
     {
         CelKind.List or CelKind.Map => Math.Min(CelType.MaxRequest, type.MaxSize * Math.Max(1, DeepSize(type.Element!))),
-        CelKind.Object => Math.Min(CelType.MaxRequest, type.Schema!.Properties.Values.Sum(p => CelType.Of(p) is { } t ? Math.Max(1, DeepSize(t)) : 1)),
+        CelKind.Object =>
+            Math.Min(CelType.MaxRequest, type.Schema!.Properties.Values.Sum(p => CelType.Of(p) is { } t ? Math.Max(1, DeepSize(t)) : 1)),
         CelKind.Dyn => CelType.MaxRequest,
         _ => type.MaxSize,
     };

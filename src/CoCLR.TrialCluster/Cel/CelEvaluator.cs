@@ -125,7 +125,10 @@ public sealed class CelEvaluator
         for (var i = 0; i < match.Groups[2].Captures.Count; i++)
         {
             var value = double.Parse(match.Groups[3].Captures[i].Value, CultureInfo.InvariantCulture);
-            total += value * match.Groups[5].Captures[i].Value switch { "h" => 3600, "m" => 60, "s" => 1, "ms" => 1e-3, "us" => 1e-6, _ => 1e-9 };
+            total += value * match.Groups[5].Captures[i].Value switch
+            {
+                "h" => 3600, "m" => 60, "s" => 1, "ms" => 1e-3, "us" => 1e-6, _ => 1e-9
+            };
         }
 
         return TimeSpan.FromSeconds(match.Groups[1].Value == "-" ? -total : total);
@@ -234,7 +237,8 @@ public sealed class CelEvaluator
                 {
                     holds = Bool(Eval(macro.Body));
                 }
-                catch (CelException e) when (macro.Kind is "all" or "exists" && !e.Message.StartsWith("operation cancelled", StringComparison.Ordinal))
+                catch (CelException e) when (
+                    macro.Kind is "all" or "exists" && !e.Message.StartsWith("operation cancelled", StringComparison.Ordinal))
                 {
                     // One element that decides outweighs another that fails.
                     error ??= e;
@@ -360,9 +364,17 @@ public sealed class CelEvaluator
             case "_+_" or "_-_" or "_*_" or "_/_" or "_%_":
                 return Arithmetic(function[1], a[0], a[1]);
             case "-_":
-                return a[0] switch { long l => l == long.MinValue ? throw new CelException("integer overflow") : -l, double d => -d, _ => throw new CelException("no such overload") };
+                return a[0] switch
+                {
+                    long l => l == long.MinValue ? throw new CelException("integer overflow") : -l, double d => -d,
+                    _ => throw new CelException("no such overload")
+                };
             case "@in":
-                return a[1] switch { IList list => list.Cast<object?>().Any(i => Same(i, a[0])), CelMapValue map => map.Has(Text(a[0])), _ => throw new CelException("no such overload") };
+                return a[1] switch
+                {
+                    IList list => list.Cast<object?>().Any(i => Same(i, a[0])), CelMapValue map => map.Has(Text(a[0])),
+                    _ => throw new CelException("no such overload")
+                };
             case "_[_]" or "_[?_]":
                 return Index(a[0], a[1], function == "_[?_]");
             case "size":
@@ -400,21 +412,28 @@ public sealed class CelEvaluator
             case "substring":
                 var from = (int)(long)a[1]!;
                 var to = a.Length > 2 ? (int)(long)a[2]! : Text(a[0]).Length;
-                return from < 0 || to > Text(a[0]).Length || from > to ? throw new CelException($"index out of range: {from}") : Text(a[0])[from..to];
+                return from < 0 || to > Text(a[0]).Length
+                    || from > to ? throw new CelException($"index out of range: {from}") : Text(a[0])[from..to];
             case "charAt":
-                return (long)a[1]! < Text(a[0]).Length ? Text(a[0])[(int)(long)a[1]!].ToString() : throw new CelException("index out of range");
+                return (long)a[1]! < Text(a[0]).Length ? Text(a[0])[(int)(long)a[1]!]
+                    .ToString() : throw new CelException("index out of range");
             case "indexOf":
-                return a[0] is string text ? (long)text.IndexOf(Text(a[1]), StringComparison.Ordinal) : ((IList)a[0]!).Cast<object?>().ToList().FindIndex(i => Same(i, a[1]));
+                return a[0] is string text ? (long)text.IndexOf(Text(a[1]), StringComparison.Ordinal) : ((IList)a[0]!).Cast<object?>()
+                    .ToList().FindIndex(i => Same(i, a[1]));
             case "lastIndexOf":
-                return a[0] is string whole ? (long)whole.LastIndexOf(Text(a[1]), StringComparison.Ordinal) : ((IList)a[0]!).Cast<object?>().ToList().FindLastIndex(i => Same(i, a[1]));
+                return a[0] is string whole ? (long)whole.LastIndexOf(Text(a[1]), StringComparison.Ordinal) : ((IList)a[0]!).Cast<object?>()
+                    .ToList().FindLastIndex(i => Same(i, a[1]));
             case "isSorted":
                 var sorted = ((IList)a[0]!).Cast<object?>().ToList();
                 return Enumerable.Range(1, Math.Max(0, sorted.Count - 1)).All(i => Compare(sorted[i - 1], sorted[i]) <= 0);
             case "sum":
-                return ((IList)a[0]!).Cast<object?>().Aggregate((object?)0L, (x, y) => x is 0L && y is not long ? y : Arithmetic('+', x, y));
+                return ((IList)a[0]!).Cast<object?>()
+                    .Aggregate((object?)0L, (x, y) => x is 0L && y is not long ? y : Arithmetic('+', x, y));
             case "min" or "max":
                 var all = ((IList)a[0]!).Cast<object?>().ToList();
-                return all.Count == 0 ? throw new CelException($"{function} called on empty list") : all.Aggregate((x, y) => Compare(x, y) < 0 == (function == "min") ? x : y);
+                return all.Count == 0
+                    ? throw new CelException($"{function} called on empty list")
+                    : all.Aggregate((x, y) => Compare(x, y) < 0 == (function == "min") ? x : y);
             case "orValue":
                 return a[0] is CelOptional { HasValue: true } o ? o.Value : a[1];
             case "hasValue":
@@ -424,7 +443,11 @@ public sealed class CelEvaluator
             case "dyn":
                 return a[0];
             case "type":
-                return a[0] switch { long => "int", string => "string", bool => "bool", double => "double", IList => "list", CelMapValue => "map", null => "null_type", _ => "dyn" };
+                return a[0] switch
+                {
+                    long => "int", string => "string", bool => "bool", double => "double", IList => "list", CelMapValue => "map",
+                    null => "null_type", _ => "dyn"
+                };
             case "isQuantity":
                 return Quantities.Parse(Text(a[0])) is not null;
             case "quantity":
@@ -460,7 +483,10 @@ public sealed class CelEvaluator
             case ("int", double d):
                 return double.IsNaN(d) || Math.Abs(d) >= 9.2e18 ? throw new CelException("integer overflow") : (long)d;
             case ("int", string s):
-                return long.TryParse(s, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var l) ? l : throw new CelException($"type conversion error from 'string' to 'int': strconv.ParseInt: parsing \"{s}\": invalid syntax");
+                return long.TryParse(s, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var l)
+                    ? l
+                    : throw new CelException(
+                        $"type conversion error from 'string' to 'int': strconv.ParseInt: parsing \"{s}\": invalid syntax");
             case ("int", DateTimeOffset t):
                 return t.ToUnixTimeSeconds();
             case ("uint", long u):
@@ -468,7 +494,8 @@ public sealed class CelEvaluator
             case ("double", long n):
                 return (double)n;
             case ("double", string s):
-                return double.TryParse(s, NumberStyles.Float, CultureInfo.InvariantCulture, out var r) ? r : throw new CelException($"type conversion error from 'string' to 'double': strconv.ParseFloat: parsing \"{s}\": invalid syntax");
+                return double.TryParse(s, NumberStyles.Float, CultureInfo.InvariantCulture, out var r) ? r : throw new CelException(
+                    $"type conversion error from 'string' to 'double': strconv.ParseFloat: parsing \"{s}\": invalid syntax");
             case ("string", bool b):
                 return b ? "true" : "false";
             case ("string", double d):
@@ -486,7 +513,8 @@ public sealed class CelEvaluator
             case ("duration", string s):
                 return ParseDuration(s) ?? throw new CelException($"time: invalid duration \"{s}\"");
             case ("timestamp", string s):
-                return DateTimeOffset.TryParse(s, CultureInfo.InvariantCulture, out var time) ? time : throw new CelException($"parsing time \"{s}\"");
+                return DateTimeOffset.TryParse(
+                    s, CultureInfo.InvariantCulture, out var time) ? time : throw new CelException($"parsing time \"{s}\"");
             case ("getHours", TimeSpan span):
                 return (long)span.TotalHours;
             case ("getMinutes", TimeSpan span):

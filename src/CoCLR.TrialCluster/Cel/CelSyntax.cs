@@ -42,9 +42,14 @@ public sealed record CelMacro(string Kind, CelNode Range, string Variable, CelNo
 /// <summary>Reads expressions.</summary>
 public sealed class CelParser
 {
-    private static readonly string[] Operators = ["&&", "||", "==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/", "%", "!", "?", ":", ".", ",", "(", ")", "[", "]", "{", "}"];
+    private static readonly string[] Operators =
+        ["&&", "||", "==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/", "%", "!", "?", ":", ".", ",", "(", ")", "[", "]", "{", "}"];
     /// <summary>Words that are no identifiers; fields of these names are written `__name__`.</summary>
-    public static readonly HashSet<string> Reserved = ["as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while"];
+    public static readonly HashSet<string> Reserved =
+    [
+        "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace", "return",
+        "var", "void", "while"
+    ];
     private readonly List<(string Kind, string Text, object? Value, int Position)> _tokens = [];
     private int _at;
 
@@ -130,7 +135,8 @@ public sealed class CelParser
                 i++;
             }
 
-            _tokens.Add(("literal", text[start..i], long.Parse(text[(start + 2)..i], NumberStyles.HexNumber, CultureInfo.InvariantCulture), start));
+            _tokens.Add(
+                ("literal", text[start..i], long.Parse(text[(start + 2)..i], NumberStyles.HexNumber, CultureInfo.InvariantCulture), start));
             return i;
         }
 
@@ -226,7 +232,11 @@ public sealed class CelParser
             return i + 1;
         }
 
-        var length = c switch { 'x' or 'X' => 2, 'u' => 4, 'U' => 8, >= '0' and <= '3' => 3, _ => throw new CelException($"Syntax error: token recognition error at: '\\{c}'", i) };
+        var length = c switch
+        {
+            'x' or 'X' => 2, 'u' => 4, 'U' => 8, >= '0' and <= '3' => 3,
+            _ => throw new CelException($"Syntax error: token recognition error at: '\\{c}'", i)
+        };
         if (char.IsAsciiDigit(c))
         {
             value.Append((char)Convert.ToInt32(text.Substring(i, 3), 8));

@@ -1,4 +1,5 @@
-// Why this exists: the types of CEL as a CRD's schema declares them, with the greatest size a value can have: costs are estimated from sizes.
+// Why this exists: the types of CEL as a CRD's schema declares them, with the greatest size a value can have: costs are estimated from
+// sizes.
 namespace CoCLR.TrialCluster;
 
 /// <summary>Kinds of type.</summary>
@@ -106,12 +107,18 @@ public sealed record CelType(CelKind Kind, CelType? Element = null, Schema? Sche
                 };
             case "array":
                 var item = schema.Items is null ? null : Of(schema.Items);
-                return item is null ? null : new CelType(CelKind.List, item, schema, schema.MaxItems ?? Math.Floor((MaxRequest - 2) / (MinSize(schema.Items!) + 1)));
+                return item is null
+                    ? null
+                    : new CelType(
+                        CelKind.List, item, schema, schema.MaxItems ?? Math.Floor((MaxRequest - 2) / (MinSize(schema.Items!) + 1)));
             case "object":
                 if (schema.AdditionalProperties is { } more)
                 {
                     var value = Of(more);
-                    return value is null ? null : new CelType(CelKind.Map, value, schema, schema.MaxProperties ?? Math.Floor((MaxRequest - 2) / (MinSize(more) + 6)));
+                    return value is null
+                        ? null
+                        : new CelType(
+                            CelKind.Map, value, schema, schema.MaxProperties ?? Math.Floor((MaxRequest - 2) / (MinSize(more) + 6)));
                 }
 
                 return new CelType(CelKind.Object, null, schema, IsRoot: root || schema.EmbeddedResource);
@@ -129,7 +136,8 @@ public sealed record CelType(CelKind Kind, CelType? Element = null, Schema? Sche
         { Type: "string", Format: "date-time" } => 22,
         { Type: "string", Format: "date" } => 12,
         { Type: "string" } => 2,
-        { Type: "object", AdditionalProperties: null } => 2 + schema.Properties.Sum(p => schema.Required.Contains(p.Key) && !p.Value.HasDefault ? p.Key.Length + 4 + MinSize(p.Value) : 0),
+        { Type: "object", AdditionalProperties: null } => 2
+            + schema.Properties.Sum(p => schema.Required.Contains(p.Key) && !p.Value.HasDefault ? p.Key.Length + 4 + MinSize(p.Value) : 0),
         _ => 2,
     };
 
@@ -155,7 +163,14 @@ public sealed record CelType(CelKind Kind, CelType? Element = null, Schema? Sche
         return Schema!.Properties.TryGetValue(Unescape(name), out var property) ? Of(property) : null;
     }
 
-    private static readonly Schema Metadata = new() { Type = "object", Properties = { ["name"] = new Schema { Type = "string", MaxLength = 253 }, ["generateName"] = new Schema { Type = "string", MaxLength = 253 } } };
+    private static readonly Schema Metadata = new()
+    {
+        Type = "object",
+        Properties =
+        {
+            ["name"] = new Schema { Type = "string", MaxLength = 253 }, ["generateName"] = new Schema { Type = "string", MaxLength = 253 }
+        }
+    };
 
     /// <summary>The property a CEL identifier stands for.</summary>
     public static string Unescape(string name)
@@ -172,7 +187,8 @@ public sealed record CelType(CelKind Kind, CelType? Element = null, Schema? Sche
         }
 
         return name.Replace("__underscores__", "\u0001", StringComparison.Ordinal).Replace("__dot__", ".", StringComparison.Ordinal)
-            .Replace("__dash__", "-", StringComparison.Ordinal).Replace("__slash__", "/", StringComparison.Ordinal).Replace("\u0001", "__", StringComparison.Ordinal);
+            .Replace("__dash__", "-", StringComparison.Ordinal).Replace("__slash__", "/", StringComparison.Ordinal)
+                .Replace("\u0001", "__", StringComparison.Ordinal);
     }
 
     /// <summary>Whether both can be compared.</summary>
@@ -188,7 +204,8 @@ public sealed record CelType(CelKind Kind, CelType? Element = null, Schema? Sche
             return (Kind == CelKind.Null ? other : this).Kind is CelKind.Null or CelKind.Duration or CelKind.Timestamp or CelKind.Optional;
         }
 
-        return Kind == other.Kind && (Element is null || other.Element is null || Element.Fits(other.Element)) && (Kind != CelKind.Object || ReferenceEquals(Schema, other.Schema));
+        return Kind == other.Kind && (Element is null || other.Element is null || Element.Fits(other.Element))
+            && (Kind != CelKind.Object || ReferenceEquals(Schema, other.Schema));
     }
 
     /// <inheritdoc/>

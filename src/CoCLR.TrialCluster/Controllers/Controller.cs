@@ -121,7 +121,11 @@ public abstract class Controller(InProcessCluster cluster, string name)
         var failures = _failures.GetValueOrDefault(item) + 1;
         _failures[item] = failures;
         var conflict = e is ApiException { Code: 409 };
-        EnqueueAfter(item, conflict ? TimeSpan.FromMilliseconds(5) : TimeSpan.FromMilliseconds(Math.Min(10_000, 20 * Math.Pow(2, Math.Min(failures, 12)))));
+        EnqueueAfter(
+            item,
+            conflict
+                ? TimeSpan.FromMilliseconds(5)
+                : TimeSpan.FromMilliseconds(Math.Min(10_000, 20 * Math.Pow(2, Math.Min(failures, 12)))));
     }
 
     /// <summary>The stored object, or null.</summary>
@@ -187,14 +191,16 @@ public abstract class Controller(InProcessCluster cluster, string name)
     }
 
     /// <summary>Records an event; the same one again counts up.</summary>
-    protected void Record(JsonObject about, string type, string reason, string message) => Cluster.Controllers.Events.Record(about, type, reason, message, name);
+    protected void Record(JsonObject about, string type, string reason, string message) =>
+        Cluster.Controllers.Events.Record(about, type, reason, message, name);
 
     /// <summary>Sets a condition; true when it changed.</summary>
     protected bool SetCondition(JsonObject status, string type, string value, string reason, string message)
     {
         var conditions = status.EnsureItems("conditions");
         var present = conditions.OfType<JsonObject>().FirstOrDefault(c => c.Text("type") == type);
-        if (present is not null && present.Text("status") == value && (present.Text("reason") ?? "") == reason && (present.Text("message") ?? "") == message)
+        if (present is not null && present.Text("status") == value && (present.Text("reason") ?? "") == reason
+            && (present.Text("message") ?? "") == message)
         {
             return false;
         }
@@ -251,5 +257,6 @@ public abstract class Controller(InProcessCluster cluster, string name)
     };
 
     /// <summary>The uid of the controlling owner, or null.</summary>
-    public static string? ControllerOf(JsonNode? o) => o.Items("metadata", "ownerReferences").FirstOrDefault(r => r.Flag("controller") == true).Text("uid");
+    public static string? ControllerOf(JsonNode? o) =>
+        o.Items("metadata", "ownerReferences").FirstOrDefault(r => r.Flag("controller") == true).Text("uid");
 }

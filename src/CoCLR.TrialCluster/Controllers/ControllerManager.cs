@@ -71,7 +71,11 @@ public sealed class ControllerManager : IAsyncDisposable
                 conditions.Remove(scheduled);
             }
 
-            conditions.Add(new JsonObject { ["type"] = "PodScheduled", ["status"] = "True", ["lastTransitionTime"] = Json.Time(_cluster.Clock.GetUtcNow()) });
+            conditions.Add(
+                new JsonObject
+                {
+                    ["type"] = "PodScheduled", ["status"] = "True", ["lastTransitionTime"] = Json.Time(_cluster.Clock.GetUtcNow())
+                });
             if (_cluster.Store.TrySwap(Pods, pod, next) is not null)
             {
                 return;
@@ -101,7 +105,8 @@ public sealed class ControllerManager : IAsyncDisposable
 
             conditions.Add(new JsonObject
             {
-                ["type"] = "DisruptionTarget", ["status"] = "True", ["reason"] = reason, ["message"] = message, ["lastTransitionTime"] = Json.Time(_cluster.Clock.GetUtcNow()),
+                ["type"] = "DisruptionTarget", ["status"] = "True", ["reason"] = reason, ["message"] = message,
+                ["lastTransitionTime"] = Json.Time(_cluster.Clock.GetUtcNow()),
             });
             if (_cluster.Store.TrySwap(Pods, pod, next) is not null)
             {

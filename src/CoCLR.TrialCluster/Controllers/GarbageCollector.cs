@@ -23,7 +23,9 @@ public sealed class GarbageCollector(InProcessCluster cluster, OwnerIndex owners
 
         var terminating = e.After.Value.At("metadata", "deletionTimestamp") is not null;
         if (terminating || (e.After.Value.Items("metadata", "ownerReferences").Count > 0
-            && (e.Before is null || !Json.Same(e.Before.Value.At("metadata", "ownerReferences"), e.After.Value.At("metadata", "ownerReferences")))))
+            && (
+                e.Before is null
+                    || !Json.Same(e.Before.Value.At("metadata", "ownerReferences"), e.After.Value.At("metadata", "ownerReferences")))))
         {
             Enqueue(item);
         }
@@ -108,12 +110,18 @@ public sealed class GarbageCollector(InProcessCluster cluster, OwnerIndex owners
         if (stored.Value.At("metadata", "deletionTimestamp") is null)
         {
             var policy = leaving.Count > 0 ? "Foreground" : "Background";
-            Delete(item.Key, item.Namespace, item.Name, new DeleteRequest(null, finalizers.Contains("orphan") || finalizers.Contains("foregroundDeletion") ? null : policy, stored.Uid));
+            Delete(
+                item.Key,
+                item.Namespace,
+                item.Name,
+                new DeleteRequest(
+                    null, finalizers.Contains("orphan") || finalizers.Contains("foregroundDeletion") ? null : policy, stored.Uid));
         }
     }
 
     private static bool IsLeaving(StoredObject owner) =>
-        owner.Value.At("metadata", "deletionTimestamp") is not null && owner.Value.Items("metadata", "finalizers").Any(f => f.Text() == "foregroundDeletion");
+        owner.Value.At("metadata", "deletionTimestamp") is not null
+            && owner.Value.Items("metadata", "finalizers").Any(f => f.Text() == "foregroundDeletion");
 
     private void Foreground(WorkItem item, StoredObject owner)
     {
@@ -183,7 +191,9 @@ public sealed class NamespaceController(InProcessCluster cluster) : Controller(c
         }
 
         if (e.Deleted && e.After.Namespace.Length > 0
-            && (key.Plural == "serviceaccounts" || Find(Namespaces, "", e.After.Namespace)?.Value.At("metadata", "deletionTimestamp") is not null))
+            && (
+                key.Plural == "serviceaccounts"
+                    || Find(Namespaces, "", e.After.Namespace)?.Value.At("metadata", "deletionTimestamp") is not null))
         {
             Enqueue(new WorkItem(Namespaces, "", e.After.Namespace));
         }
@@ -219,11 +229,22 @@ public sealed class NamespaceController(InProcessCluster cluster) : Controller(c
         left = Cluster.Store.Keys().Sum(key => Cluster.Store.All(key).Count(o => o.Namespace == item.Name));
         if (left > 0)
         {
-            Change(Namespaces, "", item.Name, o => SetCondition(o.Ensure("status"), "NamespaceContentRemaining", "True", "SomeResourcesRemain", $"Some resources are remaining: {left} objects"), status: true);
+            Change(
+                Namespaces,
+                "",
+                item.Name,
+                o => SetCondition(
+                    o.Ensure("status"),
+                    "NamespaceContentRemaining",
+                    "True",
+                    "SomeResourcesRemain",
+                    $"Some resources are remaining: {left} objects"),
+                status: true);
             return;
         }
 
-        if (ns.Value.Items("metadata", "finalizers").Count == 0 && Find(Namespaces, "", item.Name) is { } empty && Cluster.Store.TrySwap(Namespaces, empty, null) is null)
+        if (ns.Value.Items("metadata", "finalizers").Count == 0 && Find(Namespaces, "", item.Name) is { } empty
+            && Cluster.Store.TrySwap(Namespaces, empty, null) is null)
         {
             Enqueue(item);
         }
@@ -286,7 +307,8 @@ public sealed class ClaimController(InProcessCluster cluster) : Controller(clust
         }
     }
 
-    private static IEnumerable<string> ClaimsOf(JsonObject pod) => pod.Items("spec", "volumes").Select(v => v.Text("persistentVolumeClaim", "claimName")).OfType<string>();
+    private static IEnumerable<string> ClaimsOf(JsonObject pod) =>
+        pod.Items("spec", "volumes").Select(v => v.Text("persistentVolumeClaim", "claimName")).OfType<string>();
 
     /// <inheritdoc/>
     protected override void Reconcile(WorkItem item)
@@ -305,7 +327,10 @@ public sealed class ClaimController(InProcessCluster cluster) : Controller(clust
         var claim = stored.Value;
         if (claim.At("metadata", "deletionTimestamp") is not null)
         {
-            var used = Cluster.Store.All(ControllerManager.Pods).Any(p => p.Namespace == item.Namespace && p.Value.Text("status", "phase") is not ("Succeeded" or "Failed") && ClaimsOf(p.Value).Contains(item.Name));
+            var used = Cluster.Store.All(ControllerManager.Pods)
+                .Any(
+                    p => p.Namespace == item.Namespace && p.Value.Text("status", "phase") is not ("Succeeded" or "Failed")
+                        && ClaimsOf(p.Value).Contains(item.Name));
             if (!used)
             {
                 Change(Claims, item.Namespace, item.Name, o => o.Ensure("metadata").Remove("finalizers"));
@@ -350,7 +375,10 @@ public sealed class ClaimController(InProcessCluster cluster) : Controller(clust
                     ["accessModes"] = claim.At("spec", "accessModes")?.DeepClone(),
                     ["storageClassName"] = className,
                     ["persistentVolumeReclaimPolicy"] = storageClass.Value.Text("reclaimPolicy") ?? "Delete",
-                    ["claimRef"] = new JsonObject { ["kind"] = "PersistentVolumeClaim", ["namespace"] = item.Namespace, ["name"] = item.Name, ["uid"] = stored.Uid },
+                    ["claimRef"] = new JsonObject
+                    {
+                        ["kind"] = "PersistentVolumeClaim", ["namespace"] = item.Namespace, ["name"] = item.Name, ["uid"] = stored.Uid
+                    },
                     ["hostPath"] = new JsonObject { ["path"] = Path.Combine(Cluster.Folder, "claims", item.Namespace, item.Name) },
                 },
             });
@@ -395,13 +423,16 @@ public sealed class BudgetController(InProcessCluster cluster) : Controller(clus
             return;
         }
 
-        var pods = Cluster.Store.All(ControllerManager.Pods).Where(p => p.Namespace == item.Namespace && p.Value.Text("status", "phase") is not ("Succeeded" or "Failed")
+        var pods = Cluster.Store.All(ControllerManager.Pods)
+            .Where(p => p.Namespace == item.Namespace && p.Value.Text("status", "phase") is not ("Succeeded" or "Failed")
             && Selector.Matches(budget.Value.At("spec", "selector"), p.Value.At("metadata", "labels"))).ToList();
         var healthy = pods.Count(p => Has(p.Value, "Ready"));
         long Count(JsonNode? value, bool up) => value.Text() is { } text && text.EndsWith('%')
             ? (long)(up ? Math.Ceiling(pods.Count * double.Parse(text[..^1], System.Globalization.CultureInfo.InvariantCulture) / 100) : 0)
             : Json.AsLong(value) ?? 0;
-        var wanted = budget.Value.At("spec", "minAvailable") is { } min ? Count(min, true) : pods.Count - Count(budget.Value.At("spec", "maxUnavailable"), true);
+        var wanted = budget.Value.At("spec", "minAvailable") is { } min
+            ? Count(min, true)
+            : pods.Count - Count(budget.Value.At("spec", "maxUnavailable"), true);
         Change(Budgets, item.Namespace, item.Name, o =>
         {
             var status = o.Ensure("status");

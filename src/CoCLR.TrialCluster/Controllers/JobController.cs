@@ -1,4 +1,5 @@
-// Why this exists: Jobs as Kubernetes runs them: counted through finalizers, failure policies, suspension, deadlines, conditions in the right order, time to live.
+// Why this exists: Jobs as Kubernetes runs them: counted through finalizers, failure policies, suspension, deadlines, conditions in the
+// right order, time to live.
 using System.Globalization;
 using System.Text.Json.Nodes;
 
@@ -21,7 +22,8 @@ public sealed class JobController(InProcessCluster cluster, OwnerIndex owners) :
         }
         else if (key == ControllerManager.Pods)
         {
-            var owner = e.After.Value.Items("metadata", "ownerReferences").FirstOrDefault(r => r.Flag("controller") == true && r.Text("kind") == "Job");
+            var owner = e.After.Value.Items("metadata", "ownerReferences")
+                .FirstOrDefault(r => r.Flag("controller") == true && r.Text("kind") == "Job");
             if (owner.Text("name") is { } name)
             {
                 Enqueue(new WorkItem(Jobs, e.After.Namespace, name));
@@ -114,7 +116,8 @@ public sealed class JobController(InProcessCluster cluster, OwnerIndex owners) :
             return;
         }
 
-        var finished = job.Items("status", "conditions").Where(c => c.Text("type") is "Complete" or "Failed" && c.Text("status") == "True").Select(c => c.TimeAt("lastTransitionTime")).FirstOrDefault() ?? Now;
+        var finished = job.Items("status", "conditions").Where(c => c.Text("type") is "Complete" or "Failed" && c.Text("status") == "True")
+            .Select(c => c.TimeAt("lastTransitionTime")).FirstOrDefault() ?? Now;
         var left = finished.AddSeconds(ttl) - Now;
         if (left <= TimeSpan.Zero)
         {
@@ -187,7 +190,9 @@ public sealed class JobController(InProcessCluster cluster, OwnerIndex owners) :
         var terminating = pods.Count(p => IsLeaving(p) && !IsDone(p));
         var completions = spec.Number("completions");
         var limit = spec.Number("backoffLimit") ?? 6;
-        var restarts = spec.Text("template", "spec", "restartPolicy") == "OnFailure" ? pods.SelectMany(p => p.Value.Items("status", "containerStatuses")).Sum(c => c.Number("restartCount") ?? 0) : 0;
+        var restarts = spec.Text("template", "spec", "restartPolicy") == "OnFailure"
+            ? pods.SelectMany(p => p.Value.Items("status", "containerStatuses")).Sum(c => c.Number("restartCount") ?? 0)
+            : 0;
         var target = status.Items("conditions").FirstOrDefault(c => c.Text("type") == "FailureTarget" && c.Text("status") == "True");
         (string Reason, string Message)? failure = target is not null ? (target.Text("reason") ?? "", target.Text("message") ?? "") : null;
         var met = status.Items("conditions").Any(c => c.Text("type") == "SuccessCriteriaMet" && c.Text("status") == "True");
@@ -242,7 +247,8 @@ public sealed class JobController(InProcessCluster cluster, OwnerIndex owners) :
         }
         else
         {
-            if (status.Items("conditions").Any(c => c.Text("type") == "Suspended") && SetCondition(status, "Suspended", "False", "JobResumed", "Job resumed"))
+            if (status.Items("conditions").Any(c => c.Text("type") == "Suspended")
+                && SetCondition(status, "Suspended", "False", "JobResumed", "Job resumed"))
             {
                 events.Add(("Normal", "Resumed", "Job resumed"));
                 status["startTime"] = Json.Time(Now);
@@ -399,7 +405,8 @@ public sealed class JobController(InProcessCluster cluster, OwnerIndex owners) :
             metadata.EnsureItems("finalizers").Add(Tracking);
             try
             {
-                var pod = Create("v1", "Pod", item.Namespace, new JsonObject { ["metadata"] = metadata, ["spec"] = template.At("spec")!.DeepClone() });
+                var pod = Create(
+                    "v1", "Pod", item.Namespace, new JsonObject { ["metadata"] = metadata, ["spec"] = template.At("spec")!.DeepClone() });
                 Record(job, "Normal", "SuccessfulCreate", $"Created pod: {pod.Text("metadata", "name")}");
             }
             catch (ApiException e)
@@ -435,7 +442,9 @@ public sealed class JobController(InProcessCluster cluster, OwnerIndex owners) :
                     if (listed == (codes.Text("operator") == "In"))
                     {
                         return (action, string.Create(CultureInfo.InvariantCulture,
-                            $"Container {container.Text("name")} for pod {pod.Text("metadata", "namespace")}/{pod.Text("metadata", "name")} failed with exit code {exit} matching {action} rule at index {index}"));
+                            $"Container {container.Text("name")} for pod "
+                                + $"{pod.Text("metadata", "namespace")}/{pod.Text("metadata", "name")} failed with exit code {exit} "
+                                    + $"matching {action} rule at index {index}"));
                     }
                 }
             }
@@ -444,7 +453,8 @@ public sealed class JobController(InProcessCluster cluster, OwnerIndex owners) :
             {
                 if (pod.Items("status", "conditions").Any(c => c.Text("type") == pattern.Text("type") && c.Text("status") == (pattern.Text("status") ?? "True")))
                 {
-                    return (action, $"Pod {pod.Text("metadata", "namespace")}/{pod.Text("metadata", "name")} has condition {pattern.Text("type")} matching {action} rule at index {index}");
+                    return (action, $"Pod {pod.Text("metadata", "namespace")}/{pod.Text("metadata", "name")} has condition "
+                        + $"{pattern.Text("type")} matching {action} rule at index {index}");
                 }
             }
 

@@ -1,5 +1,6 @@
-// Why this exists: what becomes of pods when their node is lost: kube-controller-manager's node life cycle (unreachable taints, pods not ready, eviction by taints)
-// and garbage collector of pods. A Job with podReplacementPolicy Failed waits for a pod that nobody ends: only these rules end it.
+// Why this exists: what becomes of pods when their node is lost: kube-controller-manager's node life cycle (unreachable taints, pods not
+// ready, eviction by taints) and garbage collector of pods. A Job with podReplacementPolicy Failed waits for a pod that nobody ends: only
+// these rules end it.
 using System.Collections.Concurrent;
 using System.Text.Json.Nodes;
 
@@ -49,7 +50,9 @@ public sealed class NodeController(InProcessCluster cluster) : Controller(cluste
     /// <inheritdoc/>
     protected override void Reconcile(WorkItem item)
     {
-        var pods = Cluster.Store.All(ControllerManager.Pods).Where(p => p.Value.Text("spec", "nodeName") == item.Name && p.Value.Text("status", "phase") is not ("Succeeded" or "Failed")).ToList();
+        var pods = Cluster.Store.All(ControllerManager.Pods)
+            .Where(p => p.Value.Text("spec", "nodeName") == item.Name && p.Value.Text("status", "phase") is not ("Succeeded" or "Failed"))
+            .ToList();
         if (Find(Nodes, "", item.Name) is not { } node)
         {
             foreach (var pod in pods)
@@ -132,7 +135,12 @@ public sealed class NodeController(InProcessCluster cluster) : Controller(cluste
     {
         if (pod.Value.Items("status", "conditions").Any(c => c.Text("type") == "Ready" && c.Text("status") == "True"))
         {
-            Change(ControllerManager.Pods, pod.Namespace, pod.Name, o => SetCondition(o.Ensure("status"), "Ready", "False", "", ""), status: true);
+            Change(
+                ControllerManager.Pods,
+                pod.Namespace,
+                pod.Name,
+                o => SetCondition(o.Ensure("status"), "Ready", "False", "", ""),
+                status: true);
             Record(pod.Value, "Warning", "NodeNotReady", "Node is not ready");
         }
     }
@@ -145,7 +153,8 @@ public sealed class NodeController(InProcessCluster cluster) : Controller(cluste
             var times = taints.Select(t => Until(pod.Value, t!)).ToList();
             if (times.Min() is var due && due <= Now)
             {
-                Cluster.Controllers.MarkDisrupted(pod.Namespace, pod.Name, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint");
+                Cluster.Controllers.MarkDisrupted(
+                    pod.Namespace, pod.Name, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint");
                 Delete(ControllerManager.Pods, pod.Namespace, pod.Name, new DeleteRequest(Uid: pod.Uid));
                 Enqueue(item);
             }

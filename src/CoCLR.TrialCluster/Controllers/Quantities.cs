@@ -10,7 +10,8 @@ public static class Quantities
     private static readonly (string Suffix, decimal Factor)[] Suffixes =
     [
         ("Ki", 1024m), ("Mi", 1048576m), ("Gi", 1073741824m), ("Ti", 1099511627776m), ("Pi", 1125899906842624m),
-        ("n", 0.000000001m), ("u", 0.000001m), ("m", 0.001m), ("k", 1000m), ("M", 1000000m), ("G", 1000000000m), ("T", 1000000000000m), ("P", 1000000000000000m),
+        ("n", 0.000000001m), ("u", 0.000001m), ("m", 0.001m), ("k", 1000m), ("M", 1000000m), ("G", 1000000000m), ("T", 1000000000000m),
+        ("P", 1000000000000000m),
     ];
 
     /// <summary>The number, or null where the text is no quantity.</summary>

@@ -3,7 +3,9 @@ using System.Text.Json.Nodes;
 
 namespace CoCLR.TrialCluster;
 
-/// <summary>A scheduler with the filters experiments meet: resources, node selector, node affinity, taints, claims; and preemption by priority.</summary>
+/// <summary>
+/// A scheduler with the filters experiments meet: resources, node selector, node affinity, taints, claims; and preemption by priority.
+/// </summary>
 public sealed class Scheduler(InProcessCluster cluster) : Controller(cluster, "default-scheduler")
 {
     private static readonly ResourceKey Nodes = new("", "nodes");
@@ -73,7 +75,8 @@ public sealed class Scheduler(InProcessCluster cluster) : Controller(cluster, "d
     /// <inheritdoc/>
     protected override void Reconcile(WorkItem item)
     {
-        if (Find(ControllerManager.Pods, item.Namespace, item.Name) is not { } stored || !string.IsNullOrEmpty(stored.Value.Text("spec", "nodeName")) || stored.Value.At("metadata", "deletionTimestamp") is not null)
+        if (Find(ControllerManager.Pods, item.Namespace, item.Name) is not { } stored
+            || !string.IsNullOrEmpty(stored.Value.Text("spec", "nodeName")) || stored.Value.At("metadata", "deletionTimestamp") is not null)
         {
             lock (_gate)
             {
@@ -97,7 +100,11 @@ public sealed class Scheduler(InProcessCluster cluster) : Controller(cluster, "d
 
         if (ClaimProblem(item.Namespace, pod) is { } claim)
         {
-            Wait(item, stored, $"0/{Cluster.Store.All(Nodes).Count()} nodes are available: {claim}. preemption: 0/{Cluster.Store.All(Nodes).Count()} nodes are available: {Cluster.Store.All(Nodes).Count()} Preemption is not helpful for scheduling.");
+            Wait(
+                item,
+                stored,
+                $"0/{Cluster.Store.All(Nodes).Count()} nodes are available: {claim}. preemption: 0/{Cluster.Store.All(Nodes).Count()} "
+                    + $"nodes are available: {Cluster.Store.All(Nodes).Count()} Preemption is not helpful for scheduling.");
             return;
         }
 
@@ -222,7 +229,8 @@ public sealed class Scheduler(InProcessCluster cluster) : Controller(cluster, "d
         }
 
         var labels = node.At("metadata", "labels");
-        if (!Selector.Matches(new JsonObject { ["matchLabels"] = pod.At("spec", "nodeSelector")?.DeepClone() }, labels) || !Affine(pod, node))
+        if (!Selector.Matches(new JsonObject { ["matchLabels"] = pod.At("spec", "nodeSelector")?.DeepClone() }, labels)
+            || !Affine(pod, node))
         {
             return ["node(s) didn't match Pod's node affinity/selector"];
         }
@@ -244,7 +252,8 @@ public sealed class Scheduler(InProcessCluster cluster) : Controller(cluster, "d
     private static bool Affine(JsonObject pod, JsonObject node)
     {
         var terms = pod.Items("spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms");
-        return terms.Count == 0 || terms.Any(t => t.Items("matchExpressions").All(e => Matches(e, node.Text("metadata", "labels", e.Text("key") ?? "")))
+        return terms.Count == 0
+            || terms.Any(t => t.Items("matchExpressions").All(e => Matches(e, node.Text("metadata", "labels", e.Text("key") ?? "")))
             && t.Items("matchFields").All(e => Matches(e, node.Text("metadata", "name"))));
 
         static bool Matches(JsonNode? e, string? actual)
@@ -276,7 +285,9 @@ public sealed class Scheduler(InProcessCluster cluster) : Controller(cluster, "d
             List<(string Namespace, string Name)> victims;
             lock (_gate)
             {
-                victims = [.. _placed.Where(p => p.Value.Node == node.Name && p.Value.Priority < priority).OrderBy(p => p.Value.Priority).Select(p => p.Key)];
+                victims = [
+                    .. _placed.Where(p => p.Value.Node == node.Name && p.Value.Priority < priority).OrderBy(p => p.Value.Priority)
+                        .Select(p => p.Key)];
             }
 
             foreach (var (ns, name) in victims)
@@ -288,7 +299,8 @@ public sealed class Scheduler(InProcessCluster cluster) : Controller(cluster, "d
 
                 if (victim.Value.At("metadata", "deletionTimestamp") is null)
                 {
-                    Cluster.Controllers.MarkDisrupted(ns, name, "PreemptionByScheduler", "default-scheduler: preempting to accommodate a higher priority pod");
+                    Cluster.Controllers.MarkDisrupted(
+                        ns, name, "PreemptionByScheduler", "default-scheduler: preempting to accommodate a higher priority pod");
                     Record(victim.Value, "Normal", "Preempted", $"Preempted by pod {pod.Uid} on node {node.Name}");
                     Delete(ControllerManager.Pods, ns, name);
                 }
@@ -322,7 +334,12 @@ public sealed class Scheduler(InProcessCluster cluster) : Controller(cluster, "d
     private bool SetPodCondition(WorkItem item, string reason, string message)
     {
         var changed = false;
-        Change(item.Key, item.Namespace, item.Name, o => changed = SetCondition(o.Ensure("status"), "PodScheduled", "False", reason, message), status: true);
+        Change(
+            item.Key,
+            item.Namespace,
+            item.Name,
+            o => changed = SetCondition(o.Ensure("status"), "PodScheduled", "False", reason, message),
+            status: true);
         return changed;
     }
 }

@@ -17,7 +17,9 @@ public sealed class ReplicaSetController(InProcessCluster cluster, OwnerIndex ow
         {
             Enqueue(new WorkItem(key, e.After.Namespace, e.After.Name));
         }
-        else if (key == ControllerManager.Pods && e.After.Value.Items("metadata", "ownerReferences").FirstOrDefault(r => r.Text("kind") == "ReplicaSet").Text("name") is { } name)
+        else if (key == ControllerManager.Pods
+            && e.After.Value.Items("metadata", "ownerReferences").FirstOrDefault(r => r.Text("kind") == "ReplicaSet")
+                .Text("name") is { } name)
         {
             Enqueue(new WorkItem(Sets, e.After.Namespace, name));
         }
@@ -31,8 +33,11 @@ public sealed class ReplicaSetController(InProcessCluster cluster, OwnerIndex ow
             return;
         }
 
-        var pods = owners.Of(set.Uid).Where(d => d.Key == ControllerManager.Pods).Select(d => Find(d.Key, d.Namespace, d.Name)).OfType<StoredObject>()
-            .Where(p => p.Value.Text("status", "phase") is not ("Succeeded" or "Failed") && p.Value.At("metadata", "deletionTimestamp") is null)
+        var pods = owners.Of(set.Uid).Where(d => d.Key == ControllerManager.Pods).Select(d => Find(d.Key, d.Namespace, d.Name))
+            .OfType<StoredObject>()
+            .Where(
+                p =>
+                    p.Value.Text("status", "phase") is not ("Succeeded" or "Failed") && p.Value.At("metadata", "deletionTimestamp") is null)
             .OrderBy(p => Has(p.Value, "Ready") ? 0 : 1).ThenBy(p => p.Name, StringComparer.Ordinal).ToList();
         var wanted = set.Value.Number("spec", "replicas") ?? 1;
         var created = 0;
@@ -43,7 +48,11 @@ public sealed class ReplicaSetController(InProcessCluster cluster, OwnerIndex ow
             metadata["ownerReferences"] = new JsonArray(OwnerOf(set.Value));
             try
             {
-                var pod = Create("v1", "Pod", item.Namespace, new JsonObject { ["metadata"] = metadata, ["spec"] = set.Value.At("spec", "template", "spec")!.DeepClone() });
+                var pod = Create(
+                    "v1",
+                    "Pod",
+                    item.Namespace,
+                    new JsonObject { ["metadata"] = metadata, ["spec"] = set.Value.At("spec", "template", "spec")!.DeepClone() });
                 Record(set.Value, "Normal", "SuccessfulCreate", $"Created pod: {pod.Text("metadata", "name")}");
                 created++;
             }
@@ -86,11 +95,14 @@ public sealed class DeploymentController(InProcessCluster cluster, OwnerIndex ow
         {
             Enqueue(new WorkItem(key, e.After.Namespace, e.After.Name));
         }
-        else if (key == Sets && e.After.Value.Items("metadata", "ownerReferences").FirstOrDefault(r => r.Text("kind") == "Deployment").Text("name") is { } name)
+        else if (key == Sets
+            && e.After.Value.Items("metadata", "ownerReferences").FirstOrDefault(r => r.Text("kind") == "Deployment")
+                .Text("name") is { } name)
         {
             Enqueue(new WorkItem(Deployments, e.After.Namespace, name));
         }
-        else if (key == ControllerManager.Pods && e.Deleted && e.After.Value.Items("metadata", "ownerReferences").Any(r => r.Text("kind") == "ReplicaSet"))
+        else if (key == ControllerManager.Pods && e.Deleted
+            && e.After.Value.Items("metadata", "ownerReferences").Any(r => r.Text("kind") == "ReplicaSet"))
         {
             foreach (var deployment in Cluster.Store.All(Deployments).Where(d => d.Namespace == e.After.Namespace))
             {
@@ -102,19 +114,24 @@ public sealed class DeploymentController(InProcessCluster cluster, OwnerIndex ow
     /// <inheritdoc/>
     protected override void Reconcile(WorkItem item)
     {
-        if (Find(Deployments, item.Namespace, item.Name) is not { } deployment || deployment.Value.At("metadata", "deletionTimestamp") is not null)
+        if (Find(Deployments, item.Namespace, item.Name) is not { } deployment
+            || deployment.Value.At("metadata", "deletionTimestamp") is not null)
         {
             return;
         }
 
         var template = deployment.Value.Map("spec", "template")!;
         var hash = Hash(template);
-        var sets = owners.Of(deployment.Uid).Where(d => d.Key == Sets).Select(d => Find(d.Key, d.Namespace, d.Name)).OfType<StoredObject>().ToList();
+        var sets = owners.Of(deployment.Uid).Where(d => d.Key == Sets).Select(d => Find(d.Key, d.Namespace, d.Name)).OfType<StoredObject>()
+            .ToList();
         var current = sets.Find(s => s.Value.Text("metadata", "labels", "pod-template-hash") == hash);
         var old = sets.Where(s => s != current).ToList();
         var replicas = deployment.Value.Number("spec", "replicas") ?? 1;
         var recreate = deployment.Value.Text("spec", "strategy", "type") == "Recreate";
-        var oldPods = old.SelectMany(s => owners.Of(s.Uid)).Count(d => d.Key == ControllerManager.Pods && Find(d.Key, d.Namespace, d.Name)?.Value.Text("status", "phase") is not ("Succeeded" or "Failed"));
+        var oldPods = old.SelectMany(s => owners.Of(s.Uid))
+            .Count(
+                d => d.Key == ControllerManager.Pods
+                    && Find(d.Key, d.Namespace, d.Name)?.Value.Text("status", "phase") is not ("Succeeded" or "Failed"));
         if (recreate)
         {
             foreach (var set in old.Where(s => s.Value.Number("spec", "replicas") > 0))
@@ -123,7 +140,11 @@ public sealed class DeploymentController(InProcessCluster cluster, OwnerIndex ow
             }
         }
 
-        var revision = sets.Select(s => long.Parse(s.Value.Text("metadata", "annotations", "deployment.kubernetes.io/revision") ?? "0", System.Globalization.CultureInfo.InvariantCulture)).DefaultIfEmpty(0).Max();
+        var revision = sets.Select(
+            s => long.Parse(
+                s.Value.Text("metadata", "annotations", "deployment.kubernetes.io/revision") ?? "0",
+                System.Globalization.CultureInfo.InvariantCulture))
+            .DefaultIfEmpty(0).Max();
         if (current is null)
         {
             var labelled = template.Copy();
@@ -140,7 +161,10 @@ public sealed class DeploymentController(InProcessCluster cluster, OwnerIndex ow
                     ["annotations"] = new JsonObject { ["deployment.kubernetes.io/revision"] = revision.ToString(System.Globalization.CultureInfo.InvariantCulture) },
                     ["ownerReferences"] = new JsonArray(OwnerOf(deployment.Value)),
                 },
-                ["spec"] = new JsonObject { ["replicas"] = recreate && oldPods > 0 ? 0 : replicas, ["selector"] = selector, ["template"] = labelled },
+                ["spec"] = new JsonObject
+                {
+                    ["replicas"] = recreate && oldPods > 0 ? 0 : replicas, ["selector"] = selector, ["template"] = labelled
+                },
             });
             Record(deployment.Value, "Normal", "ScalingReplicaSet", $"Scaled up replica set {item.Name}-{hash} from 0 to {replicas}");
             Enqueue(item);
@@ -165,7 +189,12 @@ public sealed class DeploymentController(InProcessCluster cluster, OwnerIndex ow
         var total = all.Sum(s => s.Value.Number("status", "replicas") ?? 0);
         var readyAll = all.Sum(s => s.Value.Number("status", "readyReplicas") ?? 0);
         var updated = current.Value.Number("status", "replicas") ?? 0;
-        Change(Deployments, item.Namespace, item.Name, o => o.Ensure("metadata").Ensure("annotations")["deployment.kubernetes.io/revision"] = current.Value.Text("metadata", "annotations", "deployment.kubernetes.io/revision"));
+        Change(
+            Deployments,
+            item.Namespace,
+            item.Name,
+            o => o.Ensure("metadata").Ensure("annotations")["deployment.kubernetes.io/revision"] =
+                current.Value.Text("metadata", "annotations", "deployment.kubernetes.io/revision"));
         Change(Deployments, item.Namespace, item.Name, o =>
         {
             var status = o.Ensure("status");
@@ -183,15 +212,30 @@ public sealed class DeploymentController(InProcessCluster cluster, OwnerIndex ow
             }
 
             var available = readyAll >= replicas;
-            SetCondition(status, "Available", available ? "True" : "False", available ? "MinimumReplicasAvailable" : "MinimumReplicasUnavailable", available ? "Deployment has minimum availability." : "Deployment does not have minimum availability.");
+            SetCondition(
+                status,
+                "Available",
+                available ? "True" : "False",
+                available ? "MinimumReplicasAvailable" : "MinimumReplicasUnavailable",
+                available ? "Deployment has minimum availability." : "Deployment does not have minimum availability.");
             var done = ready >= replicas && total == updated;
-            SetCondition(status, "Progressing", "True", done ? "NewReplicaSetAvailable" : "ReplicaSetUpdated", done ? $"ReplicaSet \"{current.Name}\" has successfully progressed." : $"ReplicaSet \"{current.Name}\" is progressing.");
+            SetCondition(
+                status,
+                "Progressing",
+                "True",
+                done ? "NewReplicaSetAvailable" : "ReplicaSetUpdated",
+                done ? $"ReplicaSet \"{current.Name}\" has successfully progressed." : $"ReplicaSet \"{current.Name}\" is progressing.");
         }, status: true);
     }
 
     private void Scale(JsonObject deployment, StoredObject set, long replicas)
     {
-        Record(deployment, "Normal", "ScalingReplicaSet", $"Scaled {(replicas > (set.Value.Number("spec", "replicas") ?? 0) ? "up" : "down")} replica set {set.Name} from {set.Value.Number("spec", "replicas")} to {replicas}");
+        Record(
+            deployment,
+            "Normal",
+            "ScalingReplicaSet",
+            $"Scaled {(replicas > (set.Value.Number("spec", "replicas") ?? 0) ? "up" : "down")} replica set {set.Name} from "
+                + $"{set.Value.Number("spec", "replicas")} to {replicas}");
         Change(Sets, set.Namespace, set.Name, o => o.Ensure("spec")["replicas"] = replicas);
     }
 

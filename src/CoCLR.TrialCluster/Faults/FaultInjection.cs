@@ -95,7 +95,8 @@ public sealed class Fault
 /// <param name="User">Who asks.</param>
 /// <param name="UserAgent">With which program.</param>
 /// <param name="Event">For watches: the event about to be sent, else null.</param>
-public sealed record FaultTarget(string Verb, string Resource, string Namespace, string Name, string User, string UserAgent, JsonObject? Event = null)
+public sealed record FaultTarget(
+    string Verb, string Resource, string Namespace, string Name, string User, string UserAgent, JsonObject? Event = null)
 {
     /// <summary>Whether it asks to change something.</summary>
     public bool IsWrite => Verb is "create" or "update" or "patch" or "delete" or "deletecollection";
@@ -108,6 +109,7 @@ public sealed class FaultInjection : IDisposable
     private readonly List<Fault> _faults = [];
     private TaskCompletionSource _reachable = Reachable();
     private int _writesUntilCut = -1;
+    private int _held;
     private Func<FaultTarget, bool>? _cutFor;
     private CancellationTokenSource _cut = new();
 
@@ -145,7 +147,8 @@ public sealed class FaultInjection : IDisposable
     });
 
     /// <summary>Open watches of that resource get a 410 as ERROR event at their next turn.</summary>
-    public Fault GoneEvent(string resource, int times = 1) => Add(new Fault { Kind = FaultKind.WatchGone, Times = times, When = t => t.Resource == resource });
+    public Fault GoneEvent(string resource, int times = 1) =>
+        Add(new Fault { Kind = FaultKind.WatchGone, Times = times, When = t => t.Resource == resource });
 
     /// <summary>Requests meet 429 with Retry-After.</summary>
     public Fault TooManyRequests(Func<FaultTarget, bool>? when, int retryAfter, int times = 1) => Add(new Fault
@@ -158,14 +161,17 @@ public sealed class FaultInjection : IDisposable
     /// <summary>Requests meet 403.</summary>
     public Fault Forbid(Func<FaultTarget, bool> when, int times = -1) => Add(new Fault
     {
-        Kind = FaultKind.Status, Times = times, Code = 403, Reason = "Forbidden", Message = "forbidden by the test", When = t => t.Event is null && when(t),
+        Kind = FaultKind.Status, Times = times, Code = 403, Reason = "Forbidden", Message = "forbidden by the test", When = t =>
+            t.Event is null && when(t),
     });
 
     /// <summary>Lists of that resource take that long.</summary>
-    public Fault SlowList(string resource, TimeSpan delay, int times = 1) => Add(new Fault { Kind = FaultKind.Slow, Delay = delay, Times = times, When = t => t.Verb == "list" && t.Resource == resource });
+    public Fault SlowList(string resource, TimeSpan delay, int times = 1) =>
+        Add(new Fault { Kind = FaultKind.Slow, Delay = delay, Times = times, When = t => t.Verb == "list" && t.Resource == resource });
 
     /// <summary>A fault of open watches of that resource.</summary>
-    public Fault OnWatch(FaultKind kind, string resource, int times = 1) => Add(new Fault { Kind = kind, Times = times, When = t => t.Resource == resource });
+    public Fault OnWatch(FaultKind kind, string resource, int times = 1) =>
+        Add(new Fault { Kind = kind, Times = times, When = t => t.Resource == resource });
 
     /// <summary>Takes a fault away.</summary>
     public void Remove(Fault fault)
@@ -190,8 +196,8 @@ public sealed class FaultInjection : IDisposable
     }
 
     /// <summary>
-    /// After the <paramref name="writes"/>-th write from now has been stored, the connection is cut before the answer and the requests of the
-    /// client are refused until <see cref="Restore"/>: what a client killed between two writes leaves behind.
+    /// After the <paramref name="writes"/>-th write from now has been stored, the connection is cut before the answer and the requests of
+    /// the client are refused until <see cref="Restore"/>: what a client killed between two writes leaves behind.
     /// </summary>
     public void KillBetweenWrites(int writes, Func<FaultTarget, bool>? when = null)
     {
@@ -237,6 +243,23 @@ public sealed class FaultInjection : IDisposable
         lock (_gate)
         {
             _reachable.TrySetResult();
+        }
+    }
+
+    /// <summary>Requests that have arrived and wait until the server can be reached.</summary>
+    public int Held => Volatile.Read(ref _held);
+
+    /// <summary>Lets a request in as soon as the server can be reached.</summary>
+    internal async Task EnterAsync(CancellationToken stop)
+    {
+        Interlocked.Increment(ref _held);
+        try
+        {
+            await WhenReachable.WaitAsync(stop);
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _held);
         }
     }
 

@@ -15,7 +15,18 @@ namespace CoCLR.TrialCluster;
 /// <param name="User">Who asked.</param>
 /// <param name="UserAgent">User-Agent header.</param>
 /// <param name="Status">Status code answered; 0 where the connection was cut.</param>
-public sealed record LoggedRequest(DateTimeOffset Time, string Method, string Path, string Query, string Verb, string Resource, string Namespace, string Name, string User, string UserAgent, int Status)
+public sealed record LoggedRequest(
+    DateTimeOffset Time,
+    string Method,
+    string Path,
+    string Query,
+    string Verb,
+    string Resource,
+    string Namespace,
+    string Name,
+    string User,
+    string UserAgent,
+    int Status)
 {
     /// <summary>Whether it asked to change something.</summary>
     public bool IsWrite => Verb is "create" or "update" or "patch" or "delete" or "deletecollection";
@@ -30,10 +41,12 @@ public sealed class RequestLog
     public IReadOnlyList<LoggedRequest> All => [.. _requests];
 
     /// <summary>Requests that asked to change something, access reviews left out.</summary>
-    public IReadOnlyList<LoggedRequest> Writes => [.. _requests.Where(r => r.IsWrite && !r.Resource.Contains("reviews", StringComparison.Ordinal))];
+    public IReadOnlyList<LoggedRequest> Writes =>
+        [.. _requests.Where(r => r.IsWrite && !r.Resource.Contains("reviews", StringComparison.Ordinal))];
 
     /// <summary>How many writes each object cost: key `resource/namespace/name`.</summary>
-    public IReadOnlyDictionary<string, int> WritesByObject => Writes.GroupBy(r => $"{r.Resource}/{r.Namespace}/{r.Name}").ToDictionary(g => g.Key, g => g.Count());
+    public IReadOnlyDictionary<string, int> WritesByObject =>
+        Writes.GroupBy(r => $"{r.Resource}/{r.Namespace}/{r.Name}").ToDictionary(g => g.Key, g => g.Count());
 
     /// <summary>Forgets what was so far.</summary>
     public void Clear() => _requests = new ConcurrentQueue<LoggedRequest>();

@@ -12,7 +12,8 @@ public sealed class ApiServer(InProcessCluster cluster)
     private readonly Discovery _discovery = new(cluster.Resources.Registry);
 
     /// <summary>A path of the API taken apart.</summary>
-    private sealed record Target(ResourceDefinition? Kind, string Group, string Version, string Plural, string Namespace, string Name, string Subresource)
+    private sealed record Target(
+        ResourceDefinition? Kind, string Group, string Version, string Plural, string Namespace, string Name, string Subresource)
     {
         public string Resource => (Group.Length == 0 ? Plural : $"{Plural}.{Group}") + (Subresource.Length > 0 ? "/" + Subresource : "");
     }
@@ -29,15 +30,21 @@ public sealed class ApiServer(InProcessCluster cluster)
         var cut = false;
         try
         {
-            using var linked = CancellationTokenSource.CreateLinkedTokenSource(http.RequestAborted, cluster.Stopping, cluster.Faults.Dropped);
+            using var linked =
+                CancellationTokenSource.CreateLinkedTokenSource(http.RequestAborted, cluster.Stopping, cluster.Faults.Dropped);
             var stop = linked.Token;
-            await cluster.Faults.WhenReachable.WaitAsync(stop);
+            await cluster.Faults.EnterAsync(stop);
             user = Authenticate(http);
             target = Parse(path);
             verb = target is null ? request.Method.ToLowerInvariant() : Verb(request, target);
             var what = target is null
                 ? new AccessAttributes(verb, "", "", "", "", path)
-                : new AccessAttributes(verb, target.Group, target.Plural + (target.Subresource.Length > 0 ? "/" + target.Subresource : ""), target.Namespace, target.Name);
+                : new AccessAttributes(
+                    verb,
+                    target.Group,
+                    target.Plural + (target.Subresource.Length > 0 ? "/" + target.Subresource : ""),
+                    target.Namespace,
+                    target.Name);
             var fault = new FaultTarget(verb, target?.Resource ?? "", target?.Namespace ?? "", target?.Name ?? "", user.Name, agent);
             if (cluster.Faults.Take(fault, k => k is FaultKind.Slow) is { } slow)
             {
@@ -48,7 +55,12 @@ public sealed class ApiServer(InProcessCluster cluster)
             {
                 if (strike.Kind == FaultKind.Status)
                 {
-                    throw new ApiException(strike.Code, strike.Reason, strike.Message, strike.RetryAfter is { } after ? new JsonObject { ["retryAfterSeconds"] = after } : null, strike.RetryAfter);
+                    throw new ApiException(
+                        strike.Code,
+                        strike.Reason,
+                        strike.Message,
+                        strike.RetryAfter is { } after ? new JsonObject { ["retryAfterSeconds"] = after } : null,
+                        strike.RetryAfter);
                 }
 
                 cut = true;
@@ -68,7 +80,9 @@ public sealed class ApiServer(InProcessCluster cluster)
 
             if (target.Kind is null)
             {
-                throw cluster.Resources.Registry.All.Any(d => !d.IsCustom && d.Group == target.Group && d.Version == target.Version) ? ApiException.NoResourceOfGroup() : ApiException.NoSuchResource();
+                throw cluster.Resources.Registry.All.Any(d => !d.IsCustom && d.Group == target.Group && d.Version == target.Version)
+                    ? ApiException.NoResourceOfGroup()
+                    : ApiException.NoSuchResource();
             }
 
             if (cut || fault.IsWrite)
@@ -201,7 +215,14 @@ public sealed class ApiServer(InProcessCluster cluster)
             ns = "";
         }
 
-        return new Target(kind, group, version, plural, ns, rest.Length > 1 ? Uri.UnescapeDataString(rest[1]) : "", rest.Length > 2 ? string.Join('/', rest[2..]) : "");
+        return new Target(
+            kind,
+            group,
+            version,
+            plural,
+            ns,
+            rest.Length > 1 ? Uri.UnescapeDataString(rest[1]) : "",
+            rest.Length > 2 ? string.Join('/', rest[2..]) : "");
     }
 
     private static string Verb(HttpRequest request, Target target)
@@ -252,7 +273,8 @@ public sealed class ApiServer(InProcessCluster cluster)
                 RequireNoName(target);
                 if (kind.IsReview)
                 {
-                    await AnswerAsync(http, new Reviews(cluster).Answer(kind, target.Namespace, await ReadObjectAsync(http, [], stop), user), 201);
+                    await AnswerAsync(
+                        http, new Reviews(cluster).Answer(kind, target.Namespace, await ReadObjectAsync(http, [], stop), user), 201);
                     break;
                 }
 
@@ -269,7 +291,8 @@ public sealed class ApiServer(InProcessCluster cluster)
                 break;
             case "delete":
                 var options = await ReadDeleteAsync(http, stop);
-                var (gone, isGone) = _service.Delete(kind, target.Namespace, target.Name, options.Request, Context(http, user, "", [], options.DryRun));
+                var (gone, isGone) =
+                    _service.Delete(kind, target.Namespace, target.Name, options.Request, Context(http, user, "", [], options.DryRun));
                 if (isGone && kind.Key != new ResourceKey("", "pods"))
                 {
                     var details = new JsonObject { ["name"] = target.Name };
@@ -280,7 +303,14 @@ public sealed class ApiServer(InProcessCluster cluster)
 
                     details["kind"] = kind.Plural;
                     details["uid"] = gone.Text("metadata", "uid");
-                    await AnswerAsync(http, new JsonObject { ["kind"] = "Status", ["apiVersion"] = "v1", ["metadata"] = new JsonObject(), ["status"] = "Success", ["details"] = details }, 200);
+                    await AnswerAsync(
+                        http,
+                        new JsonObject
+                        {
+                            ["kind"] = "Status", ["apiVersion"] = "v1", ["metadata"] = new JsonObject(), ["status"] = "Success",
+                            ["details"] = details
+                        },
+                        200);
                 }
                 else
                 {
@@ -294,7 +324,12 @@ public sealed class ApiServer(InProcessCluster cluster)
                 var list = _service.List(kind, target.Namespace, selector, null, null, null, null);
                 foreach (var item in list.Items("items"))
                 {
-                    _service.Delete(kind, item.Text("metadata", "namespace") ?? "", item.Text("metadata", "name")!, all.Request, Context(http, user, "", [], all.DryRun));
+                    _service.Delete(
+                        kind,
+                        item.Text("metadata", "namespace") ?? "",
+                        item.Text("metadata", "name")!,
+                        all.Request,
+                        Context(http, user, "", [], all.DryRun));
                 }
 
                 await AnswerAsync(http, list, 200);
@@ -329,7 +364,8 @@ public sealed class ApiServer(InProcessCluster cluster)
         long? limit = long.TryParse(query["limit"], CultureInfo.InvariantCulture, out var l) ? l : null;
         if (Tables.Wanted(http.Request) is { } policy)
         {
-            var list = _service.List(kind, target.Namespace, selector, limit, query["continue"], query["resourceVersion"], query["resourceVersionMatch"]);
+            var list = _service.List(
+                kind, target.Namespace, selector, limit, query["continue"], query["resourceVersion"], query["resourceVersionMatch"]);
             await AnswerAsync(http, Tables.Of(kind, list, policy, cluster.Clock.GetUtcNow()), 200);
             return;
         }
@@ -372,12 +408,14 @@ public sealed class ApiServer(InProcessCluster cluster)
         var query = http.Request.Query;
         if (type == "application/apply-patch+yaml" && string.IsNullOrEmpty(query["fieldManager"]))
         {
-            throw ApiException.Invalid("meta.k8s.io", "PatchOptions", "", [FieldError.Required("fieldManager", "is required for apply patch")]);
+            throw ApiException.Invalid(
+                "meta.k8s.io", "PatchOptions", "", [FieldError.Required("fieldManager", "is required for apply patch")]);
         }
 
         if (type != "application/apply-patch+yaml" && Flag(http.Request, "force"))
         {
-            throw ApiException.Invalid("meta.k8s.io", "PatchOptions", "", [FieldError.Forbidden("force", "may not be specified for non-apply patch")]);
+            throw ApiException.Invalid(
+                "meta.k8s.io", "PatchOptions", "", [FieldError.Forbidden("force", "may not be specified for non-apply patch")]);
         }
 
         var context = Context(http, user, target.Subresource, duplicates, null);
@@ -427,14 +465,16 @@ public sealed class ApiServer(InProcessCluster cluster)
         }
 
         var bytes = await ReadBytesAsync(http, stop);
-        return Json.Parse(bytes, type == "application/yaml", duplicates) as JsonObject ?? throw ApiException.BadRequest("the body is not an object");
+        return Json.Parse(bytes, type == "application/yaml", duplicates) as JsonObject
+            ?? throw ApiException.BadRequest("the body is not an object");
     }
 
     /// <summary>The object in the body of a request, whatever its media type says.</summary>
     public static async Task<JsonObject> ReadObjectAsyncAny(HttpContext http, CancellationToken stop) =>
         Json.Parse(await ReadBytesAsync(http, stop), false) as JsonObject ?? throw ApiException.BadRequest("the body is not an object");
 
-    private static async Task<(JsonObject Body, WriteContext Context)> ReadAsync(HttpContext http, UserInfo user, string subresource, CancellationToken stop)
+    private static async Task<(JsonObject Body, WriteContext Context)> ReadAsync(
+        HttpContext http, UserInfo user, string subresource, CancellationToken stop)
     {
         var duplicates = new List<string>();
         var body = await ReadObjectAsync(http, duplicates, stop);
@@ -466,7 +506,11 @@ public sealed class ApiServer(InProcessCluster cluster)
         var validation = query["fieldValidation"].ToString();
         if (validation.Length > 0 && validation is not ("Ignore" or "Warn" or "Strict"))
         {
-            throw ApiException.Invalid("meta.k8s.io", "CreateOptions", "", [FieldError.NotSupported("fieldValidation", validation, ["\"\"", "\"Ignore\"", "\"Strict\"", "\"Warn\""])]);
+            throw ApiException.Invalid(
+                "meta.k8s.io",
+                "CreateOptions",
+                "",
+                [FieldError.NotSupported("fieldValidation", validation, ["\"\"", "\"Ignore\"", "\"Strict\"", "\"Warn\""])]);
         }
 
         return new WriteContext
@@ -484,12 +528,19 @@ public sealed class ApiServer(InProcessCluster cluster)
     private static async Task<(DeleteRequest Request, bool DryRun)> ReadDeleteAsync(HttpContext http, CancellationToken stop)
     {
         var bytes = await ReadBytesAsync(http, stop);
-        var body = bytes.Length == 0 ? null : (http.Request.ContentType ?? "").StartsWith(Protobuf.MediaType, StringComparison.Ordinal) ? Protobuf.Read(bytes) : Json.Parse(bytes, (http.Request.ContentType ?? "").Contains("yaml", StringComparison.Ordinal));
+        var body = bytes.Length == 0 ? null : (http.Request.ContentType ?? "")
+            .StartsWith(Protobuf.MediaType, StringComparison.Ordinal)
+                ? Protobuf.Read(bytes)
+                : Json.Parse(bytes, (http.Request.ContentType ?? "").Contains("yaml", StringComparison.Ordinal));
         var query = http.Request.Query;
         var policy = body.Text("propagationPolicy") ?? (query["propagationPolicy"].ToString() is { Length: > 0 } p ? p : null);
         if (policy is not (null or "Foreground" or "Background" or "Orphan"))
         {
-            throw ApiException.Invalid("meta.k8s.io", "DeleteOptions", "", [FieldError.NotSupported("propagationPolicy", policy, ["\"Foreground\"", "\"Background\"", "\"Orphan\""])]);
+            throw ApiException.Invalid(
+                "meta.k8s.io",
+                "DeleteOptions",
+                "",
+                [FieldError.NotSupported("propagationPolicy", policy, ["\"Foreground\"", "\"Background\"", "\"Orphan\""])]);
         }
 
         if (body.Flag("orphanDependents") == true)
@@ -497,7 +548,8 @@ public sealed class ApiServer(InProcessCluster cluster)
             policy ??= "Orphan";
         }
 
-        long? grace = body.Number("gracePeriodSeconds") ?? (long.TryParse(query["gracePeriodSeconds"], CultureInfo.InvariantCulture, out var g) ? g : null);
+        long? grace = body.Number("gracePeriodSeconds")
+            ?? (long.TryParse(query["gracePeriodSeconds"], CultureInfo.InvariantCulture, out var g) ? g : null);
         var dry = body.Items("dryRun").Any(d => d.Text() == "All") || query["dryRun"] == "All";
         return (new DeleteRequest(grace, policy, body.Text("preconditions", "uid"), body.Text("preconditions", "resourceVersion")), dry);
     }
@@ -516,7 +568,9 @@ public sealed class ApiServer(InProcessCluster cluster)
     {
         foreach (var warning in context?.Warnings ?? [])
         {
-            http.Response.Headers.Append("Warning", $"299 - \"{warning.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal)}\"");
+            http.Response.Headers.Append(
+                "Warning",
+                $"299 - \"{warning.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal)}\"");
         }
 
         if (Tables.Wanted(http.Request) is { } policy)

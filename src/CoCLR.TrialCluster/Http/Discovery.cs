@@ -1,4 +1,5 @@
-// Why this exists: clients find out what a server serves before they ask for anything: discovery (old and aggregated), OpenAPI, version and health.
+// Why this exists: clients find out what a server serves before they ask for anything: discovery (old and aggregated), OpenAPI, version and
+// health.
 using System.Text.Json.Nodes;
 
 namespace CoCLR.TrialCluster;
@@ -30,11 +31,19 @@ public sealed class Discovery(ResourceRegistry registry)
             },
             ["api"] when aggregated => Aggregated(true),
             ["apis"] when aggregated => Aggregated(false),
-            ["api"] => new JsonObject { ["kind"] = "APIVersions", ["versions"] = new JsonArray("v1"), ["serverAddressByClientCIDRs"] = new JsonArray() },
-            ["apis"] => new JsonObject { ["kind"] = "APIGroupList", ["apiVersion"] = "v1", ["groups"] = new JsonArray([.. Groups().Select(g => (JsonNode)Group(g, false))]) },
+            ["api"] => new JsonObject
+            {
+                ["kind"] = "APIVersions", ["versions"] = new JsonArray("v1"), ["serverAddressByClientCIDRs"] = new JsonArray()
+            },
+            ["apis"] => new JsonObject
+            {
+                ["kind"] = "APIGroupList", ["apiVersion"] = "v1",
+                ["groups"] = new JsonArray([.. Groups().Select(g => (JsonNode)Group(g, false))])
+            },
             ["apis", var group] when Groups().Contains(group) => Group(group, true),
             ["api", "v1"] => Resources("", "v1"),
-            ["apis", var group, var version] when registry.All.Any(d => d.Group == group && d.Version == version) => Resources(group, version),
+            ["apis", var group, var version] when registry.All.Any(d => d.Group == group && d.Version == version) =>
+                Resources(group, version),
             ["openapi", "v3"] => OpenApi.Root(registry),
             _ => null,
         };
@@ -99,9 +108,11 @@ public sealed class Discovery(ResourceRegistry registry)
 
     private IEnumerable<string> Groups() => registry.All.Select(d => d.Group).Where(g => g.Length > 0).Distinct();
 
-    private IEnumerable<string> Versions(string group) => registry.All.Where(d => d.Group == group).Select(d => d.Version).Distinct().OrderBy(VersionRank).ThenByDescending(v => v, StringComparer.Ordinal);
+    private IEnumerable<string> Versions(string group) => registry.All.Where(d => d.Group == group).Select(d => d.Version).Distinct()
+        .OrderBy(VersionRank).ThenByDescending(v => v, StringComparer.Ordinal);
 
-    private static int VersionRank(string version) => version.Contains("alpha", StringComparison.Ordinal) ? 2 : version.Contains("beta", StringComparison.Ordinal) ? 1 : 0;
+    private static int VersionRank(string version) =>
+        version.Contains("alpha", StringComparison.Ordinal) ? 2 : version.Contains("beta", StringComparison.Ordinal) ? 1 : 0;
 
     private JsonObject Group(string group, bool alone)
     {
@@ -156,7 +167,11 @@ public sealed class Discovery(ResourceRegistry registry)
             }
         }
 
-        return new JsonObject { ["kind"] = "APIResourceList", ["apiVersion"] = "v1", ["groupVersion"] = group.Length == 0 ? version : $"{group}/{version}", ["resources"] = list };
+        return new JsonObject
+        {
+            ["kind"] = "APIResourceList", ["apiVersion"] = "v1", ["groupVersion"] = group.Length == 0 ? version : $"{group}/{version}",
+            ["resources"] = list
+        };
     }
 
     private static IEnumerable<(string Name, string Kind, string Group, string Version, string[] Verbs)> Subresources(ResourceDefinition d)
@@ -193,7 +208,8 @@ public sealed class Discovery(ResourceRegistry registry)
                         ["subresource"] = s.Name,
                         ["responseKind"] = new JsonObject
                         {
-                            ["group"] = s.Version.Length > 0 ? s.Group : group, ["version"] = s.Version.Length > 0 ? s.Version : version, ["kind"] = s.Kind,
+                            ["group"] = s.Version.Length > 0 ? s.Group : group, ["version"] = s.Version.Length > 0 ? s.Version : version,
+                            ["kind"] = s.Kind,
                         },
                         ["verbs"] = new JsonArray([.. s.Verbs.Select(v => (JsonNode)v)]),
                     })]);
@@ -226,9 +242,14 @@ public sealed class Discovery(ResourceRegistry registry)
                 versions.Add(new JsonObject { ["version"] = version, ["resources"] = resources, ["freshness"] = "Current" });
             }
 
-            items.Add(new JsonObject { ["metadata"] = core ? new JsonObject() : new JsonObject { ["name"] = group }, ["versions"] = versions });
+            items.Add(
+                new JsonObject { ["metadata"] = core ? new JsonObject() : new JsonObject { ["name"] = group }, ["versions"] = versions });
         }
 
-        return new JsonObject { ["kind"] = "APIGroupDiscoveryList", ["apiVersion"] = "apidiscovery.k8s.io/v2", ["metadata"] = new JsonObject(), ["items"] = items };
+        return new JsonObject
+        {
+            ["kind"] = "APIGroupDiscoveryList", ["apiVersion"] = "apidiscovery.k8s.io/v2", ["metadata"] = new JsonObject(),
+            ["items"] = items
+        };
     }
 }

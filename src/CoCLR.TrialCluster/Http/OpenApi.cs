@@ -18,7 +18,8 @@ public static class OpenApi
         return new JsonObject { ["paths"] = paths };
     }
 
-    private static string NameOf(ResourceDefinition d) => d.Schema.Reference ?? string.Join('.', d.Group.Split('.').Reverse()) + $".{d.Version}.{d.Kind}";
+    private static string NameOf(ResourceDefinition d) =>
+        d.Schema.Reference ?? string.Join('.', d.Group.Split('.').Reverse()) + $".{d.Version}.{d.Kind}";
 
     private static JsonObject SchemaOf(ResourceDefinition d, string prefix)
     {
@@ -27,9 +28,20 @@ public static class OpenApi
         if (d.IsCustom)
         {
             var properties = schema.Ensure("properties");
-            properties["apiVersion"] = new JsonObject { ["type"] = "string", ["description"] = "APIVersion defines the versioned schema of this representation of an object." };
-            properties["kind"] = new JsonObject { ["type"] = "string", ["description"] = "Kind is a string value representing the REST resource this object represents." };
-            properties["metadata"] = new JsonObject { ["description"] = "Standard object's metadata.", ["allOf"] = new JsonArray(new JsonObject { ["$ref"] = prefix + BuiltInSchemas.Of(typeof(k8s.Models.V1ObjectMeta)).Reference }) };
+            properties["apiVersion"] = new JsonObject
+            {
+                ["type"] = "string", ["description"] = "APIVersion defines the versioned schema of this representation of an object."
+            };
+            properties["kind"] = new JsonObject
+            {
+                ["type"] = "string", ["description"] = "Kind is a string value representing the REST resource this object represents."
+            };
+            properties["metadata"] = new JsonObject
+            {
+                ["description"] = "Standard object's metadata.",
+                ["allOf"] =
+                    new JsonArray(new JsonObject { ["$ref"] = prefix + BuiltInSchemas.Of(typeof(k8s.Models.V1ObjectMeta)).Reference })
+            };
         }
 
         return schema;
@@ -173,6 +185,10 @@ public static class OpenApi
             };
         }
 
-        return new JsonObject { ["swagger"] = "2.0", ["info"] = new JsonObject { ["title"] = "Kubernetes", ["version"] = "v1.35.0" }, ["paths"] = paths, ["definitions"] = definitions };
+        return new JsonObject
+        {
+            ["swagger"] = "2.0", ["info"] = new JsonObject { ["title"] = "Kubernetes", ["version"] = "v1.35.0" }, ["paths"] = paths,
+            ["definitions"] = definitions
+        };
     }
 }

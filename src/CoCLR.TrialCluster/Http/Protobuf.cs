@@ -1,5 +1,6 @@
 // Why this exists: kubectl writes a few built-in kinds in the API's protobuf form and has no other for them (`kubectl create configmap`,
-// `kubectl auth can-i`, `kubectl create token`, eviction). Only those messages are known here; others get 415 as from a server without protobuf.
+// `kubectl auth can-i`, `kubectl create token`, eviction). Only those messages are known here; others get 415 as from a server without
+// protobuf.
 using System.Text;
 using System.Text.Json.Nodes;
 
@@ -13,12 +14,17 @@ public static class Protobuf
 
     private static readonly byte[] Magic = [0x6b, 0x38, 0x73, 0x00];
 
-    // message -> "number name type"; types: s string, b base64 bytes, i integer, f flag, m message, ls/lm lists, ms/mb/mq maps of strings/bytes/quantities.
+    // message -> "number name type"; types: s string, b base64 bytes, i integer, f flag, m message, ls/lm lists, ms/mb/mq maps of
+    // strings/bytes/quantities.
     private static readonly Dictionary<string, string[]> Messages = new(StringComparer.Ordinal)
     {
         ["Unknown"] = ["1 typeMeta m TypeMeta", "2 raw b", "3 contentEncoding s", "4 contentType s"],
         ["TypeMeta"] = ["1 apiVersion s", "2 kind s"],
-        ["ObjectMeta"] = ["1 name s", "2 generateName s", "3 namespace s", "5 uid s", "6 resourceVersion s", "7 generation i", "11 labels ms", "12 annotations ms", "13 ownerReferences lm OwnerReference", "14 finalizers ls"],
+        ["ObjectMeta"] =
+        [
+            "1 name s", "2 generateName s", "3 namespace s", "5 uid s", "6 resourceVersion s", "7 generation i", "11 labels ms",
+            "12 annotations ms", "13 ownerReferences lm OwnerReference", "14 finalizers ls"
+        ],
         ["OwnerReference"] = ["5 apiVersion s", "1 kind s", "3 name s", "4 uid s", "6 controller f", "7 blockOwnerDeletion f"],
         ["ConfigMap"] = ["1 metadata m ObjectMeta", "2 data ms", "3 binaryData mb", "4 immutable f"],
         ["Secret"] = ["1 metadata m ObjectMeta", "2 data mb", "3 type s", "4 stringData ms", "5 immutable f"],
@@ -73,7 +79,8 @@ public static class Protobuf
 
     private static JsonObject Message(string name, ReadOnlySpan<byte> bytes)
     {
-        var fields = Messages[name].Select(f => f.Split(' ')).ToDictionary(f => ulong.Parse(f[0], System.Globalization.CultureInfo.InvariantCulture));
+        var fields = Messages[name].Select(f => f.Split(' '))
+            .ToDictionary(f => ulong.Parse(f[0], System.Globalization.CultureInfo.InvariantCulture));
         var o = new JsonObject();
         while (bytes.Length > 0)
         {

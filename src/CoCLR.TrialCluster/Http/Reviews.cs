@@ -25,13 +25,21 @@ public sealed class Reviews(InProcessCluster cluster)
                     attributes["namespace"] = ns;
                 }
 
-                o["status"] = Access(spec, new UserInfo(spec.Text("user") ?? "", [.. spec.Items("groups").Select(g => g!.GetValue<string>())]));
+                o["status"] =
+                    Access(spec, new UserInfo(spec.Text("user") ?? "", [.. spec.Items("groups").Select(g => g!.GetValue<string>())]));
                 break;
             case "selfsubjectrulesreviews":
                 var rules = user.IsMaster
-                    ? [new JsonObject { ["verbs"] = new JsonArray("*"), ["apiGroups"] = new JsonArray("*"), ["resources"] = new JsonArray("*") }]
+                    ? [
+                        new JsonObject
+                        {
+                            ["verbs"] = new JsonArray("*"), ["apiGroups"] = new JsonArray("*"), ["resources"] = new JsonArray("*")
+                        }]
                     : cluster.Authorizer.RulesOf(user, o.Text("spec", "namespace") ?? "default").Select(r => r.DeepClone()).ToList();
-                o["status"] = new JsonObject { ["resourceRules"] = new JsonArray([.. rules]), ["nonResourceRules"] = new JsonArray(), ["incomplete"] = false };
+                o["status"] = new JsonObject
+                {
+                    ["resourceRules"] = new JsonArray([.. rules]), ["nonResourceRules"] = new JsonArray(), ["incomplete"] = false
+                };
                 break;
             case "selfsubjectreviews":
                 o["status"] = new JsonObject { ["userInfo"] = Info(user) };
@@ -41,7 +49,11 @@ public sealed class Reviews(InProcessCluster cluster)
                 var found = cluster.Tokens.Check(o.Text("spec", "token") ?? "", audiences, out var why, out var matched);
                 o["status"] = found is null
                     ? new JsonObject { ["authenticated"] = false, ["user"] = new JsonObject(), ["error"] = why }
-                    : new JsonObject { ["authenticated"] = true, ["user"] = Info(found), ["audiences"] = new JsonArray([.. matched.Select(m => (JsonNode)m)]) };
+                    : new JsonObject
+                    {
+                        ["authenticated"] = true, ["user"] = Info(found),
+                        ["audiences"] = new JsonArray([.. matched.Select(m => (JsonNode)m)])
+                    };
                 break;
         }
 
@@ -70,11 +82,17 @@ public sealed class Reviews(InProcessCluster cluster)
         if (spec.Map("resourceAttributes") is { } r)
         {
             var resource = r.Text("resource") ?? "";
-            what = new AccessAttributes(r.Text("verb") ?? "", r.Text("group") ?? "", r.Text("subresource") is { Length: > 0 } sub ? $"{resource}/{sub}" : resource, r.Text("namespace") ?? "", r.Text("name") ?? "");
+            what = new AccessAttributes(
+                r.Text("verb") ?? "",
+                r.Text("group") ?? "",
+                r.Text("subresource") is { Length: > 0 } sub ? $"{resource}/{sub}" : resource,
+                r.Text("namespace") ?? "",
+                r.Text("name") ?? "");
         }
         else
         {
-            what = new AccessAttributes(spec.Text("nonResourceAttributes", "verb") ?? "", "", "", "", "", spec.Text("nonResourceAttributes", "path") ?? "");
+            what = new AccessAttributes(
+                spec.Text("nonResourceAttributes", "verb") ?? "", "", "", "", "", spec.Text("nonResourceAttributes", "path") ?? "");
         }
 
         var allowed = cluster.Authorizer.Allows(user, what);

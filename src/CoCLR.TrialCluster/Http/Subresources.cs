@@ -10,7 +10,8 @@ public sealed class Subresources(InProcessCluster cluster)
     private readonly ResourceService _service = cluster.Resources;
 
     /// <summary>Serves the request if the subresource is one of these.</summary>
-    public async Task<bool> TryServeAsync(HttpContext http, ResourceDefinition kind, string ns, string name, string sub, string verb, UserInfo user, CancellationToken stop)
+    public async Task<bool> TryServeAsync(
+        HttpContext http, ResourceDefinition kind, string ns, string name, string sub, string verb, UserInfo user, CancellationToken stop)
     {
         switch (kind.Plural, sub)
         {
@@ -40,7 +41,8 @@ public sealed class Subresources(InProcessCluster cluster)
         }
     }
 
-    private static JsonObject Success() => new() { ["kind"] = "Status", ["apiVersion"] = "v1", ["metadata"] = new JsonObject(), ["status"] = "Success", ["code"] = 201 };
+    private static JsonObject Success() =>
+        new() { ["kind"] = "Status", ["apiVersion"] = "v1", ["metadata"] = new JsonObject(), ["status"] = "Success", ["code"] = 201 };
 
     private void Bind(ResourceDefinition kind, string ns, string name, string node)
     {
@@ -53,7 +55,8 @@ public sealed class Subresources(InProcessCluster cluster)
         cluster.Controllers.Assign(ns, name, node);
     }
 
-    private async Task ScaleAsync(HttpContext http, ResourceDefinition kind, string ns, string name, string verb, UserInfo user, CancellationToken stop)
+    private async Task ScaleAsync(
+        HttpContext http, ResourceDefinition kind, string ns, string name, string verb, UserInfo user, CancellationToken stop)
     {
         var stored = _service.Get(kind, ns, name);
         if (verb is "update" or "patch")
@@ -63,7 +66,8 @@ public sealed class Subresources(InProcessCluster cluster)
             var replicas = scale.Number("spec", "replicas") ?? 0;
             if (replicas < 0)
             {
-                throw ApiException.Invalid("autoscaling", "Scale", name, [FieldError.Invalid("spec.replicas", replicas, "must be greater than or equal to 0")]);
+                throw ApiException.Invalid(
+                    "autoscaling", "Scale", name, [FieldError.Invalid("spec.replicas", replicas, "must be greater than or equal to 0")]);
             }
 
             var next = ResourceService.InVersion(stored, kind).Copy();
@@ -84,7 +88,8 @@ public sealed class Subresources(InProcessCluster cluster)
     private static JsonObject Scale(ResourceDefinition kind, JsonObject o)
     {
         var selector = kind.Scale!.Selector is { } path ? o.At(path) : null;
-        var text = selector is JsonValue v ? v.Text() : string.Join(",", (selector.Map("matchLabels") ?? []).Select(p => $"{p.Key}={p.Value}"));
+        var text =
+            selector is JsonValue v ? v.Text() : string.Join(",", (selector.Map("matchLabels") ?? []).Select(p => $"{p.Key}={p.Value}"));
         return new JsonObject
         {
             ["kind"] = "Scale",
@@ -92,7 +97,8 @@ public sealed class Subresources(InProcessCluster cluster)
             ["metadata"] = new JsonObject
             {
                 ["name"] = o.Text("metadata", "name"), ["namespace"] = o.Text("metadata", "namespace"), ["uid"] = o.Text("metadata", "uid"),
-                ["resourceVersion"] = o.Text("metadata", "resourceVersion"), ["creationTimestamp"] = o.Text("metadata", "creationTimestamp"),
+                ["resourceVersion"] =
+                    o.Text("metadata", "resourceVersion"), ["creationTimestamp"] = o.Text("metadata", "creationTimestamp"),
             },
             ["spec"] = new JsonObject { ["replicas"] = o.Number(kind.Scale.SpecReplicas) ?? 0 },
             ["status"] = new JsonObject { ["replicas"] = o.Number(kind.Scale.StatusReplicas) ?? 0, ["selector"] = text },
@@ -105,7 +111,11 @@ public sealed class Subresources(InProcessCluster cluster)
         var seconds = body.Number("spec", "expirationSeconds") ?? 3600;
         if (seconds < 600)
         {
-            throw ApiException.Invalid("authentication.k8s.io", "TokenRequest", "", [FieldError.Invalid("spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes")]);
+            throw ApiException.Invalid(
+                "authentication.k8s.io",
+                "TokenRequest",
+                "",
+                [FieldError.Invalid("spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes")]);
         }
 
         var (token, expires) = cluster.Tokens.Issue(ns, name, [.. body.Items("spec", "audiences").Select(a => a!.GetValue<string>())], TimeSpan.FromSeconds(seconds),
@@ -130,7 +140,8 @@ public sealed class Subresources(InProcessCluster cluster)
 
         // The reason of the disruption must be on the pod before it ends: a Job's failure policy looks at it.
         cluster.Controllers.MarkDisrupted(ns, name, "EvictionByEvictionAPI", "Eviction API: evicting");
-        _service.Delete(kind, ns, name, new DeleteRequest(body.Number("deleteOptions", "gracePeriodSeconds")), new WriteContext { User = user });
+        _service.Delete(
+            kind, ns, name, new DeleteRequest(body.Number("deleteOptions", "gracePeriodSeconds")), new WriteContext { User = user });
         await ApiServer.AnswerAsync(http, Success(), 201);
     }
 
@@ -144,7 +155,8 @@ public sealed class Subresources(InProcessCluster cluster)
         {
             container = containers.Count == 1
                 ? containers[0]
-                : throw ApiException.BadRequest($"a container name must be specified for pod {name}, choose one of: [{string.Join(' ', containers)}]");
+                : throw ApiException.BadRequest(
+                    $"a container name must be specified for pod {name}, choose one of: [{string.Join(' ', containers)}]");
         }
         else if (!containers.Contains(container))
         {

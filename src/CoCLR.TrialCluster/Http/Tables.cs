@@ -7,7 +7,8 @@ namespace CoCLR.TrialCluster;
 /// <summary>Server-side tables.</summary>
 public static class Tables
 {
-    private sealed record Column(string Name, string Type, string Format, string Description, int Priority, Func<JsonObject, DateTimeOffset, JsonNode?> Value);
+    private sealed record Column(
+        string Name, string Type, string Format, string Description, int Priority, Func<JsonObject, DateTimeOffset, JsonNode?> Value);
 
     /// <summary>What the client wants in `object` of each row (`Metadata`, `None`, `Object`), or null when it wants no table.</summary>
     public static string? Wanted(HttpRequest request)
@@ -67,7 +68,8 @@ public static class Tables
         {
             ["kind"] = "Table",
             ["apiVersion"] = "meta.k8s.io/v1",
-            ["metadata"] = list is null ? new JsonObject { ["resourceVersion"] = o.Text("metadata", "resourceVersion") } : o["metadata"]?.DeepClone(),
+            ["metadata"] =
+                list is null ? new JsonObject { ["resourceVersion"] = o.Text("metadata", "resourceVersion") } : o["metadata"]?.DeepClone(),
             ["columnDefinitions"] = new JsonArray([.. columns.Select(c => (JsonNode)new JsonObject
             {
                 ["name"] = c.Name, ["type"] = c.Type, ["format"] = c.Format, ["description"] = c.Description, ["priority"] = c.Priority,
@@ -142,7 +144,14 @@ public static class Tables
                 Name,
                 Text("Ready", o => $"{o.Items("status", "containerStatuses").Count(c => c.Flag("ready") == true)}/{o.Items("spec", "containers").Count}"),
                 Text("Status", PodStatus),
-                new("Restarts", "string", "", "", 0, (o, _) => o.Items("status", "containerStatuses").Sum(c => c.Number("restartCount") ?? 0).ToString(CultureInfo.InvariantCulture)),
+                new(
+                    "Restarts",
+                    "string",
+                    "",
+                    "",
+                    0,
+                    (o, _) => o.Items("status", "containerStatuses").Sum(c => c.Number("restartCount") ?? 0)
+                        .ToString(CultureInfo.InvariantCulture)),
                 Age,
                 Text("IP", o => o.Text("status", "podIP") ?? "<none>", 1),
                 Text("Node", o => o.Text("spec", "nodeName") ?? "<none>", 1),
@@ -154,7 +163,14 @@ public static class Tables
                 Name,
                 Text("Status", JobStatus),
                 Text("Completions", o => $"{o.Number("status", "succeeded") ?? 0}/{o.Number("spec", "completions") ?? o.Number("spec", "parallelism") ?? 1}"),
-                new("Duration", "string", "", "", 0, (o, now) => o.TimeAt("status", "startTime") is { } start ? Human((o.TimeAt("status", "completionTime") ?? now) - start) : ""),
+                new(
+                    "Duration",
+                    "string",
+                    "",
+                    "",
+                    0,
+                    (o, now) =>
+                        o.TimeAt("status", "startTime") is { } start ? Human((o.TimeAt("status", "completionTime") ?? now) - start) : ""),
                 Age,
             ],
             "deployments" =>
@@ -182,13 +198,25 @@ public static class Tables
                 Text("Port(s)", o => string.Join(",", o.Items("spec", "ports").Select(p => $"{p.Number("port")}/{p.Text("protocol")}"))),
                 Age,
             ],
-            "secrets" => [Name, Text("Type", o => o.Text("type")), Text("Data", o => (o.Map("data")?.Count ?? 0).ToString(CultureInfo.InvariantCulture)), Age],
-            "configmaps" => [Name, Text("Data", o => ((o.Map("data")?.Count ?? 0) + (o.Map("binaryData")?.Count ?? 0)).ToString(CultureInfo.InvariantCulture)), Age],
+            "secrets" =>
+            [
+                Name, Text("Type", o => o.Text("type")),
+                Text("Data", o => (o.Map("data")?.Count ?? 0).ToString(CultureInfo.InvariantCulture)), Age
+            ],
+            "configmaps" =>
+            [
+                Name,
+                Text("Data", o => ((o.Map("data")?.Count ?? 0) + (o.Map("binaryData")?.Count ?? 0)).ToString(CultureInfo.InvariantCulture)),
+                Age
+            ],
             "namespaces" => [Name, Text("Status", o => o.Text("status", "phase")), Age],
             "nodes" =>
             [
                 Name,
-                Text("Status", o => o.Items("status", "conditions").Any(c => c.Text("type") == "Ready" && c.Text("status") == "True") ? "Ready" : "NotReady"),
+                Text(
+                    "Status",
+                    o => o.Items("status", "conditions")
+                        .Any(c => c.Text("type") == "Ready" && c.Text("status") == "True") ? "Ready" : "NotReady"),
                 Text("Roles", _ => "<none>"),
                 Age,
                 Text("Version", o => o.Text("status", "nodeInfo", "kubeletVersion")),
@@ -199,16 +227,39 @@ public static class Tables
                 Text("Status", o => o.At("metadata", "deletionTimestamp") is null ? o.Text("status", "phase") : "Terminating"),
                 Text("Volume", o => o.Text("spec", "volumeName") ?? ""),
                 Text("Capacity", o => o.Text("status", "capacity", "storage") ?? ""),
-                Text("Access Modes", o => string.Join(",", o.Items("status", "accessModes").Select(m => m.Text() switch { "ReadWriteOnce" => "RWO", "ReadWriteMany" => "RWX", "ReadOnlyMany" => "ROX", "ReadWriteOncePod" => "RWOP", var x => x }))),
+                Text(
+                    "Access Modes",
+                    o => string.Join(
+                        ",",
+                        o.Items("status", "accessModes")
+                            .Select(
+                                m => m.Text() switch
+                                {
+                                    "ReadWriteOnce" => "RWO", "ReadWriteMany" => "RWX", "ReadOnlyMany" => "ROX",
+                                    "ReadWriteOncePod" => "RWOP", var x => x
+                                }))),
                 Text("StorageClass", o => o.Text("spec", "storageClassName") ?? ""),
                 Age,
             ],
             "events" =>
             [
-                new("Last Seen", "string", "", "", 0, (o, now) => Ago(o.TimeAt("lastTimestamp") ?? o.TimeAt("deprecatedLastTimestamp") ?? o.TimeAt("eventTime") ?? o.TimeAt("metadata", "creationTimestamp"), now)),
+                new(
+                    "Last Seen",
+                    "string",
+                    "",
+                    "",
+                    0,
+                    (o, now) => Ago(
+                        o.TimeAt("lastTimestamp") ?? o.TimeAt("deprecatedLastTimestamp") ?? o.TimeAt("eventTime")
+                            ?? o.TimeAt("metadata", "creationTimestamp"),
+                        now)),
                 Text("Type", o => o.Text("type")),
                 Text("Reason", o => o.Text("reason")),
-                Text("Object", o => (o.Map("involvedObject") ?? o.Map("regarding")) is { } r ? $"{r.Text("kind")?.ToLowerInvariant()}/{r.Text("name")}" : ""),
+                Text(
+                    "Object",
+                    o => (o.Map("involvedObject") ?? o.Map("regarding")) is { } r
+                        ? $"{r.Text("kind")?.ToLowerInvariant()}/{r.Text("name")}"
+                        : ""),
                 Text("Message", o => o.Text("message") ?? o.Text("note")),
                 Text("Name", o => o.Text("metadata", "name"), 1),
             ],
@@ -216,7 +267,8 @@ public static class Tables
             "serviceaccounts" => [Name, Text("Secrets", o => o.Items("secrets").Count.ToString(CultureInfo.InvariantCulture)), Age],
             "customresourcedefinitions" => [Name, Text("Created At", o => o.Text("metadata", "creationTimestamp"))],
             "roles" or "clusterroles" => [Name, Text("Created At", o => o.Text("metadata", "creationTimestamp"))],
-            "rolebindings" or "clusterrolebindings" => [Name, Text("Role", o => $"{o.Text("roleRef", "kind")}/{o.Text("roleRef", "name")}"), Age],
+            "rolebindings" or "clusterrolebindings" =>
+                [Name, Text("Role", o => $"{o.Text("roleRef", "kind")}/{o.Text("roleRef", "name")}"), Age],
             "poddisruptionbudgets" =>
             [
                 Name,
@@ -268,7 +320,8 @@ public static class Tables
             reason = "SchedulingGated";
         }
 
-        return o.At("metadata", "deletionTimestamp") is not null && o.Text("status", "phase") is not ("Succeeded" or "Failed") ? "Terminating" : reason;
+        return o.At("metadata", "deletionTimestamp") is not null
+            && o.Text("status", "phase") is not ("Succeeded" or "Failed") ? "Terminating" : reason;
     }
 }
 
@@ -348,7 +401,8 @@ public static class JsonPath
 
         if (int.TryParse(inner, CultureInfo.InvariantCulture, out var index))
         {
-            return nodes.Select(n => n is JsonArray a && (index < 0 ? a.Count + index : index) is var at && at >= 0 && at < a.Count ? a[at] : null);
+            return nodes.Select(
+                n => n is JsonArray a && (index < 0 ? a.Count + index : index) is var at && at >= 0 && at < a.Count ? a[at] : null);
         }
 
         if (inner.StartsWith("?(", StringComparison.Ordinal))
@@ -357,7 +411,8 @@ public static class JsonPath
             var cut = test.IndexOf("==", StringComparison.Ordinal);
             var field = (cut < 0 ? test : test[..cut]).Trim().TrimStart('@').Trim('.').Split('.');
             var value = cut < 0 ? null : test[(cut + 2)..].Trim().Trim('"', '\'');
-            return nodes.SelectMany(n => n is JsonArray a ? a : []).Where(e => e.At(field) is { } v && (value is null || (v.Text() ?? v.ToJsonString()) == value));
+            return nodes.SelectMany(n => n is JsonArray a ? a : [])
+                .Where(e => e.At(field) is { } v && (value is null || (v.Text() ?? v.ToJsonString()) == value));
         }
 
         var name = inner.Trim('\'', '"');

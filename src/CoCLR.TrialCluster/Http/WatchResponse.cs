@@ -1,4 +1,5 @@
-// Why this exists: a watch as clients see it: JSON lines, selectors that make objects come and go, bookmarks, expiry, and everything that can break in it.
+// Why this exists: a watch as clients see it: JSON lines, selectors that make objects come and go, bookmarks, expiry, and everything that
+// can break in it.
 using System.Globalization;
 using System.Text;
 using System.Text.Json.Nodes;
@@ -9,7 +10,8 @@ namespace CoCLR.TrialCluster;
 public sealed class WatchResponse(InProcessCluster cluster)
 {
     /// <summary>Runs until the client goes, the time is up or a fault ends it.</summary>
-    public async Task RunAsync(HttpContext http, ResourceDefinition kind, string ns, string name, FaultTarget target, CancellationToken stop)
+    public async Task RunAsync(
+        HttpContext http, ResourceDefinition kind, string ns, string name, FaultTarget target, CancellationToken stop)
     {
         var query = http.Request.Query;
         var fields = query["fieldSelector"].ToString();
@@ -24,7 +26,13 @@ public sealed class WatchResponse(InProcessCluster cluster)
         var initial = query["sendInitialEvents"].ToString();
         if (initial.Length > 0 && query["resourceVersionMatch"] != "NotOlderThan")
         {
-            throw ApiException.Invalid("meta.k8s.io", "ListOptions", "", [FieldError.Forbidden("resourceVersionMatch", "resourceVersionMatch must be \"NotOlderThan\" when sendInitialEvents is provided")]);
+            throw ApiException.Invalid(
+                "meta.k8s.io",
+                "ListOptions",
+                "",
+                [
+                    FieldError.Forbidden(
+                        "resourceVersionMatch", "resourceVersionMatch must be \"NotOlderThan\" when sendInitialEvents is provided")]);
         }
 
         if (!string.IsNullOrEmpty(version) && !long.TryParse(version, CultureInfo.InvariantCulture, out _))
@@ -32,7 +40,8 @@ public sealed class WatchResponse(InProcessCluster cluster)
             throw ApiException.BadVersion(version);
         }
 
-        var seconds = double.TryParse(query["timeoutSeconds"], CultureInfo.InvariantCulture, out var t) && t > 0 ? t : cluster.Options.WatchTimeout.TotalSeconds;
+        var seconds = double.TryParse(query["timeoutSeconds"], CultureInfo.InvariantCulture, out var t)
+            && t > 0 ? t : cluster.Options.WatchTimeout.TotalSeconds;
         using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(seconds));
         using var until = CancellationTokenSource.CreateLinkedTokenSource(stop, deadline.Token);
         var table = Tables.Wanted(http.Request);
@@ -44,7 +53,8 @@ public sealed class WatchResponse(InProcessCluster cluster)
         ObjectStore.Watcher watcher;
         try
         {
-            long? after = snapshot ? null : initial is "false" or "0" && string.IsNullOrEmpty(version) ? cluster.Store.Revision : long.Parse(version, CultureInfo.InvariantCulture);
+            long? after = snapshot ? null : initial is "false" or "0"
+                && string.IsNullOrEmpty(version) ? cluster.Store.Revision : long.Parse(version, CultureInfo.InvariantCulture);
             watcher = cluster.Store.Watch(ResourceService.StorageKey(kind), after, snapshot);
         }
         catch (ApiException e)
@@ -113,7 +123,11 @@ public sealed class WatchResponse(InProcessCluster cluster)
                     if (turn <= TimeSpan.Zero && bookmarks && !wait.IsCompleted)
                     {
                         turn = cluster.Options.BookmarkInterval;
-                        await SendAsync(http, "BOOKMARK", Bookmark(kind, Math.Max(position, watcher.Events.Count == 0 ? cluster.Store.Revision : position), false), until.Token);
+                        await SendAsync(
+                            http,
+                            "BOOKMARK",
+                            Bookmark(kind, Math.Max(position, watcher.Events.Count == 0 ? cluster.Store.Revision : position), false),
+                            until.Token);
                         await http.Response.Body.FlushAsync(until.Token);
                     }
                 }
@@ -193,7 +207,8 @@ public sealed class WatchResponse(InProcessCluster cluster)
 
     private static JsonObject Bookmark(ResourceDefinition kind, long revision, bool initialEnd)
     {
-        var metadata = new JsonObject { ["resourceVersion"] = revision.ToString(CultureInfo.InvariantCulture), ["creationTimestamp"] = null };
+        var metadata =
+            new JsonObject { ["resourceVersion"] = revision.ToString(CultureInfo.InvariantCulture), ["creationTimestamp"] = null };
         if (initialEnd)
         {
             metadata["annotations"] = new JsonObject { ["k8s.io/initial-events-end"] = "true" };
@@ -202,7 +217,8 @@ public sealed class WatchResponse(InProcessCluster cluster)
         return new JsonObject { ["kind"] = kind.Kind, ["apiVersion"] = kind.ApiVersion, ["metadata"] = metadata };
     }
 
-    private static byte[] Line(string type, JsonObject o) => Encoding.UTF8.GetBytes($"{{\"type\":\"{type}\",\"object\":{o.ToJsonString(Json.Options)}}}\n");
+    private static byte[] Line(string type, JsonObject o) =>
+        Encoding.UTF8.GetBytes($"{{\"type\":\"{type}\",\"object\":{o.ToJsonString(Json.Options)}}}\n");
 
     private static Task SendAsync(HttpContext http, string type, JsonObject o, CancellationToken stop) =>
         http.Response.Body.WriteAsync(Line(type, o), stop).AsTask();

@@ -15,7 +15,9 @@ public sealed class PathRewriter
     /// <summary>A rewriter for mount path and folder pairs.</summary>
     public PathRewriter(IEnumerable<(string Mount, string Folder)> paths)
     {
-        _paths = [.. paths.Select(p => (p.Mount.TrimEnd('/'), p.Folder.TrimEnd('/'))).Where(p => p.Item1.Length > 1).OrderByDescending(p => p.Item1.Length)];
+        _paths = [
+            .. paths.Select(p => (p.Mount.TrimEnd('/'), p.Folder.TrimEnd('/'))).Where(p => p.Item1.Length > 1)
+                .OrderByDescending(p => p.Item1.Length)];
         if (_paths.Count > 0)
         {
             // A path begins the text or follows something that cannot be part of one, and ends at a slash or likewise.

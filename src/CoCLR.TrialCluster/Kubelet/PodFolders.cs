@@ -124,7 +124,8 @@ public sealed class PodFolders(InProcessCluster cluster, JsonObject pod)
 
                 var audience = token.Text("audience");
                 var (text, _) = cluster.Tokens.Issue(_ns, pod.Text("spec", "serviceAccountName") ?? "default", audience is { Length: > 0 } ? [audience] : [],
-                    TimeSpan.FromSeconds(token.Number("expirationSeconds") ?? 3600), pod.Text("metadata", "name"), pod.Text("metadata", "uid"));
+                    TimeSpan.FromSeconds(token.Number("expirationSeconds") ?? 3600), pod.Text("metadata", "name"),
+                    pod.Text("metadata", "uid"));
                 Write(VolumeFolder(volume), token.Text("path") ?? "token", Encoding.UTF8.GetBytes(text));
             }
         }
@@ -173,7 +174,8 @@ public sealed class PodFolders(InProcessCluster cluster, JsonObject pod)
                         continue;
                     }
 
-                    throw new MountException($"MountVolume.SetUp failed for volume \"{volume}\" : references non-existent {(what == "secret" ? "secret" : "config")} key: {item.Text("key")}");
+                    throw new MountException($"MountVolume.SetUp failed for volume \"{volume}\" : references non-existent "
+                        + $"{(what == "secret" ? "secret" : "config")} key: {item.Text("key")}");
                 }
 
                 chosen[item.Text("path") ?? ""] = bytes;
@@ -199,7 +201,8 @@ public sealed class PodFolders(InProcessCluster cluster, JsonObject pod)
     /// <summary>The value of a `fieldRef`, or null where the field is not supported.</summary>
     public string? FieldOf(string path)
     {
-        if (path.StartsWith("metadata.labels['", StringComparison.Ordinal) || path.StartsWith("metadata.annotations['", StringComparison.Ordinal))
+        if (path.StartsWith("metadata.labels['", StringComparison.Ordinal)
+            || path.StartsWith("metadata.annotations['", StringComparison.Ordinal))
         {
             var open = path.IndexOf('[', StringComparison.Ordinal);
             return pod.Text("metadata", path["metadata.".Length..open], path[(open + 2)..^2]) ?? "";
@@ -207,7 +210,8 @@ public sealed class PodFolders(InProcessCluster cluster, JsonObject pod)
 
         return path switch
         {
-            "metadata.labels" or "metadata.annotations" => string.Join('\n', (pod.Map("metadata", path[9..]) ?? []).Select(p => $"{p.Key}=\"{p.Value}\"")),
+            "metadata.labels" or "metadata.annotations" =>
+                string.Join('\n', (pod.Map("metadata", path[9..]) ?? []).Select(p => $"{p.Key}=\"{p.Value}\"")),
             "status.hostIP" => "127.0.0.1",
             "status.podIP" or "status.podIPs" => pod.Text("status", "podIP"),
             _ => pod.At(path.Split('.')) is { } node ? node.Text() ?? node.ToJsonString() : "",

@@ -1,4 +1,5 @@
-// Why this exists: without containers a pod has no network of its own. What cluster DNS, kube-proxy and the network plugin do for it is done by an
+// Why this exists: without containers a pod has no network of its own. What cluster DNS, kube-proxy and the network plugin do for it is
+// done by an
 // HTTP proxy of its own: services by name, only ready pods behind them, and NetworkPolicies that drop what they do not allow.
 using System.Net;
 using System.Net.Sockets;
@@ -78,7 +79,9 @@ internal sealed partial class PodNetwork : IDisposable
             }
 
             var tunnel = request.Groups["method"].Value == "CONNECT";
-            var port = request.Groups["port"] is { Success: true, Value: var given } ? int.Parse(given, System.Globalization.CultureInfo.InvariantCulture) : 80;
+            var port = request.Groups["port"] is { Success: true, Value: var given }
+                ? int.Parse(given, System.Globalization.CultureInfo.InvariantCulture)
+                : 80;
             if (Target(request.Groups["host"].Value, port) is not { } target)
             {
                 return; // no such service, or no ready pod behind it: refused
@@ -101,7 +104,9 @@ internal sealed partial class PodNetwork : IDisposable
                 // One request a connection, so that the next may go elsewhere.
                 var rest = ConnectionHeader().Replace(head[(request.Index + request.Length)..], "");
                 var path = request.Groups["path"].Value is { Length: > 0 } p ? p : "/";
-                await to.WriteAsync(Encoding.Latin1.GetBytes($"{request.Groups["method"].Value} {path} HTTP/1.1\r\nConnection: close\r\n{rest}"), _stop.Token);
+                await to.WriteAsync(
+                    Encoding.Latin1.GetBytes($"{request.Groups["method"].Value} {path} HTTP/1.1\r\nConnection: close\r\n{rest}"),
+                    _stop.Token);
             }
 
             await Task.WhenAny(from.CopyToAsync(to, _stop.Token), to.CopyToAsync(from, _stop.Token));
@@ -142,21 +147,29 @@ internal sealed partial class PodNetwork : IDisposable
         }
 
         var selector = new JsonObject { ["matchLabels"] = service!.Value.At("spec", "selector")?.DeepClone() };
-        var pod = _cluster.Store.All(ControllerManager.Pods).FirstOrDefault(p => p.Namespace == ns && Selector.Matches(selector, p.Value.At("metadata", "labels"))
+        var pod = _cluster.Store.All(ControllerManager.Pods)
+            .FirstOrDefault(p => p.Namespace == ns && Selector.Matches(selector, p.Value.At("metadata", "labels"))
             && p.Value.Items("status", "conditions").Any(c => c.Text("type") == "Ready" && c.Text("status") == "True"));
-        return pod?.Value.Text("status", "podIP") is { } address ? (pod, address, (int)(PortOf(pod.Value, wanted["targetPort"]) ?? port)) : null;
+        return pod?.Value.Text("status", "podIP") is { } address
+            ? (pod, address, (int)(PortOf(pod.Value, wanted["targetPort"]) ?? port))
+            : null;
     }
 
     private static long? PortOf(JsonObject pod, JsonNode? port) => Json.AsLong(port)
-        ?? pod.Items("spec", "containers").SelectMany(c => c.Items("ports")).FirstOrDefault(p => p.Text("name") == port.Text()).Number("containerPort");
+        ?? pod.Items("spec", "containers").SelectMany(c => c.Items("ports")).FirstOrDefault(p => p.Text("name") == port.Text())
+            .Number("containerPort");
 
     /// <summary>Whether the policies that concern a pod let this one in; without any, everybody may.</summary>
     private bool Allowed(StoredObject target, int port)
     {
-        var policies = _cluster.Store.All(Policies).Where(p => p.Namespace == target.Namespace && Selector.Matches(p.Value.At("spec", "podSelector"), target.Value.At("metadata", "labels"))
-            && (p.Value.Items("spec", "policyTypes").Count == 0 || p.Value.Items("spec", "policyTypes").Any(t => t.Text() == "Ingress"))).ToList();
+        var policies = _cluster.Store.All(Policies)
+            .Where(p => p.Namespace == target.Namespace && Selector.Matches(p.Value.At("spec", "podSelector"), target.Value.At("metadata", "labels"))
+            && (p.Value.Items("spec", "policyTypes").Count == 0 || p.Value.Items("spec", "policyTypes").Any(t => t.Text() == "Ingress")))
+                .ToList();
         return policies.Count == 0 || policies.SelectMany(p => p.Value.Items("spec", "ingress")).Any(rule =>
-            (rule.Items("ports").Count == 0 || rule.Items("ports").Any(p => p.At("port") is not { } only || PortOf(target.Value, only) == port))
+            (
+                rule.Items("ports").Count == 0
+                    || rule.Items("ports").Any(p => p.At("port") is not { } only || PortOf(target.Value, only) == port))
             && (rule.Items("from").Count == 0 || rule.Items("from").Any(peer => IsPeer(peer!, target.Namespace))));
     }
 
@@ -168,7 +181,10 @@ internal sealed partial class PodNetwork : IDisposable
             return false; // a pod's address is none that a block would name
         }
 
-        return (peer.At("namespaceSelector") is { } spaces ? Selector.Matches(spaces, _cluster.Store.Get(Namespaces, "", ns)?.Value.At("metadata", "labels")) : ns == policyNamespace)
+        return (
+            peer.At("namespaceSelector") is { } spaces
+                ? Selector.Matches(spaces, _cluster.Store.Get(Namespaces, "", ns)?.Value.At("metadata", "labels"))
+                : ns == policyNamespace)
             && (peer.At("podSelector") is not { } pods || Selector.Matches(pods, _pod.At("metadata", "labels")));
     }
 
@@ -180,7 +196,10 @@ internal sealed partial class PodNetwork : IDisposable
         _stop.Dispose();
     }
 
-    [GeneratedRegex(@"^(?<method>[A-Z]+) (?:http://)?(?<host>[^/: ]+)(?::(?<port>\d+))?(?<path>/[^ ]*)? HTTP/1\.1\r\n", RegexOptions.CultureInvariant)]
+    [
+        GeneratedRegex(
+            @"^(?<method>[A-Z]+) (?:http://)?(?<host>[^/: ]+)(?::(?<port>\d+))?(?<path>/[^ ]*)? HTTP/1\.1\r\n",
+            RegexOptions.CultureInvariant)]
     private static partial Regex RequestLine();
 
     [GeneratedRegex(@"(?im)^(proxy-)?connection:[^\n]*\n", RegexOptions.CultureInvariant)]

@@ -21,7 +21,8 @@ internal sealed partial class PodWorker
     private readonly PodFolders _folders;
     private readonly PodNetwork _network;
     private readonly JsonObject _pod;
-    private readonly Channel<bool> _news = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
+    private readonly Channel<bool> _news =
+        Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
     private readonly Dictionary<string, ContainerRun> _runs = new(StringComparer.Ordinal);
     private readonly Lock _gate = new();
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -157,7 +158,8 @@ internal sealed partial class PodWorker
 
     private bool Leaving => _gone || _latest.At("metadata", "deletionTimestamp") is not null;
 
-    private void Record(string type, string reason, string message) => _cluster.Controllers.Events.Record(_pod, type, reason, message, "kubelet");
+    private void Record(string type, string reason, string message) =>
+        _cluster.Controllers.Events.Record(_pod, type, reason, message, "kubelet");
 
     private async Task WaitAsync(TimeSpan time, CancellationToken stop)
     {
@@ -289,11 +291,14 @@ internal sealed partial class PodWorker
                 if (run.Waiting is null)
                 {
                     // 10 s, 20 s, 40 s, ... as a kubelet backs off, scaled by the option.
-                    var pause = TimeSpan.FromSeconds(Math.Min(300, _cluster.Options.CrashBackoff.TotalSeconds * Math.Pow(2, Math.Min(run.Restarts, 10))));
+                    var pause = TimeSpan.FromSeconds(
+                        Math.Min(300, _cluster.Options.CrashBackoff.TotalSeconds * Math.Pow(2, Math.Min(run.Restarts, 10))));
                     run.NextTry = run.Restarts == 0 && !run.Init ? Now : Now + pause;
                     if (run.NextTry > Now)
                     {
-                        run.Waiting = ("CrashLoopBackOff", $"back-off {(int)pause.TotalSeconds}s restarting failed container={run.Name} pod={_name}_{_ns}({_uid})");
+                        run.Waiting = (
+                            "CrashLoopBackOff",
+                            $"back-off {(int)pause.TotalSeconds}s restarting failed container={run.Name} pod={_name}_{_ns}({_uid})");
                         Record("Warning", "BackOff", $"Back-off restarting failed container {run.Name} in pod {_name}_{_ns}({_uid})");
                     }
                 }
@@ -336,7 +341,11 @@ internal sealed partial class PodWorker
     }
 
     private ImageProgram? Program(string image) =>
-        _cluster.Options.Images.FirstOrDefault(p => Regex.IsMatch(image, "^(.*/)?" + Regex.Escape(p.Pattern).Replace("\\*", ".*", StringComparison.Ordinal) + "$", RegexOptions.CultureInvariant));
+        _cluster.Options.Images.FirstOrDefault(
+            p => Regex.IsMatch(
+                image,
+                "^(.*/)?" + Regex.Escape(p.Pattern).Replace("\\*", ".*", StringComparison.Ordinal) + "$",
+                RegexOptions.CultureInvariant));
 
     private void TryStart(ContainerRun run, CancellationToken stop)
     {
@@ -387,7 +396,10 @@ internal sealed partial class PodWorker
 
     private static JsonObject Terminated(int code, string reason, string? message, DateTimeOffset started)
     {
-        var o = new JsonObject { ["exitCode"] = code, ["reason"] = reason, ["startedAt"] = Json.Time(started), ["finishedAt"] = Json.Time(DateTimeOffset.UtcNow) };
+        var o = new JsonObject
+        {
+            ["exitCode"] = code, ["reason"] = reason, ["startedAt"] = Json.Time(started), ["finishedAt"] = Json.Time(DateTimeOffset.UtcNow)
+        };
         if (!string.IsNullOrEmpty(message))
         {
             o["message"] = message;
@@ -441,7 +453,8 @@ internal sealed partial class PodWorker
         if (mounts.Exists(m => m.Mount.TrimEnd('/') == "/var/run/secrets/kubernetes.io/serviceaccount"))
         {
             var file = Path.Combine(_folders.Root, "kubeconfig");
-            var (token, _) = _cluster.Tokens.Issue(_ns, _pod.Text("spec", "serviceAccountName") ?? "default", [], TimeSpan.FromDays(365), _name, _uid);
+            var (token, _) =
+                _cluster.Tokens.Issue(_ns, _pod.Text("spec", "serviceAccountName") ?? "default", [], TimeSpan.FromDays(365), _name, _uid);
             File.WriteAllText(file, _cluster.Kubeconfig(token, _ns));
             environment["KUBECONFIG"] = file;
         }
@@ -468,7 +481,12 @@ internal sealed partial class PodWorker
             line = [.. command.Concat(arguments).Select(Expand)];
         }
 
-        string Expand(string text) => Addresses(rewriter.Forth(VariableReference().Replace(text, m => m.Value.StartsWith("$$", StringComparison.Ordinal) ? m.Value[1..] : declared.GetValueOrDefault(m.Groups[1].Value) ?? m.Value)));
+        string Expand(string text) => Addresses(
+            rewriter.Forth(
+                VariableReference().Replace(
+                    text,
+                    m => m.Value.StartsWith("$$", StringComparison.Ordinal) ? m.Value[1..] : declared.GetValueOrDefault(m.Groups[1].Value)
+                        ?? m.Value)));
 
         var working = run.Spec.Text("workingDir") is { Length: > 0 } dir ? rewriter.Forth(dir) : Path.Combine(_folders.Root, "work");
         if (!Directory.Exists(working))
@@ -477,7 +495,10 @@ internal sealed partial class PodWorker
         }
 
         Directory.CreateDirectory(working);
-        var info = new ProcessStartInfo(line[0]) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true, WorkingDirectory = working };
+        var info = new ProcessStartInfo(line[0])
+        {
+            RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true, WorkingDirectory = working
+        };
         foreach (var argument in line.Skip(1))
         {
             info.ArgumentList.Add(argument);
@@ -515,7 +536,8 @@ internal sealed partial class PodWorker
     }
 
     /// <summary>Addresses that mean all of the machine's mean those of the pod.</summary>
-    private string Addresses(string text) => text is "0.0.0.0" or "[::]" or "::" ? _address : EveryAddress().Replace(text, $"://{_address}:");
+    private string Addresses(string text) =>
+        text is "0.0.0.0" or "[::]" or "::" ? _address : EveryAddress().Replace(text, $"://{_address}:");
 
     private Dictionary<string, string> DeclaredEnvironment(JsonNode container)
     {
@@ -537,7 +559,8 @@ internal sealed partial class PodWorker
 
             foreach (var (key, value) in stored.Value.Map("data") ?? [])
             {
-                result[(source.Text("prefix") ?? "") + key] = isSecret ? Encoding.UTF8.GetString(Convert.FromBase64String(value.Text() ?? "")) : value.Text() ?? "";
+                result[(source.Text("prefix") ?? "") + key] =
+                    isSecret ? Encoding.UTF8.GetString(Convert.FromBase64String(value.Text() ?? "")) : value.Text() ?? "";
             }
         }
 
@@ -546,7 +569,10 @@ internal sealed partial class PodWorker
             var name = env.Text("name")!;
             if (env.Map("valueFrom") is not { } from)
             {
-                result[name] = VariableReference().Replace(env.Text("value") ?? "", m => m.Value.StartsWith("$$", StringComparison.Ordinal) ? m.Value[1..] : result.GetValueOrDefault(m.Groups[1].Value) ?? m.Value);
+                result[name] = VariableReference().Replace(
+                    env.Text("value") ?? "",
+                    m => m.Value.StartsWith("$$", StringComparison.Ordinal) ? m.Value[1..] : result.GetValueOrDefault(m.Groups[1].Value)
+                        ?? m.Value);
                 continue;
             }
 
@@ -581,7 +607,8 @@ internal sealed partial class PodWorker
         return result;
     }
 
-    private async Task FollowAsync(ContainerRun run, Process process, string log, string messageFile, PathRewriter rewriter, CancellationToken stop)
+    private async Task FollowAsync(
+        ContainerRun run, Process process, string log, string messageFile, PathRewriter rewriter, CancellationToken stop)
     {
         await using (var file = new FileStream(log, FileMode.Create, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete))
         {
@@ -625,7 +652,8 @@ internal sealed partial class PodWorker
             message = rewriter.Back(Encoding.UTF8.GetString(bytes, 0, Math.Min(bytes.Length, 4096)));
         }
 
-        if (string.IsNullOrEmpty(message) && code != 0 && run.Spec.Text("terminationMessagePolicy") == "FallbackToLogsOnError" && File.Exists(log))
+        if (string.IsNullOrEmpty(message) && code != 0 && run.Spec.Text("terminationMessagePolicy") == "FallbackToLogsOnError"
+            && File.Exists(log))
         {
             var lines = (await File.ReadAllTextAsync(log, CancellationToken.None)).Split('\n');
             var tail = string.Join('\n', lines.TakeLast(80));
@@ -634,7 +662,8 @@ internal sealed partial class PodWorker
 
         lock (_gate)
         {
-            run.Ended = Terminated(code, run.OutOfMemory ? "OOMKilled" : code == 0 ? "Completed" : "Error", message, run.Started ?? DateTimeOffset.UtcNow);
+            run.Ended = Terminated(
+                code, run.OutOfMemory ? "OOMKilled" : code == 0 ? "Completed" : "Error", message, run.Started ?? DateTimeOffset.UtcNow);
             run.Process = null;
             run.Ready = false;
         }
@@ -667,7 +696,8 @@ internal sealed partial class PodWorker
 
         for (long failures = 0; ;)
         {
-            await Task.Delay(TimeSpan.FromSeconds(Math.Min(_cluster.Options.ProbePeriod.TotalSeconds, probe.Number("periodSeconds") ?? 10)), stop);
+            await Task.Delay(
+                TimeSpan.FromSeconds(Math.Min(_cluster.Options.ProbePeriod.TotalSeconds, probe.Number("periodSeconds") ?? 10)), stop);
             var ok = await AskAsync(run.Spec, probe, stop);
             failures = ok ? 0 : failures + 1;
             var ready = ok || (run.Ready && failures < (probe.Number("failureThreshold") ?? 3));
@@ -709,7 +739,9 @@ internal sealed partial class PodWorker
             var port = PortOf(container, get);
             try
             {
-                using var request = new HttpRequestMessage(HttpMethod.Get, new Uri($"{(get.Text("scheme") ?? "HTTP").ToLowerInvariant()}://{_address}:{port}{get.Text("path") ?? "/"}"));
+                using var request = new HttpRequestMessage(
+                    HttpMethod.Get,
+                    new Uri($"{(get.Text("scheme") ?? "HTTP").ToLowerInvariant()}://{_address}:{port}{get.Text("path") ?? "/"}"));
                 foreach (var header in get.Items("httpHeaders"))
                 {
                     request.Headers.TryAddWithoutValidation(header.Text("name") ?? "", header.Text("value"));
@@ -756,7 +788,8 @@ internal sealed partial class PodWorker
     }
 
     private static long PortOf(JsonNode container, JsonNode probe) =>
-        probe.Number("port") ?? container.Items("ports").FirstOrDefault(p => p.Text("name") == probe.Text("port")).Number("containerPort") ?? 80;
+        probe.Number("port") ?? container.Items("ports").FirstOrDefault(p => p.Text("name") == probe.Text("port")).Number("containerPort")
+            ?? 80;
 
     private string Phase(string policy)
     {
@@ -831,7 +864,8 @@ internal sealed partial class PodWorker
             {
                 // What never ran is reported as unknown, so that the pod can come to an end.
                 run.Waiting = null;
-                run.Ended = Terminated(137, "ContainerStatusUnknown", "The container could not be located when the pod was terminated", Now);
+                run.Ended =
+                    Terminated(137, "ContainerStatusUnknown", "The container could not be located when the pod was terminated", Now);
             }
         }
 
@@ -929,7 +963,8 @@ internal sealed partial class PodWorker
             }
 
             Condition(status, "PodReadyToStartContainers", true, "");
-            Condition(status, "Initialized", initialized, phase == "Succeeded" ? "PodCompleted" : initialized ? "" : "ContainersNotInitialized");
+            Condition(
+                status, "Initialized", initialized, phase == "Succeeded" ? "PodCompleted" : initialized ? "" : "ContainersNotInitialized");
             var why = ready ? "" : phase is "Succeeded" ? "PodCompleted" : phase is "Failed" ? "PodFailed" : "ContainersNotReady";
             Condition(status, "ContainersReady", ready, why);
             Condition(status, "Ready", ready, why);

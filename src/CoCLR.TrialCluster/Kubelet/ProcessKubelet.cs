@@ -1,5 +1,5 @@
-// Why this exists: pods that really run. Each container is a child process of the test; everything a Job, an operator or a person can see of
-// it (phases, exit codes, messages, logs, restarts, probes) is reported as a kubelet would.
+// Why this exists: pods that really run. Each container is a child process of the test; everything a Job, an operator or a person can see
+// of it (phases, exit codes, messages, logs, restarts, probes) is reported as a kubelet would.
 using System.Collections.Concurrent;
 
 namespace CoCLR.TrialCluster;
@@ -75,23 +75,27 @@ public sealed class ProcessKubelet : IAsyncDisposable
     }
 
     private PodWorker? Worker(string ns, string pod) =>
-        _cluster.Store.Get(ControllerManager.Pods, ns, pod) is { } stored && _workers.TryGetValue(stored.Uid, out var worker) ? worker : null;
+        _cluster.Store.Get(ControllerManager.Pods, ns, pod) is { } stored
+            && _workers.TryGetValue(stored.Uid, out var worker) ? worker : null;
 
     /// <summary>The log of a container, or null.</summary>
     public string? LogFile(string uid, string container, bool previous) =>
         Path.Combine(_cluster.Folder, "pods", uid, "logs", container + (previous ? ".previous.log" : ".log"));
 
     /// <summary>Whether a container runs now.</summary>
-    public bool IsRunning(string uid, string container) => _workers.TryGetValue(uid, out var worker) && worker.ProcessId(container) is not null;
+    public bool IsRunning(string uid, string container) =>
+        _workers.TryGetValue(uid, out var worker) && worker.ProcessId(container) is not null;
 
     /// <summary>Process id of a running container, or null.</summary>
     public int? ProcessId(string ns, string pod, string? container = null) => Worker(ns, pod)?.ProcessId(container);
 
     /// <summary>Kills a container as the kernel does when memory runs out: signal 9, reason `OOMKilled`.</summary>
-    public bool OutOfMemory(string ns, string pod, string? container = null) => Worker(ns, pod)?.Signal(container, Native.SIGKILL, oom: true) ?? false;
+    public bool OutOfMemory(string ns, string pod, string? container = null) =>
+        Worker(ns, pod)?.Signal(container, Native.SIGKILL, oom: true) ?? false;
 
     /// <summary>Sends a signal to a container's process.</summary>
-    public bool Signal(string ns, string pod, int signal, string? container = null) => Worker(ns, pod)?.Signal(container, signal, oom: false) ?? false;
+    public bool Signal(string ns, string pod, int signal, string? container = null) =>
+        Worker(ns, pod)?.Signal(container, signal, oom: false) ?? false;
 
     /// <summary>The folder of a claim.</summary>
     public string ClaimFolder(string ns, string claim) => Path.Combine(_cluster.Folder, "claims", ns, claim);

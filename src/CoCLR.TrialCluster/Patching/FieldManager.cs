@@ -8,11 +8,15 @@ public static class FieldManager
 {
     private sealed record Entry(string Manager, string Operation, string ApiVersion, string Subresource, string Time, FieldSet Fields)
     {
-        public bool SameAs(string manager, string operation, string subresource) => Manager == manager && Operation == operation && Subresource == subresource;
+        public bool SameAs(string manager, string operation, string subresource) =>
+            Manager == manager && Operation == operation && Subresource == subresource;
     }
 
     private static readonly string[] StrippedMetadata =
-        ["name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "managedFields", "resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds"];
+        [
+            "name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "managedFields", "resourceVersion",
+            "deletionTimestamp", "deletionGracePeriodSeconds"
+        ];
 
     private static List<Entry> Read(JsonObject? o)
     {
@@ -99,7 +103,8 @@ public static class FieldManager
     }
 
     /// <summary>Notes an ordinary write (create, update, patch) in `managedFields` of the new object.</summary>
-    public static void Track(JsonObject? before, JsonObject after, ResourceDefinition kind, string manager, string subresource, DateTimeOffset now)
+    public static void Track(
+        JsonObject? before, JsonObject after, ResourceDefinition kind, string manager, string subresource, DateTimeOffset now)
     {
         // Managers may be dropped by hand: an explicitly empty list resets ownership, anything else a client sends is ignored.
         var reset = after.At("metadata", "managedFields") is JsonArray { Count: 0 } && before is not null;
@@ -127,7 +132,12 @@ public static class FieldManager
             if (e.SameAs(manager, "Update", subresource))
             {
                 found = true;
-                result.Add(e with { Fields = e.Fields.Minus(removed).Union(changed), Time = changed.IsEmpty ? e.Time : time, ApiVersion = kind.ApiVersion });
+                result.Add(
+                    e with
+                    {
+                        Fields = e.Fields.Minus(removed).Union(changed), Time = changed.IsEmpty ? e.Time : time,
+                        ApiVersion = kind.ApiVersion
+                    });
             }
             else
             {
@@ -156,7 +166,8 @@ public static class FieldManager
 
     /// <summary>Merges an applied configuration into the live object (null: there is none yet).</summary>
     /// <exception cref="ApiException">409 with the list of conflicts.</exception>
-    public static JsonObject Apply(JsonObject? live, JsonObject config, ResourceDefinition kind, string manager, string subresource, bool force, DateTimeOffset now)
+    public static JsonObject Apply(
+        JsonObject? live, JsonObject config, ResourceDefinition kind, string manager, string subresource, bool force, DateTimeOffset now)
     {
         var entries = Read(live);
         var set = Strip(FieldSet.Of(config, kind.Schema), kind.HasStatus, subresource);
@@ -174,13 +185,15 @@ public static class FieldManager
         removed = Strip(removed, false, "");
 
         // Only what the configuration itself sets can be in conflict.
-        var conflicts = others.Select(e => (Entry: e, Fields: e.Fields.Intersect(changed).Intersect(set))).Where(c => !c.Fields.IsEmpty).ToList();
+        var conflicts = others.Select(e => (Entry: e, Fields: e.Fields.Intersect(changed).Intersect(set))).Where(c => !c.Fields.IsEmpty)
+            .ToList();
         if (conflicts.Count > 0 && !force)
         {
             throw Conflict(conflicts.Select(c => (c.Entry, c.Fields)).ToList());
         }
 
-        var result = others.Select(e => e with { Fields = e.Fields.Minus(conflicts.FirstOrDefault(c => c.Entry == e).Fields).Minus(removed) }).ToList();
+        var result = others.Select(
+            e => e with { Fields = e.Fields.Minus(conflicts.FirstOrDefault(c => c.Entry == e).Fields).Minus(removed) }).ToList();
         var unchanged = last is not null && changed.IsEmpty && removed.IsEmpty && Json.Same(last.Fields.ToJson(), set.ToJson());
         result.Add(new Entry(manager, "Apply", kind.ApiVersion, subresource, unchanged ? last!.Time : Json.Time(now), set));
         Write(merged, result);
@@ -209,7 +222,8 @@ public static class FieldManager
         })]);
         var message = all.Count == 1
             ? $"Apply failed with 1 conflict: conflict with {all[0].Manager}: {all[0].Path}"
-            : $"Apply failed with {all.Count} conflicts: " + string.Join("\n", all.GroupBy(c => c.Manager).OrderBy(g => g.Key, StringComparer.Ordinal)
+            : $"Apply failed with {all.Count} conflicts: "
+                + string.Join("\n", all.GroupBy(c => c.Manager).OrderBy(g => g.Key, StringComparer.Ordinal)
                 .SelectMany(g => g.Select(c => $"- {c.Path}").Prepend($"conflicts with {g.Key}:")));
         return new ApiException(409, "Conflict", message, new JsonObject { ["causes"] = causes });
     }
@@ -241,7 +255,11 @@ public static class FieldManager
         var result = new List<(string Key, JsonNode? Item)>();
         foreach (var (key, item) in wanted)
         {
-            result.Add((key, present.TryGetValue(key, out var old) && schema.ListType == "map" ? Merge(old, item, schema.Items) : item?.DeepClone()));
+            result.Add(
+                (
+                    key,
+                    present.TryGetValue(key, out var old)
+                        && schema.ListType == "map" ? Merge(old, item, schema.Items) : item?.DeepClone()));
         }
 
         string? previous = null;

@@ -1,4 +1,5 @@
-// Why this exists: server-side apply rests on sets of field paths (`fieldsV1`); this is that set, with what is needed to tell who owns what.
+// Why this exists: server-side apply rests on sets of field paths (`fieldsV1`); this is that set, with what is needed to tell who owns
+// what.
 using System.Text.Json.Nodes;
 
 namespace CoCLR.TrialCluster;
@@ -192,7 +193,8 @@ public sealed class FieldSet
     }
 
     /// <summary>The schema of a field; a schema that keeps unknown fields says nothing about them.</summary>
-    public static Schema? Child(Schema? schema, string name) => name == "metadata" && schema?.Properties.ContainsKey("metadata") == true && schema.Properties["metadata"].Properties.Count == 0
+    public static Schema? Child(Schema? schema, string name) =>
+        name == "metadata" && schema?.Properties.ContainsKey("metadata") == true && schema.Properties["metadata"].Properties.Count == 0
         ? BuiltInSchemas.Of(typeof(k8s.Models.V1ObjectMeta))
         : schema?.Property(name);
 
@@ -238,7 +240,14 @@ public sealed class FieldSet
                 var right = Index(b, schema!);
                 foreach (var key in left.Keys.Union(right.Keys))
                 {
-                    Sub(key, schema!.ListType == "map" ? schema.Items : null, left.ContainsKey(key), left.GetValueOrDefault(key), right.ContainsKey(key), right.GetValueOrDefault(key), true);
+                    Sub(
+                        key,
+                        schema!.ListType == "map" ? schema.Items : null,
+                        left.ContainsKey(key),
+                        left.GetValueOrDefault(key),
+                        right.ContainsKey(key),
+                        right.GetValueOrDefault(key),
+                        true);
                 }
 
                 break;

@@ -63,10 +63,13 @@ public static class Patches
         return result as JsonObject ?? throw ApiException.BadRequest("the patch does not give an object");
     }
 
-    private static ApiException Failed(string message) => new(422, "Invalid", $"the server rejected our request due to an error in our request: {message}", []);
+    private static ApiException Failed(string message) =>
+        new(422, "Invalid", $"the server rejected our request due to an error in our request: {message}", []);
 
     private static string[] Segments(string path) =>
-        path.Length == 0 ? [] : [.. path[1..].Split('/').Select(s => s.Replace("~1", "/", StringComparison.Ordinal).Replace("~0", "~", StringComparison.Ordinal))];
+        path.Length == 0 ? [] : [
+            .. path[1..].Split('/')
+                .Select(s => s.Replace("~1", "/", StringComparison.Ordinal).Replace("~0", "~", StringComparison.Ordinal))];
 
     private static JsonNode? Find(JsonNode? root, string path)
     {
@@ -158,7 +161,10 @@ public static class Patches
         return result;
     }
 
-    /// <summary>Kubernetes' strategic merge patch: lists with a merge key are merged by element, `$patch`, `$deleteFromPrimitiveList`, `$setElementOrder` and `$retainKeys` are directives.</summary>
+    /// <summary>
+    /// Kubernetes' strategic merge patch: lists with a merge key are merged by element, `$patch`, `$deleteFromPrimitiveList`,
+    /// `$setElementOrder` and `$retainKeys` are directives.
+    /// </summary>
     public static JsonObject StrategicMergePatch(JsonObject original, JsonObject patch, Schema schema) =>
         MergeObject(original, patch, schema) ?? [];
 
@@ -199,7 +205,8 @@ public static class Patches
                 var list = name["$deleteFromPrimitiveList/".Length..];
                 if (result[list] is JsonArray present)
                 {
-                    result[list] = new JsonArray([.. present.Where(e => !value!.AsArray().Any(d => Json.Same(d, e))).Select(e => e?.DeepClone())]);
+                    result[list] =
+                        new JsonArray([.. present.Where(e => !value!.AsArray().Any(d => Json.Same(d, e))).Select(e => e?.DeepClone())]);
                 }
 
                 continue;
@@ -263,7 +270,8 @@ public static class Patches
 
         foreach (var element in patch.OfType<JsonObject>())
         {
-            var id = element[key] ?? throw ApiException.BadRequest($"map: {element.ToJsonString()} does not contain declared merge key: {key}");
+            var id = element[key]
+                ?? throw ApiException.BadRequest($"map: {element.ToJsonString()} does not contain declared merge key: {key}");
             var index = result.FindIndex(e => Json.Same(e.At(key), id));
             if (element.Text("$patch") == "delete")
             {

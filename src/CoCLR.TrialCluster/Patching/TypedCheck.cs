@@ -1,4 +1,5 @@
-// Why this exists: server-side apply first reads what was sent as a typed value; an unknown field, a wrong type or a key that comes twice ends in a 500 there, not in a validation error.
+// Why this exists: server-side apply first reads what was sent as a typed value; an unknown field, a wrong type or a key that comes twice
+// ends in a 500 there, not in a validation error.
 using System.Globalization;
 using System.Text.Json.Nodes;
 
@@ -38,8 +39,10 @@ public static class TypedCheck
         if (errors.Count > 0)
         {
             errors.Sort(StringComparer.Ordinal);
-            var what = $"{config.Text("metadata", "namespace")}/{config.Text("metadata", "name")}; {(kind.Group.Length == 0 ? "/" + kind.Version : kind.ApiVersion)}, Kind={kind.Kind}";
-            throw new ApiException(500, "", $"failed to create typed patch object ({what}): {(errors.Count == 1 ? errors[0] : "errors:\n" + string.Join('\n', errors.Select(e => "  " + e)))}");
+            var what = $"{config.Text("metadata", "namespace")}/{config.Text("metadata", "name")}; "
+                + $"{(kind.Group.Length == 0 ? "/" + kind.Version : kind.ApiVersion)}, Kind={kind.Kind}";
+            throw new ApiException(500, "", $"failed to create typed patch object ({what}): "
+                + $"{(errors.Count == 1 ? errors[0] : "errors:\n" + string.Join('\n', errors.Select(e => "  " + e)))}");
         }
     }
 
@@ -103,10 +106,14 @@ public static class TypedCheck
             }
             else if (schema.ListType == "map")
             {
-                var keys = schema.ListMapKeys.Select(k => (Key: k, Value: list[i].At(k) ?? schema.Items?.Properties.GetValueOrDefault(k)?.Default)).Where(k => k.Value is not null).ToList();
+                var keys =
+                    schema.ListMapKeys.Select(k => (Key: k, Value: list[i].At(k) ?? schema.Items?.Properties.GetValueOrDefault(k)?.Default))
+                    .Where(k => k.Value is not null).ToList();
                 if (keys.Count == 0)
                 {
-                    errors.Add($"{path}: element {i.ToString(CultureInfo.InvariantCulture)}: associative list with keys has an element that omits all key fields [{string.Join(" ", schema.ListMapKeys.Select(k => $"\"{k}\""))}] (and doesn't have default values for any key fields)");
+                    errors.Add($"{path}: element {i.ToString(CultureInfo.InvariantCulture)}: associative list with keys has an element "
+                        + $"that omits all key fields [{string.Join(" ", schema.ListMapKeys.Select(k => $"\"{k}\""))}] (and doesn't have "
+                            + $"default values for any key fields)");
                     continue;
                 }
 

@@ -1,5 +1,6 @@
-// Why this exists: the built-in kinds need schemas too (validation, strategic merge, server-side apply, `kubectl explain`). They are read from
-// the model classes of KubernetesClient; what those classes do not say (merge keys, list types, required fields) stands in the tables below.
+// Why this exists: the built-in kinds need schemas too (validation, strategic merge, server-side apply, `kubectl explain`). They are read
+// from the model classes of KubernetesClient; what those classes do not say (merge keys, list types, required fields) stands in the tables
+// below.
 using System.Collections;
 using System.Reflection;
 using System.Text.Json.Nodes;
@@ -112,7 +113,8 @@ public static class BuiltInSchemas
     private static readonly HashSet<string> AtomicMaps = new(StringComparer.Ordinal)
     {
         "LabelSelector", "LocalObjectReference", "ObjectReference", "SecretKeySelector", "ConfigMapKeySelector", "ObjectFieldSelector",
-        "ResourceFieldSelector", "NodeSelector", "NodeSelectorTerm", "RoleRef", "Subject", "TypedLocalObjectReference", "OwnerReference", "SecretReference",
+        "ResourceFieldSelector", "NodeSelector", "NodeSelectorTerm", "RoleRef", "Subject", "TypedLocalObjectReference", "OwnerReference",
+        "SecretReference",
     };
 
     private static readonly HashSet<string> AtomicMapFields = new(StringComparer.Ordinal)
@@ -271,7 +273,8 @@ public static class BuiltInSchemas
 
             // A value type that cannot be null is a field the API insists on, but Go writes zero values there itself in status objects.
             if (property.PropertyType.IsValueType && Nullable.GetUnderlyingType(property.PropertyType) is null
-                && !name.EndsWith("Status", StringComparison.Ordinal) && property.PropertyType != typeof(IntOrString) && property.PropertyType != typeof(ResourceQuantity))
+                && !name.EndsWith("Status", StringComparison.Ordinal) && property.PropertyType != typeof(IntOrString)
+                    && property.PropertyType != typeof(ResourceQuantity))
             {
                 schema.Required.Add(json.Name);
             }
@@ -318,7 +321,8 @@ public static class BuiltInSchemas
         foreach (var member in XDocument.Load(file).Descendants("member"))
         {
             var name = (string?)member.Attribute("name");
-            if (name is not null && name.Length > 2 && name[2..].StartsWith("k8s.Models.", StringComparison.Ordinal) && member.Element("summary") is { } summary)
+            if (name is not null && name.Length > 2 && name[2..].StartsWith("k8s.Models.", StringComparison.Ordinal)
+                && member.Element("summary") is { } summary)
             {
                 result[name] = string.Join(' ', summary.Value.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
             }

@@ -289,7 +289,9 @@ public sealed class Schema
         }
 
         Put("items", Items?.ToJson(false, prefix));
-        Put("additionalProperties", AdditionalProperties is { } more ? more.ToJson(false, prefix) : AdditionalPropertiesAllowed ? JsonValue.Create(true) : null);
+        Put(
+            "additionalProperties",
+            AdditionalProperties is { } more ? more.ToJson(false, prefix) : AdditionalPropertiesAllowed ? JsonValue.Create(true) : null);
         foreach (var (name, list) in new[] { ("allOf", AllOf), ("anyOf", AnyOf), ("oneOf", OneOf) })
         {
             if (list.Count > 0)

@@ -62,7 +62,9 @@ public static class SchemaOperations
         }
     }
 
-    /// <summary>Fills in defaults, bottom of the tree last, as structural defaulting does; nulls where null is not allowed count as absent.</summary>
+    /// <summary>
+    /// Fills in defaults, bottom of the tree last, as structural defaulting does; nulls where null is not allowed count as absent.
+    /// </summary>
     public static void Default(JsonNode? node, Schema schema)
     {
         switch (node)
@@ -160,7 +162,8 @@ public static class SchemaOperations
 
                 foreach (var (name, value) in o)
                 {
-                    if (schema.Property(name) is { } property && DecodeError(value, property, kind, path.Length == 0 ? name : $"{path}.{name}") is { } error)
+                    if (schema.Property(name) is { } property
+                        && DecodeError(value, property, kind, path.Length == 0 ? name : $"{path}.{name}") is { } error)
                     {
                         return error;
                     }
@@ -202,7 +205,9 @@ public static class SchemaOperations
                 return null;
         }
 
-        string Wrong(string wanted) => $"json: cannot unmarshal {(type == "integer" ? "number" : type == "boolean" ? "bool" : type)} into Go struct field {kind}.{path} of type {wanted}";
+        string Wrong(string wanted) =>
+            $"json: cannot unmarshal {(type == "integer" ? "number" : type == "boolean" ? "bool" : type)} into Go struct field "
+                + $"{kind}.{path} of type {wanted}";
     }
 
     /// <summary>Checks a value against its schema. `metadata`, `apiVersion` and `kind` of the root are checked elsewhere.</summary>
@@ -339,7 +344,8 @@ public static class SchemaOperations
 
                 if (schema.Format is { } format && !FormatFits(format, text))
                 {
-                    errors.Add(FieldError.TypeInvalid(path, node, $"{path} in body must be of type {format}: {node.ToJsonString(Json.Options)}"));
+                    errors.Add(
+                        FieldError.TypeInvalid(path, node, $"{path} in body must be of type {format}: {node.ToJsonString(Json.Options)}"));
                 }
 
                 break;
@@ -347,12 +353,20 @@ public static class SchemaOperations
                 var number = Json.AsDouble(v)!.Value;
                 if (schema.Minimum is { } least && (schema.ExclusiveMinimum ? number <= least : number < least))
                 {
-                    errors.Add(FieldError.Invalid(path, node, $"{path} in body should be greater than {(schema.ExclusiveMinimum ? "" : "or equal to ")}{Show(least)}"));
+                    errors.Add(
+                        FieldError.Invalid(
+                            path,
+                            node,
+                            $"{path} in body should be greater than {(schema.ExclusiveMinimum ? "" : "or equal to ")}{Show(least)}"));
                 }
 
                 if (schema.Maximum is { } most && (schema.ExclusiveMaximum ? number >= most : number > most))
                 {
-                    errors.Add(FieldError.Invalid(path, node, $"{path} in body should be less than {(schema.ExclusiveMaximum ? "" : "or equal to ")}{Show(most)}"));
+                    errors.Add(
+                        FieldError.Invalid(
+                            path,
+                            node,
+                            $"{path} in body should be less than {(schema.ExclusiveMaximum ? "" : "or equal to ")}{Show(most)}"));
                 }
 
                 if (schema.MultipleOf is { } factor && Math.Abs((number / factor) - Math.Round(number / factor)) > 1e-9)
@@ -404,7 +418,8 @@ public static class SchemaOperations
 
         if (schema.OneOf.Count > 0 && schema.OneOf.Count(s => Holds(node, s, path)) is var held && held != 1)
         {
-            errors.Add(FieldError.Invalid(path, Scalar(node), $"{path} in body must validate one and only one schema (oneOf). Found {(held == 0 ? "none valid" : $"{held} valid alternatives")}"));
+            errors.Add(FieldError.Invalid(path, Scalar(node), $"{path} in body must validate one and only one schema (oneOf). Found "
+                + $"{(held == 0 ? "none valid" : $"{held} valid alternatives")}"));
         }
 
         if (schema.Not is { } not && Holds(node, not, path))
@@ -438,7 +453,8 @@ public static class SchemaOperations
 
     /// <summary>A pattern in Go's syntax as a .NET regular expression, made once.</summary>
     public static Regex Regex(string pattern) => Patterns.GetOrAdd(pattern, static p =>
-        new Regex(EndOfText(p.Replace("(?P<", "(?<", StringComparison.Ordinal)), RegexOptions.CultureInvariant | RegexOptions.NonBacktracking));
+        new Regex(
+            EndOfText(p.Replace("(?P<", "(?<", StringComparison.Ordinal)), RegexOptions.CultureInvariant | RegexOptions.NonBacktracking));
 
     private static bool FormatFits(string format, string text) => format switch
     {

@@ -1,4 +1,5 @@
-// Why this exists: RBAC decided from the stored roles and bindings, so that a missing rule in a chart fails here as it would in a real cluster.
+// Why this exists: RBAC decided from the stored roles and bindings, so that a missing rule in a chart fails here as it would in a real
+// cluster.
 using System.Collections.Immutable;
 using System.Text.Json.Nodes;
 
@@ -30,9 +31,11 @@ public sealed class RoleAuthorizer(ObjectStore store)
             return true;
         }
 
-        if (what.Path is { } path && what.Verb == "get" && PublicPaths.Any(p => path == p || path.StartsWith(p + "/", StringComparison.Ordinal)))
+        if (what.Path is { } path && what.Verb == "get"
+            && PublicPaths.Any(p => path == p || path.StartsWith(p + "/", StringComparison.Ordinal)))
         {
-            return user.Groups.Contains("system:authenticated") || path.StartsWith("/version", StringComparison.Ordinal) || path.EndsWith('z');
+            return user.Groups.Contains("system:authenticated") || path.StartsWith("/version", StringComparison.Ordinal)
+                || path.EndsWith('z');
         }
 
         // Everybody may ask about themselves (system:basic-user).
@@ -76,7 +79,8 @@ public sealed class RoleAuthorizer(ObjectStore store)
         }
     }
 
-    private IEnumerable<JsonNode> RulesOf(JsonObject binding, string ns) => RulesOfRole(binding.Text("roleRef", "kind") ?? "", ns, binding.Text("roleRef", "name") ?? "");
+    private IEnumerable<JsonNode> RulesOf(JsonObject binding, string ns) =>
+        RulesOfRole(binding.Text("roleRef", "kind") ?? "", ns, binding.Text("roleRef", "name") ?? "");
 
     /// <summary>The rules of a role, with those aggregated into it.</summary>
     public IEnumerable<JsonNode> RulesOfRole(string kind, string ns, string name)
@@ -121,11 +125,15 @@ public sealed class RoleAuthorizer(ObjectStore store)
 
         if (what.Path is { } path)
         {
-            return rule.Items("nonResourceURLs").Any(v => v.Text() is { } t && (t == path || t == "*" || (t.EndsWith('*') && path.StartsWith(t[..^1], StringComparison.Ordinal))));
+            return rule.Items("nonResourceURLs")
+                .Any(
+                    v => v.Text() is { } t
+                        && (t == path || t == "*" || (t.EndsWith('*') && path.StartsWith(t[..^1], StringComparison.Ordinal))));
         }
 
         var slash = what.Resource.IndexOf('/', StringComparison.Ordinal);
-        var resource = rule.Items("resources").Any(v => v.Text() is { } t && (t == "*" || t == what.Resource || (slash > 0 && t == "*" + what.Resource[slash..])));
+        var resource = rule.Items("resources")
+            .Any(v => v.Text() is { } t && (t == "*" || t == what.Resource || (slash > 0 && t == "*" + what.Resource[slash..])));
         return resource && Has("apiGroups", what.Group)
             && (rule.Items("resourceNames").Count == 0 || rule.Items("resourceNames").Any(n => n.Text() == what.Name));
     }

@@ -1,4 +1,5 @@
-// Why this exists: clients must check the server's certificate as they do in production, so the cluster makes its own certificate authority.
+// Why this exists: clients must check the server's certificate as they do in production, so the cluster makes its own certificate
+// authority.
 using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
@@ -31,7 +32,8 @@ public sealed class ServerCertificate : IDisposable
         using var authorityKey = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var authorityRequest = new CertificateRequest("CN=coclr-test-cluster", authorityKey, HashAlgorithmName.SHA256);
         authorityRequest.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
-        authorityRequest.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign | X509KeyUsageFlags.CrlSign, true));
+        authorityRequest.CertificateExtensions.Add(
+            new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign | X509KeyUsageFlags.CrlSign, true));
         authorityRequest.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(authorityRequest.PublicKey, false));
         using var authority = authorityRequest.CreateSelfSigned(from, to);
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);

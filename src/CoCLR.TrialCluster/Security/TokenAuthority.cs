@@ -34,9 +34,11 @@ public sealed class TokenAuthority : IDisposable
 
     /// <summary>A token of a service account.</summary>
     /// <exception cref="ApiException">404 where there is no such account.</exception>
-    public (string Token, DateTimeOffset Expires) Issue(string ns, string account, IReadOnlyList<string> audiences, TimeSpan lifetime, string? podName = null, string? podUid = null)
+    public (string Token, DateTimeOffset Expires) Issue(
+        string ns, string account, IReadOnlyList<string> audiences, TimeSpan lifetime, string? podName = null, string? podUid = null)
     {
-        var stored = _store.Get(new ResourceKey("", "serviceaccounts"), ns, account) ?? throw ApiException.NotFound("", "serviceaccounts", account);
+        var stored = _store.Get(new ResourceKey("", "serviceaccounts"), ns, account)
+            ?? throw ApiException.NotFound("", "serviceaccounts", account);
         var now = _clock.GetUtcNow();
         var expires = now + lifetime;
         var claim = new JsonObject { ["namespace"] = ns, ["serviceaccount"] = new JsonObject { ["name"] = account, ["uid"] = stored.Uid } };
@@ -97,7 +99,8 @@ public sealed class TokenAuthority : IDisposable
             matched = [.. payload.Items("aud").Select(a => a!.GetValue<string>()).Where(wanted.Contains)];
             if (matched.Count == 0)
             {
-                why = $"token audiences {payload.At("aud")?.ToJsonString()} is invalid for the target audiences [{string.Join(" ", wanted)}]";
+                why =
+                    $"token audiences {payload.At("aud")?.ToJsonString()} is invalid for the target audiences [{string.Join(" ", wanted)}]";
                 return null;
             }
 
@@ -117,10 +120,15 @@ public sealed class TokenAuthority : IDisposable
             }
 
             return new UserInfo($"system:serviceaccount:{ns}:{account}",
-                ["system:serviceaccounts", $"system:serviceaccounts:{ns}", "system:authenticated"], claim.Text("serviceaccount", "uid") ?? "")
+                ["system:serviceaccounts", $"system:serviceaccounts:{ns}", "system:authenticated"], claim.Text("serviceaccount", "uid")
+                    ?? "")
             {
                 Extra = claim.Text("pod", "name") is { } bound
-                    ? new Dictionary<string, string> { ["authentication.kubernetes.io/pod-name"] = bound, ["authentication.kubernetes.io/pod-uid"] = claim.Text("pod", "uid") ?? "" }
+                    ? new Dictionary<string, string>
+                    {
+                        ["authentication.kubernetes.io/pod-name"] = bound,
+                        ["authentication.kubernetes.io/pod-uid"] = claim.Text("pod", "uid") ?? ""
+                    }
                     : new Dictionary<string, string>(),
             };
         }

@@ -1,4 +1,5 @@
-// Why this exists: the stand-in for etcd: one revision counter for everything, immutable snapshots for paged lists, a bounded history for watches.
+// Why this exists: the stand-in for etcd: one revision counter for everything, immutable snapshots for paged lists, a bounded history for
+// watches.
 using System.Collections.Immutable;
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
@@ -205,7 +206,8 @@ public sealed class ObjectStore
     }
 
     /// <summary>
-    /// Everything written to a kind after a revision, then everything to come. With <paramref name="snapshot"/> the present objects are given as well, atomically.
+    /// Everything written to a kind after a revision, then everything to come. With <paramref name="snapshot"/> the present objects are
+    /// given as well, atomically.
     /// </summary>
     /// <exception cref="ApiException">410 where the history no longer reaches back that far.</exception>
     public Watcher Watch(ResourceKey key, long? after, bool snapshot)
@@ -242,7 +244,8 @@ public sealed class ObjectStore
     }
 
     /// <summary>A running watch.</summary>
-    public sealed class Watcher(ChannelReader<StoreEvent> events, IReadOnlyList<StoredObject> initial, long revision, Action stop) : IDisposable
+    public sealed class Watcher(
+        ChannelReader<StoreEvent> events, IReadOnlyList<StoredObject> initial, long revision, Action stop) : IDisposable
     {
         /// <summary>The writes, in order.</summary>
         public ChannelReader<StoreEvent> Events { get; } = events;
@@ -259,7 +262,8 @@ public sealed class ObjectStore
 
     private sealed class Table
     {
-        public ImmutableSortedDictionary<string, StoredObject> Objects { get; set; } = ImmutableSortedDictionary.Create<string, StoredObject>(StringComparer.Ordinal);
+        public ImmutableSortedDictionary<string, StoredObject> Objects { get; set; } =
+            ImmutableSortedDictionary.Create<string, StoredObject>(StringComparer.Ordinal);
 
         public List<StoreEvent> History { get; } = [];
 

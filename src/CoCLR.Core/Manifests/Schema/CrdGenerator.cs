@@ -1,4 +1,5 @@
-// Why this exists: the CRDs are made from the spec types, so that admission, the form, the reference pages and `coclr run` can never disagree.
+// Why this exists: the CRDs are made from the spec types, so that admission, the form, the reference pages and `coclr run` can never
+// disagree.
 using System.Globalization;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
@@ -109,7 +110,13 @@ public static partial class CrdGenerator
                 {
                     // Structural schemas have no patterns for keys.
                     string text = pattern.Replace(@"\", @"\\", StringComparison.Ordinal);
-                    Rules(schema).Add(Rule($"self.all(key, key.matches('{text}') && key.matches('{KubernetesNames.ShortPrefix}'))", $"each key must be {keys.PatternMeaning}", null, null));
+                    Rules(schema)
+                        .Add(
+                            Rule(
+                                $"self.all(key, key.matches('{text}') && key.matches('{KubernetesNames.ShortPrefix}'))",
+                                $"each key must be {keys.PatternMeaning}",
+                                null,
+                                null));
                 }
 
                 break;
@@ -155,7 +162,8 @@ public static partial class CrdGenerator
 
             if (immutable && !field.Mutable && !mixed)
             {
-                Rules(property).Insert(0, Rule("self == oldSelf", $"{field.Name} cannot be changed: make a new experiment instead", null, null));
+                Rules(property)
+                    .Insert(0, Rule("self == oldSelf", $"{field.Name} cannot be changed: make a new experiment instead", null, null));
             }
 
             properties[field.Name] = property;
@@ -172,14 +180,21 @@ public static partial class CrdGenerator
             // A transition rule of a field is not asked when the field appears or goes away.
             foreach (string path in Optional(node, ""))
             {
-                Rules(schema).Add(Rule($"{Has("self", path)} == {Has("oldSelf", path)}", $"{path} cannot be added or removed: make a new experiment instead", null, "FieldValueForbidden"));
+                Rules(schema)
+                    .Add(
+                        Rule(
+                            $"{Has("self", path)} == {Has("oldSelf", path)}",
+                            $"{path} cannot be added or removed: make a new experiment instead",
+                            null,
+                            "FieldValueForbidden"));
             }
         }
     }
 
     private static bool IsEmpty(JsonNode node) => node is JsonArray { Count: 0 } or JsonObject { Count: 0 };
 
-    private static bool HasMutable(SchemaNode node) => node.Type == SchemaType.Object && node.Fields.Any(f => f.Mutable || HasMutable(f.Node));
+    private static bool HasMutable(SchemaNode node) =>
+        node.Type == SchemaType.Object && node.Fields.Any(f => f.Mutable || HasMutable(f.Node));
 
     private static IEnumerable<string> Optional(SchemaNode node, string prefix)
     {
@@ -230,7 +245,13 @@ public static partial class CrdGenerator
         if (node.Decimal is { } range)
         {
             string low = Number(range.Minimum), high = Number(range.Maximum);
-            Rules(schema).Add(Rule($"double(self) >= {low} && double(self) <= {high}", $"give a decimal number from {low} to {high} in quotes", null, null));
+            Rules(schema)
+                .Add(
+                    Rule(
+                        $"double(self) >= {low} && double(self) <= {high}",
+                        $"give a decimal number from {low} to {high} in quotes",
+                        null,
+                        null));
         }
     }
 
@@ -264,7 +285,8 @@ public static partial class CrdGenerator
         return text;
     }
 
-    private static string Lower(string text) => text.Length > 1 && char.IsUpper(text[0]) && char.IsLower(text[1]) ? char.ToLowerInvariant(text[0]) + text[1..] : text;
+    private static string Lower(string text) =>
+        text.Length > 1 && char.IsUpper(text[0]) && char.IsLower(text[1]) ? char.ToLowerInvariant(text[0]) + text[1..] : text;
 
     private static JsonArray Rules(JsonObject schema)
     {
@@ -296,7 +318,10 @@ public static partial class CrdGenerator
 
     private static JsonObject SpecSchema(SchemaNode node, bool immutable) => OpenApi(node, defaults: true, immutable);
 
-    /// <summary>A suite's schema: a rule of the template is asked at admission only where no axis sets a field of it; the operator checks every cell.</summary>
+    /// <summary>
+    /// A suite's schema: a rule of the template is asked at admission only where no axis sets a field of it; the operator checks every
+    /// cell.
+    /// </summary>
     private static JsonObject SuiteSchema()
     {
         JsonObject schema = SpecSchema(SchemaModel.Benchmark, immutable: false);
@@ -315,14 +340,24 @@ public static partial class CrdGenerator
                 + ".exists(f, (f + '.').startsWith(a.field + '.') || (a.field + '.').startsWith(f + '.')))";
             string absent = string.Concat(optional.Select(o => $"!has(self.template.{o}) || "));
             string moved = SelfOfRule().Replace(rule.Rule, $"self.template.{prefix}");
-            into.Add(Rule($"({varied}) || {absent}({moved})", rule.Message, $".template.{prefix}{rule.FieldPath?.TrimStart('.')}".TrimEnd('.'), null));
+            into.Add(
+                Rule(
+                    $"({varied}) || {absent}({moved})",
+                    rule.Message,
+                    $".template.{prefix}{rule.FieldPath?.TrimStart('.')}".TrimEnd('.'),
+                    null));
         }
 
         schema.Remove("x-kubernetes-validations");
         foreach (SchemaField field in node.Fields.Where(f => f.Node.Type == SchemaType.Object))
         {
             string path = prefix + field.Name;
-            LiftRules(field.Node, schema["properties"]![field.Name]!.AsObject(), path + ".", field.Required || field.Default != null ? optional : [.. optional, path], into);
+            LiftRules(
+                field.Node,
+                schema["properties"]![field.Name]!.AsObject(),
+                path + ".",
+                field.Required || field.Default != null ? optional : [.. optional, path],
+                into);
         }
     }
 
@@ -353,7 +388,9 @@ public static partial class CrdGenerator
         return column;
     }
 
-    private static JsonObject Definition(string kind, string singular, string shortName, string description, JsonObject spec, JsonObject status, JsonObject[] columns) => new()
+    private static JsonObject Definition(
+        string kind, string singular, string shortName, string description, JsonObject spec, JsonObject status, JsonObject[] columns) =>
+        new()
     {
         ["apiVersion"] = "apiextensions.k8s.io/v1",
         ["kind"] = "CustomResourceDefinition",
@@ -390,8 +427,16 @@ public static partial class CrdGenerator
                         ["type"] = "object",
                         ["required"] = new JsonArray("spec"),
                         ["x-kubernetes-validations"] = new JsonArray(
-                            Rule($"self.metadata.name.size() <= {MaximumNameLength}", $"the name must not be longer than {MaximumNameLength} characters: names of Jobs are made from it", null, null),
-                            Rule($"self.metadata.name.matches('{NamePattern}')", "the name must be a DNS label: lower-case letters, digits and hyphens, without dots", null, null)),
+                            Rule(
+                                $"self.metadata.name.size() <= {MaximumNameLength}",
+                                $"the name must not be longer than {MaximumNameLength} characters: names of Jobs are made from it",
+                                null,
+                                null),
+                            Rule(
+                                $"self.metadata.name.matches('{NamePattern}')",
+                                "the name must be a DNS label: lower-case letters, digits and hyphens, without dots",
+                                null,
+                                null)),
                         ["properties"] = new JsonObject
                         {
                             ["apiVersion"] = new JsonObject { ["type"] = "string", ["description"] = ApiNames.ApiVersion + "." },

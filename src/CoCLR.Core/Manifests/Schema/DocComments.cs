@@ -1,4 +1,5 @@
-// Why this exists: a field is described once, in its doc comment; the CRD, the form and the reference pages read it from the XML file that the compiler writes beside the assembly.
+// Why this exists: a field is described once, in its doc comment; the CRD, the form and the reference pages read it from the XML file that
+// the compiler writes beside the assembly.
 using System.Reflection;
 using System.Text.RegularExpressions;
 using System.Xml;
@@ -40,7 +41,8 @@ internal static partial class DocComments
     private static string Text(XElement element) => string.Concat(element.Nodes().Select(n => n switch
     {
         XText text => text.Value,
-        XElement { Name.LocalName: "see" } see => (see.Attribute("cref")?.Value ?? see.Attribute("langword")?.Value ?? "").Split('.', ':')[^1],
+        XElement { Name.LocalName: "see" } see =>
+            (see.Attribute("cref")?.Value ?? see.Attribute("langword")?.Value ?? "").Split('.', ':')[^1],
         XElement e => Text(e),
         _ => "",
     }));

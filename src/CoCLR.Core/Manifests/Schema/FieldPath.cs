@@ -8,7 +8,10 @@ namespace CoCLR.Core.Manifests.Schema;
 /// <summary>Sets fields by path.</summary>
 public static class FieldPath
 {
-    /// <summary>Sets a field; the text is read as the field's type asks (lists: values with commas between them; groups and lists also as in YAML or JSON).</summary>
+    /// <summary>
+    /// Sets a field; the text is read as the field's type asks (lists: values with commas between them; groups and lists also as in YAML or
+    /// JSON).
+    /// </summary>
     /// <param name="spec">The spec, changed in place.</param>
     /// <param name="schema">Its schema.</param>
     /// <param name="path">Path such as training.epochs; a leading <c>spec.</c> is allowed.</param>
@@ -24,7 +27,9 @@ public static class FieldPath
             if (node.Field(names[i]) is not { } field)
             {
                 string? near = SchemaValidator.Suggestion(names[i], node.Fields.Select(f => f.Name));
-                return new ManifestProblem($"spec.{string.Join('.', names[..(i + 1)])}", near == null ? "unknown field" : $"unknown field; did you mean '{near}'?");
+                return new ManifestProblem(
+                    $"spec.{string.Join('.', names[..(i + 1)])}",
+                    near == null ? "unknown field" : $"unknown field; did you mean '{near}'?");
             }
 
             if (i < names.Length - 1)
@@ -49,10 +54,15 @@ public static class FieldPath
     /// <summary>Text as a JSON value of a schema's type; text that does not fit stays a string, for the validator to name.</summary>
     private static JsonNode? Value(SchemaNode schema, string text) => schema.Type switch
     {
-        SchemaType.Integer when long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long number) => JsonValue.Create(number),
+        SchemaType.Integer when long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long number) =>
+            JsonValue.Create(number),
         SchemaType.Boolean when bool.TryParse(text, out bool flag) => JsonValue.Create(flag),
         SchemaType.Array when Yaml(text) is JsonArray list => list,
-        SchemaType.Array => new JsonArray([.. text.Trim('[', ']').Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries).Select(t => Value(schema.Items!, t))]),
+        SchemaType.Array =>
+            new JsonArray(
+                [
+                    .. text.Trim('[', ']').Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)
+                        .Select(t => Value(schema.Items!, t))]),
         SchemaType.Object or SchemaType.Map when Yaml(text) is JsonObject group => group,
         _ => JsonValue.Create(text),
     };

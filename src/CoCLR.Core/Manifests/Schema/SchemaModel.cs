@@ -1,4 +1,5 @@
-// Why this exists: the spec types as data: the CRD, the form of the dashboard, the reference pages and the validation all read this one tree.
+// Why this exists: the spec types as data: the CRD, the form of the dashboard, the reference pages and the validation all read this one
+// tree.
 using System.Collections.Concurrent;
 using System.Reflection;
 using System.Text.Json;
@@ -31,7 +32,7 @@ public enum SchemaType
 
 /// <summary>A cross-field rule.</summary>
 /// <param name="Rule">CEL expression.</param>
-/// <param name="Message">What is wrong and how to mend it.</param>
+/// <param name="Message">What is wrong and how to fix it.</param>
 /// <param name="FieldPath">Field to blame, such as <c>.cotrain</c>.</param>
 public sealed record SchemaRule(string Rule, string Message, string? FieldPath);
 
@@ -145,7 +146,11 @@ public static class SchemaModel
             ClrType = type,
             Description = DocComments.Of(type),
             Fields = fields,
-            Rules = [.. type.IsDefined(typeof(MethodRulesAttribute)) ? MethodRulesAttribute.Rules : [], .. type.GetCustomAttributes<CelRuleAttribute>().Select(r => new SchemaRule(r.Rule, r.Message, r.FieldPath))],
+            Rules =
+            [
+                .. type.IsDefined(typeof(MethodRulesAttribute)) ? MethodRulesAttribute.Rules : [],
+                .. type.GetCustomAttributes<CelRuleAttribute>().Select(r => new SchemaRule(r.Rule, r.Message, r.FieldPath))
+            ],
         };
     }
 
@@ -164,7 +169,9 @@ public static class SchemaModel
                 Description = description,
                 Minimum = bounds?.Minimum,
                 Maximum = bounds?.Maximum,
-                Items = Scalar(item, "", property.GetCustomAttribute<ItemLengthAttribute>() is { } length ? new(0, length.Maximum) : null, pattern) ?? For(item),
+                Items = Scalar(
+                    item, "", property.GetCustomAttribute<ItemLengthAttribute>() is { } length ? new(0, length.Maximum) : null, pattern)
+                    ?? For(item),
                 ListKey = property.GetCustomAttribute<ListKeyAttribute>() is { } key ? key.Key ?? "" : null,
             };
         }
@@ -179,8 +186,12 @@ public static class SchemaModel
                 Description = description,
                 Minimum = bounds?.Minimum,
                 Maximum = bounds?.Maximum,
-                Keys = labels ? Text(new(1, KubernetesNames.LongestLabelKey), new(KubernetesNames.LabelKey, KubernetesNames.LabelKeyMeaning)) : null,
-                Items = labels ? Text(new(0, KubernetesNames.LongestLabelValue), new(KubernetesNames.LabelValue, KubernetesNames.LabelValueMeaning)) : Text(null, null),
+                Keys = labels
+                    ? Text(new(1, KubernetesNames.LongestLabelKey), new(KubernetesNames.LabelKey, KubernetesNames.LabelKeyMeaning))
+                    : null,
+                Items = labels
+                    ? Text(new(0, KubernetesNames.LongestLabelValue), new(KubernetesNames.LabelValue, KubernetesNames.LabelValueMeaning))
+                    : Text(null, null),
             };
         }
 
@@ -215,12 +226,19 @@ public static class SchemaModel
 
         if (type == typeof(int) || type == typeof(long))
         {
-            return new SchemaNode { Type = SchemaType.Integer, ClrType = type, Description = description, Minimum = bounds?.Minimum ?? 0, Maximum = bounds?.Maximum ?? int.MaxValue };
+            return new SchemaNode
+            {
+                Type = SchemaType.Integer, ClrType = type, Description = description, Minimum = bounds?.Minimum ?? 0,
+                Maximum = bounds?.Maximum ?? int.MaxValue
+            };
         }
 
         if (type == typeof(DateTimeOffset))
         {
-            return new SchemaNode { Type = SchemaType.String, ClrType = type, Description = description, Minimum = 0, Maximum = 64, Format = "date-time" };
+            return new SchemaNode
+            {
+                Type = SchemaType.String, ClrType = type, Description = description, Minimum = 0, Maximum = 64, Format = "date-time"
+            };
         }
 
         if (type.IsEnum)
@@ -230,7 +248,11 @@ public static class SchemaModel
                 Type = SchemaType.String,
                 ClrType = type,
                 Description = description,
-                EnumValues = [.. type.GetFields(BindingFlags.Public | BindingFlags.Static).Select(f => new SchemaEnumValue(f.GetCustomAttribute<JsonStringEnumMemberNameAttribute>()?.Name ?? f.Name, DocComments.Of(f)))],
+                EnumValues = [
+                    .. type.GetFields(BindingFlags.Public | BindingFlags.Static)
+                        .Select(
+                            f => new SchemaEnumValue(
+                                f.GetCustomAttribute<JsonStringEnumMemberNameAttribute>()?.Name ?? f.Name, DocComments.Of(f)))],
             };
         }
 

@@ -1,4 +1,5 @@
-// Why this exists: says in one sentence each what is wrong with a manifest, naming the field and the mend; the same words in `coclr run`, the form and the operator.
+// Why this exists: says in one sentence each what is wrong with a manifest, naming the field and the fix; the same words in `coclr run`,
+// the form and the operator.
 using System.Collections.Concurrent;
 using System.Globalization;
 using System.Text.Json;
@@ -9,7 +10,7 @@ namespace CoCLR.Core.Manifests.Schema;
 
 /// <summary>Something wrong in a manifest.</summary>
 /// <param name="Path">Field, such as spec.training.epochs.</param>
-/// <param name="Message">What is wrong and how to mend it.</param>
+/// <param name="Message">What is wrong and how to fix it.</param>
 /// <param name="Line">Line in the file, from 1, when known.</param>
 public sealed record ManifestProblem(string Path, string Message, int? Line = null)
 {
@@ -106,7 +107,9 @@ public static class SchemaValidator
             }
         }
 
-        problems.AddRange(schema.Fields.Where(f => f.Required && fields[f.Name] == null).Select(f => new ManifestProblem(path.Length == 0 ? f.Name : $"{path}.{f.Name}", "is required")));
+        problems.AddRange(
+            schema.Fields.Where(f => f.Required && fields[f.Name] == null)
+                .Select(f => new ManifestProblem(path.Length == 0 ? f.Name : $"{path}.{f.Name}", "is required")));
     }
 
     private static string Unknown(string name, SchemaNode schema)
@@ -150,7 +153,8 @@ public static class SchemaValidator
             if (values.All(v => v.Value != text))
             {
                 string? near = Suggestion(text, values.Select(v => v.Value));
-                problems.Add(new ManifestProblem(path, $"'{text}' is not one of {string.Join(", ", values.Select(v => v.Value))}{(near == null ? "" : $"; did you mean '{near}'?")}"));
+                problems.Add(new ManifestProblem(path, $"'{text}' is not one of "
+                    + $"{string.Join(", ", values.Select(v => v.Value))}{(near == null ? "" : $"; did you mean '{near}'?")}"));
             }
 
             return;
@@ -166,14 +170,17 @@ public static class SchemaValidator
         }
         else if (schema.Decimal is { } range && (Decimals.Parse(text) < range.Minimum || Decimals.Parse(text) > range.Maximum))
         {
-            problems.Add(new ManifestProblem(path, string.Create(CultureInfo.InvariantCulture, $"{text} is out of range: give {range.Minimum} to {range.Maximum}")));
+            problems.Add(
+                new ManifestProblem(
+                    path, string.Create(CultureInfo.InvariantCulture, $"{text} is out of range: give {range.Minimum} to {range.Maximum}")));
         }
     }
 
     // As the API server matches: in linear time, and "$" is the end of the text and not that of its last line.
     private static bool Matches(string text, string pattern) => Patterns.GetOrAdd(
         pattern,
-        static p => new Regex(p.EndsWith('$') ? p[..^1] + @"\z" : p, RegexOptions.CultureInvariant | RegexOptions.NonBacktracking)).IsMatch(text);
+        static p =>
+            new Regex(p.EndsWith('$') ? p[..^1] + @"\z" : p, RegexOptions.CultureInvariant | RegexOptions.NonBacktracking)).IsMatch(text);
 
     private static void CheckCount(int count, string unit, SchemaNode schema, string path, List<ManifestProblem> problems)
     {
@@ -222,7 +229,10 @@ public static class SchemaValidator
         JsonValueKind.String => node.GetValue<string>(),
         JsonValueKind.True => true,
         JsonValueKind.False => false,
-        JsonValueKind.Number => long.TryParse(node.ToJsonString(), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long number) ? (object)number : double.NaN,
+        JsonValueKind.Number =>
+            long.TryParse(node.ToJsonString(), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long number)
+                ? (object)number
+                : double.NaN,
         _ => null,
     };
 }

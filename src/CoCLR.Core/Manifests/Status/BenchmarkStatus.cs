@@ -13,7 +13,9 @@ public sealed record BenchmarkStatus
     /// <summary>State in one word.</summary>
     public ExperimentState? State { get; init; }
 
-    /// <summary>Conditions: Ready, Reconciling, Stalled, Succeeded, Suspended, Accepted, Running, and Met where the suite expects something.</summary>
+    /// <summary>
+    /// Conditions: Ready, Reconciling, Stalled, Succeeded, Suspended, Accepted, Running, and Met where the suite expects something.
+    /// </summary>
     [Bounds(0, 16), ListKey("type")]
     public IReadOnlyList<Condition> Conditions { get; init; } = [];
 

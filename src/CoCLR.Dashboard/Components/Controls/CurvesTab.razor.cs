@@ -110,7 +110,8 @@ public sealed partial class CurvesTab
     }
 
     private static bool Shown(string name) =>
-        name != MetricNames.MonitorCollapsed && !name.StartsWith("system/", StringComparison.Ordinal) && !name.StartsWith("speed/", StringComparison.Ordinal);
+        name != MetricNames.MonitorCollapsed && !name.StartsWith("system/", StringComparison.Ordinal)
+            && !name.StartsWith("speed/", StringComparison.Ordinal);
 
     private static int Order(string name) => name switch
     {

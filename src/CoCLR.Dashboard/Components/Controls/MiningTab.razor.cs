@@ -2,7 +2,6 @@
 using System.Globalization;
 using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
-using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
 using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Storage;

@@ -61,7 +61,8 @@ public sealed partial class OverviewTab
         string[] watched = Info.Stages.Any(s => s.Latest.ContainsKey(MetricNames.MonitorKnn))
             ? [MetricNames.MonitorKnn, MetricNames.MonitorRecallAt1] : [MetricNames.MonitorEffectiveRank, MetricNames.MonitorUniformity];
         _watched = [.. watched.Select(m => (m, SeriesOf(m))).Where(w => w.Item2.Length > 0)];
-        _chance = Results.All(Info).Select(r => r.Outcome).OfType<DataResult>().Select(d => d.ClassNames.Length).FirstOrDefault(n => n > 1) is > 1 and var n
+        _chance = Results.All(Info).Select(r => r.Outcome).OfType<DataResult>().Select(d => d.ClassNames.Length)
+            .FirstOrDefault(n => n > 1) is > 1 and var n
             ? 1.0 / n : null;
         _history = [.. Store.History(Info.Run).Reverse().Take(24)];
         _report = Results.Report(Info);

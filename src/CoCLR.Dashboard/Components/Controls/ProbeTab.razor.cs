@@ -1,7 +1,6 @@
 // Why this exists: reads accuracies, classes and confusion from the results.
 using System.Globalization;
 using System.Security.Claims;
-using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Formatting;

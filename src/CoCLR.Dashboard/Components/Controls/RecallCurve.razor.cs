@@ -1,6 +1,5 @@
 // Why this exists: places of a small figure.
 using System.Globalization;
-using CoCLR.Core.Results;
 using Microsoft.AspNetCore.Components;
 
 namespace CoCLR.Dashboard.Components.Controls;

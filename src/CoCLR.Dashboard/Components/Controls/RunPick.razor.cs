@@ -29,7 +29,8 @@ public sealed partial class RunPick
     /// <inheritdoc/>
     protected override void OnParametersSet() => _value = Value is null ? null : Runs.FirstOrDefault(r => r.Run == Value);
 
-    private static string? Name(RunInfo? run) => run is null ? null : run.Experiment.Length == 0 ? Text.Short(run.Run) : $"{Text.Short(run.Experiment)} · {run.Method}";
+    private static string? Name(RunInfo? run) =>
+        run is null ? null : run.Experiment.Length == 0 ? Text.Short(run.Run) : $"{Text.Short(run.Experiment)} · {run.Method}";
 
     private async Task ChooseAsync(RunInfo? run)
     {

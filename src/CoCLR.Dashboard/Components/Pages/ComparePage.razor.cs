@@ -1,6 +1,5 @@
 // Why this exists: gathers what the compared runs have in common and where they differ, and which of them are drawn as one.
 using CoCLR.Core.Events;
-using CoCLR.Core.Results;
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Components.Controls;
 using CoCLR.Dashboard.Formatting;

@@ -1,5 +1,4 @@
 // Why this exists: finds data sets and their films.
-using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Storage;

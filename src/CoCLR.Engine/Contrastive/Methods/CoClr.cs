@@ -5,8 +5,8 @@ using static TorchSharp.torch;
 namespace CoCLR.Engine.Contrastive.Methods;
 
 /// <summary>
-/// Co-training, learned in turns: one view learns while the other's frozen encoder mines its positives; or both at once, each mining for the other as
-/// it learns. [paper section 3.2; method.md 1a]
+/// Co-training, learned in turns: one view learns while the other's frozen encoder mines its positives; or both at once, each mining for
+/// the other as it learns. [paper section 3.2; method.md 1a]
 /// </summary>
 public sealed class CoClr : ContrastiveMethod
 {
@@ -21,7 +21,8 @@ public sealed class CoClr : ContrastiveMethod
     /// costs little. [paper eq. 3]
     /// </summary>
     /// <param name="logits">[B,1+K].</param>
-    /// <param name="positives">Boolean [B,1+K]; each row has at least one true. See <see cref="PositiveMask.WithoutOwnKey"/> for self-masking.</param>
+    /// <param name="positives">Boolean [B,1+K]; each row has at least one true. See <see cref="PositiveMask.WithoutOwnKey"/> for
+    /// self-masking.</param>
     /// <returns>A scalar.</returns>
     public static Tensor Loss(Tensor logits, Tensor positives)
     {
@@ -101,7 +102,8 @@ public sealed class CoClr : ContrastiveMethod
         return new MethodStep(Loss(logits, batch.MasksSelf ? PositiveMask.WithoutOwnKey(positives) : positives), logits, positives);
     }
 
-    private static MinedEntries? Mined(Comparison batch, Tensor learnerSimilarity, Tensor minerSimilarity) => batch.TopK > 0 && batch.Queue.IsFull
+    private static MinedEntries? Mined(Comparison batch, Tensor learnerSimilarity, Tensor minerSimilarity) =>
+        batch.TopK > 0 && batch.Queue.IsFull
         ? PretextMetrics.Mining(learnerSimilarity, minerSimilarity, batch.Groups, batch.Labels, batch.Queue, batch.TopK, batch.Step)
         : null;
 }

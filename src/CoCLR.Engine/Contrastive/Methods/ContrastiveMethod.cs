@@ -11,7 +11,9 @@ namespace CoCLR.Engine.Contrastive.Methods;
 /// <param name="Queue">Earlier keys [dim,K].</param>
 public sealed record ViewEmbeddings(Tensor? Query, Tensor Keys, Tensor Queue);
 
-/// <summary>What the networks made of one batch, and what it is compared with. All tensors are on one device and stay the caller's.</summary>
+/// <summary>
+/// What the networks made of one batch, and what it is compared with. All tensors are on one device and stay the caller's.
+/// </summary>
 public sealed record Comparison
 {
     /// <summary>The view that learns; RGB where both do.</summary>
@@ -20,10 +22,15 @@ public sealed record Comparison
     /// <summary>The other view, where the stage sees it: learning too, or frozen.</summary>
     public ViewEmbeddings? Second { get; init; }
 
-    /// <summary>Similarity by which the frozen other view ranks the queue for each clip, [B,K]; null where nothing is mined with a frozen encoder.</summary>
+    /// <summary>
+    /// Similarity by which the frozen other view ranks the queue for each clip, [B,K]; null where nothing is mined with a frozen encoder.
+    /// </summary>
     public Tensor? MinerSimilarity { get; init; }
 
-    /// <summary>Queue entries of the clips' neighbouring videos, boolean [B,K], found by the frozen other view once a turn; null where clips are mined in the queue.</summary>
+    /// <summary>
+    /// Queue entries of the clips' neighbouring videos, boolean [B,K], found by the frozen other view once a turn; null where clips are
+    /// mined in the queue.
+    /// </summary>
     public Tensor? Neighbours { get; init; }
 
     /// <summary>Whose keys the queue holds: source videos, labels, age.</summary>
@@ -35,7 +42,10 @@ public sealed record Comparison
     /// <summary>Labels int64 [B]; -1 is unknown.</summary>
     public required Tensor Labels { get; init; }
 
-    /// <summary>Where a clip meets its own key in the queue, boolean [B,K]: such entries do not count; null where the queue does not hold the batch yet.</summary>
+    /// <summary>
+    /// Where a clip meets its own key in the queue, boolean [B,K]: such entries do not count; null where the queue does not hold the batch
+    /// yet.
+    /// </summary>
     public Tensor? Own { get; init; }
 
     /// <summary>τ.</summary>
@@ -69,7 +79,9 @@ public sealed record Comparison
 /// <param name="Mined">What was mined for the first view, if anything.</param>
 public sealed record MethodStep(Tensor Loss, Tensor Logits, Tensor Positives, MinedEntries? Mined = null);
 
-/// <summary>A learning method. A new one is one class below this: it is found by its <see cref="Name"/>, and CONTRIBUTING.md shows it step by step.</summary>
+/// <summary>
+/// A learning method. A new one is one class below this: it is found by its <see cref="Name"/>, and CONTRIBUTING.md shows it step by step.
+/// </summary>
 public abstract class ContrastiveMethod
 {
     private static readonly FrozenDictionary<Method, ContrastiveMethod> s_all = typeof(ContrastiveMethod).Assembly.GetTypes()

@@ -17,7 +17,8 @@ public sealed class UberNce : ContrastiveMethod
     public static Tensor Loss(Tensor logits, Tensor positives)
     {
         using var scope = NewDisposeScope();
-        return logits.log_softmax(1).masked_fill(positives.logical_not(), 0).sum(1).div(positives.sum(1)).mean().neg().MoveToOuterDisposeScope();
+        return logits.log_softmax(1).masked_fill(positives.logical_not(), 0).sum(1).div(positives.sum(1)).mean().neg()
+            .MoveToOuterDisposeScope();
     }
 
     /// <summary>P_i = {0} ∪ { j : label_i = queueLabel_j, queueLabel_j ≥ 0 }.</summary>

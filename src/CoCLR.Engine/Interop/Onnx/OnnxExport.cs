@@ -5,8 +5,9 @@ using static TorchSharp.torch;
 namespace CoCLR.Engine.Interop.Onnx;
 
 /// <summary>
-/// Writes encoders as ONNX: input <c>clips</c> [batch, 3, frames, height, width], normalised as in training; outputs <c>features</c> [batch, F] and
-/// <c>embedding</c> [batch, dim] of length 1. Batch norm in evaluation mode is one scale and shift a channel, which goes into the convolution before it.
+/// Writes encoders as ONNX: input <c>clips</c> [batch, 3, frames, height, width], normalised as in training; outputs <c>features</c>
+/// [batch, F] and <c>embedding</c> [batch, dim] of length 1. Batch norm in evaluation mode is one scale and shift a channel, which goes
+/// into the convolution before it.
 /// </summary>
 public static class OnnxExport
 {
@@ -24,7 +25,9 @@ public static class OnnxExport
         var network = new Network(ModuleState.Of(encoder));
         OnnxGraph graph = network.Graph;
         string map = graph.Input("clips", "batch", 3, "frames", "height", "width");
-        map = encoder.Backbone.Architecture == "R2Plus1D18" ? R2Plus1D(network, map) : S3D(network, map, gating: encoder.Backbone.Architecture == "S3DG");
+        map = encoder.Backbone.Architecture == "R2Plus1D18"
+            ? R2Plus1D(network, map)
+            : S3D(network, map, gating: encoder.Backbone.Architecture == "S3DG");
         string features = graph.Add("Flatten", [graph.Add("GlobalAveragePool", [map])], ("axis", 1L));
         string hidden = graph.Add("Relu", [network.Linear(features, "head.0")]);
         string embedding = graph.Add("LpNormalization", [network.Linear(hidden, "head.2")], ("axis", 1L), ("p", 2L));
@@ -53,7 +56,8 @@ public static class OnnxExport
 
     private static string Mixed(Network network, string map, string name, bool gating)
     {
-        string Point(string from, string layer) => network.ConvNormRelu(from, $"{name}.{layer}.conv", $"{name}.{layer}.bn", [1, 1, 1], [0, 0, 0]);
+        string Point(string from, string layer) =>
+            network.ConvNormRelu(from, $"{name}.{layer}.conv", $"{name}.{layer}.bn", [1, 1, 1], [0, 0, 0]);
         string[] branches =
         [
             Point(map, "branch0.0"),
@@ -61,7 +65,10 @@ public static class OnnxExport
             SpaceTime(network, Point(map, "branch2.0"), $"{name}.branch2.1", kernel: 3),
             Point(network.MaxPool(map, [3, 3, 3], [1, 1, 1], [1, 1, 1]), "branch3.1"),
         ];
-        return network.Graph.Add("Concat", gating ? [.. branches.Select((branch, i) => network.Gate(branch, $"backbone.{name}.gating_b{i}.fc"))] : branches, ("axis", 1L));
+        return network.Graph.Add(
+            "Concat",
+            gating ? [.. branches.Select((branch, i) => network.Gate(branch, $"backbone.{name}.gating_b{i}.fc"))] : branches,
+            ("axis", 1L));
     }
 
     private static string SpaceTime(Network network, string map, string name, int kernel, int stride = 1)
@@ -85,7 +92,9 @@ public static class OnnxExport
                 inner = network.ConvNormRelu(inner, $"{name}.conv1.0.3", $"{name}.conv1.1", [stride, 1, 1], [1, 0, 0]);
                 inner = network.ConvNormRelu(inner, $"{name}.conv2.0.0", $"{name}.conv2.0.1", [1, 1, 1], [0, 1, 1]);
                 inner = network.ConvNorm(inner, $"{name}.conv2.0.3", $"{name}.conv2.1", [1, 1, 1], [1, 0, 0]);
-                string shortcut = stride == 1 ? map : network.ConvNorm(map, $"{name}.downsample.0", $"{name}.downsample.1", [stride, stride, stride], [0, 0, 0]);
+                string shortcut = stride == 1
+                    ? map
+                    : network.ConvNorm(map, $"{name}.downsample.0", $"{name}.downsample.1", [stride, stride, stride], [0, 0, 0]);
                 map = network.Graph.Add("Relu", [network.Graph.Add("Add", [inner, shortcut])]);
             }
         }
@@ -121,7 +130,8 @@ public static class OnnxExport
         public string Linear(string input, string name)
         {
             using var scope = NewDisposeScope();
-            return Graph.Add("Gemm", [input, Constant(state[name + ".weight"].flatten(1)), Constant(state[name + ".bias"])], ("transB", 1L));
+            return Graph.Add(
+                "Gemm", [input, Constant(state[name + ".weight"].flatten(1)), Constant(state[name + ".bias"])], ("transB", 1L));
         }
 
         /// <summary>Scales each channel by sigmoid(W·mean + b).</summary>
@@ -130,7 +140,10 @@ public static class OnnxExport
             string mean = Graph.Add("GlobalAveragePool", [map]);
             using var scope = NewDisposeScope();
             Tensor weight = state[name + ".weight"];
-            string gate = Graph.Add("Conv", [mean, Constant(weight.view(weight.shape[0], weight.shape[1], 1, 1, 1)), Constant(state[name + ".bias"])], ("kernel_shape", (long[])[1, 1, 1]));
+            string gate = Graph.Add(
+                "Conv",
+                [mean, Constant(weight.view(weight.shape[0], weight.shape[1], 1, 1, 1)), Constant(state[name + ".bias"])],
+                ("kernel_shape", (long[])[1, 1, 1]));
             return Graph.Add("Mul", [map, Graph.Add("Sigmoid", [gate])]);
         }
 

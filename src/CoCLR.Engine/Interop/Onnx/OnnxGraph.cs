@@ -1,4 +1,5 @@
 // Why this exists: an ONNX file is a protocol buffer of a graph; a network of a few operators needs no library to write one.
+using System.Buffers;
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Text;
@@ -119,7 +120,12 @@ internal sealed class OnnxGraph
         var shape = new Message();
         foreach (object dimension in dimensions)
         {
-            shape.Bytes(1, (dimension is string text ? new Message().Text(2, text) : new Message().Integer(1, Convert.ToInt64(dimension, System.Globalization.CultureInfo.InvariantCulture))).ToArray());
+            shape.Bytes(
+                1,
+                (
+                    dimension is string text ? new Message().Text(2, text) : new Message()
+                        .Integer(1, Convert.ToInt64(dimension, System.Globalization.CultureInfo.InvariantCulture)))
+                    .ToArray());
         }
 
         byte[] tensor = new Message().Integer(1, Float).Bytes(2, shape.ToArray()).ToArray();
@@ -129,7 +135,7 @@ internal sealed class OnnxGraph
     /// <summary>A protocol buffer under construction.</summary>
     private sealed class Message
     {
-        private readonly MemoryStream _bytes = new();
+        private readonly ArrayBufferWriter<byte> _bytes = new();
 
         public Message Integer(int field, long value)
         {
@@ -141,9 +147,8 @@ internal sealed class OnnxGraph
         public Message Single(int field, float value)
         {
             Varint(((ulong)field << 3) | 5);
-            Span<byte> bytes = stackalloc byte[4];
-            BinaryPrimitives.WriteSingleLittleEndian(bytes, value);
-            _bytes.Write(bytes);
+            BinaryPrimitives.WriteSingleLittleEndian(_bytes.GetSpan(4), value);
+            _bytes.Advance(4);
             return this;
         }
 
@@ -157,16 +162,16 @@ internal sealed class OnnxGraph
             return this;
         }
 
-        public byte[] ToArray() => _bytes.ToArray();
+        public byte[] ToArray() => _bytes.WrittenSpan.ToArray();
 
         private void Varint(ulong value)
         {
             for (; value >= 0x80; value >>= 7)
             {
-                _bytes.WriteByte((byte)(value | 0x80));
+                _bytes.Write([(byte)(value | 0x80)]);
             }
 
-            _bytes.WriteByte((byte)value);
+            _bytes.Write([(byte)value]);
         }
     }
 }

@@ -72,7 +72,14 @@ internal sealed class ConvolutionStep : IDisposable
 
     /// <summary>Runs several 1x1x1 convolutions of the same input as one.</summary>
     public static ConvolutionStep RunPointwise(Tensor x, Conv3d[] convs, bool learn)
-        => Run(x, () => convs.Length == 1 ? convs[0].weight! : cat([.. convs.Select(conv => conv.weight!)], 0), [1, 1, 1], [1, 1, 1], [0, 0, 0], learn, inputGradient: true);
+        => Run(
+            x,
+            () => convs.Length == 1 ? convs[0].weight! : cat([.. convs.Select(conv => conv.weight!)], 0),
+            [1, 1, 1],
+            [1, 1, 1],
+            [0, 0, 0],
+            learn,
+            inputGradient: true);
 
     /// <summary>Gradient with respect to the output in, with respect to the input out; weights gather their own. Ends the step.</summary>
     /// <param name="gradient">[n, t, h, w, channels].</param>
@@ -83,7 +90,8 @@ internal sealed class ConvolutionStep : IDisposable
         var (input, result) = (_input!, _result!);
         var shape = result.shape;
         // The result is [rows, channels] or channels-first over channels-last memory.
-        result.backward([shape.Length == 2 ? gradient.view(shape) : gradient.view(shape[0], shape[2], shape[3], shape[1]).permute(0, 3, 1, 2)]);
+        result.backward(
+            [shape.Length == 2 ? gradient.view(shape) : gradient.view(shape[0], shape[2], shape[3], shape[1]).permute(0, 3, 1, 2)]);
         var dx = input.grad;
         input.grad = null;
         var rows = dx is null ? null : (shape.Length == 2 ? dx : dx.permute(0, 2, 3, 1).contiguous()).view(_inputShape);
@@ -104,7 +112,8 @@ internal sealed class ConvolutionStep : IDisposable
         _input = _result = null;
     }
 
-    private static ConvolutionStep Run(Tensor x, Func<Tensor> weights, long[] kernel, long[] stride, long[] pad, bool learn, bool inputGradient)
+    private static ConvolutionStep Run(
+        Tensor x, Func<Tensor> weights, long[] kernel, long[] stride, long[] pad, bool learn, bool inputGradient)
     {
         using var scope = NewDisposeScope();
         using var mode = set_grad_enabled(learn);
@@ -112,7 +121,10 @@ internal sealed class ConvolutionStep : IDisposable
         var (n, t, h, w, c) = (shape[0], shape[1], shape[2], shape[3], shape[4]);
         var pointwise = kernel.All(k => k == 1);
         var spatial = kernel[0] == 1;
-        var input = (pointwise ? x.view(n * t * h * w, c) : (spatial ? x.view(n * t, h, w, c) : x.view(n, t, h * w, c)).permute(0, 3, 1, 2)).detach();
+        var input = (
+            pointwise
+                ? x.view(n * t * h * w, c)
+                : (spatial ? x.view(n * t, h, w, c) : x.view(n, t, h * w, c)).permute(0, 3, 1, 2)).detach();
         if (learn && inputGradient)
         {
             input.requires_grad = true;
@@ -281,7 +293,8 @@ internal sealed class ConvNormReluStep : IBackward
     /// <param name="into">Rows to write to, or null for new activations.</param>
     /// <param name="inputGradient">False for the first layer.</param>
     /// <returns>The activations (null when written into rows), and the way back when learning.</returns>
-    public static (Tensor? Output, ConvNormReluStep? Back) Run(Tensor x, Conv3d conv, BatchNorm3d norm, Mode mode, Rows? into = null, bool inputGradient = true)
+    public static (Tensor? Output, ConvNormReluStep? Back) Run(
+        Tensor x, Conv3d conv, BatchNorm3d norm, Mode mode, Rows? into = null, bool inputGradient = true)
     {
         var learn = mode == Mode.Learn;
         var step = ConvolutionStep.Run(x, conv, learn, inputGradient);
@@ -337,7 +350,8 @@ internal sealed class MaxPoolStep : IBackward
     }
 
     /// <summary>Pools activations.</summary>
-    public static unsafe (Tensor Output, MaxPoolStep? Back) Run(Tensor x, (int, int, int) kernel, (int, int, int) stride, (int, int, int) pad, bool learn)
+    public static unsafe (Tensor Output, MaxPoolStep? Back) Run(
+        Tensor x, (int, int, int) kernel, (int, int, int) stride, (int, int, int) pad, bool learn)
     {
         var d = x.shape;
         var shape = new PoolShape((int)d[0], (int)d[1], (int)d[2], (int)d[3], (int)d[4], kernel, stride, pad);

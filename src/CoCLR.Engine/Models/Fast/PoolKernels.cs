@@ -1,10 +1,12 @@
-// Why this exists: libtorch's 3-D max pooling was the largest single cost of a training step; over channels-last rows it is a few vector instructions.
+// Why this exists: libtorch's 3-D max pooling was the largest single cost of a training step; over channels-last rows it is a few vector
+// instructions.
 using System.Runtime.Intrinsics;
 
 namespace CoCLR.Engine.Models.Fast;
 
 /// <summary>Sizes of a 3-D max pooling over activations [clips, T, H, W, channels].</summary>
-internal readonly record struct PoolShape(int Clips, int T, int H, int W, int Channels, (int T, int H, int W) Kernel, (int T, int H, int W) Stride, (int T, int H, int W) Pad)
+internal readonly record struct PoolShape(
+    int Clips, int T, int H, int W, int Channels, (int T, int H, int W) Kernel, (int T, int H, int W) Stride, (int T, int H, int W) Pad)
 {
     /// <summary>Frames of the result.</summary>
     public int OutT => ((T + (2 * Pad.T) - Kernel.T) / Stride.T) + 1;
@@ -32,7 +34,14 @@ internal static unsafe class PoolKernels
                 for (var w = 0; w < s.OutW; w++)
                 {
                     var place = ((((((long)n * s.OutT) + t) * s.OutH) + h) * s.OutW) + w;
-                    Window(s, input + ((long)n * s.T * s.H * s.W * s.Channels), t, h, w, output + (place * s.Channels), taps is null ? null : taps + (place * s.Channels));
+                    Window(
+                        s,
+                        input + ((long)n * s.T * s.H * s.W * s.Channels),
+                        t,
+                        h,
+                        w,
+                        output + (place * s.Channels),
+                        taps is null ? null : taps + (place * s.Channels));
                 }
             }
         });
@@ -131,7 +140,9 @@ internal static unsafe class PoolKernels
                 for (var ow = firstW; ow <= lastW; ow++)
                 {
                     var place = ((((((long)n * s.OutT) + ot) * s.OutH) + oh) * s.OutW) + ow;
-                    var tap = (byte)(((((t + s.Pad.T - (ot * s.Stride.T)) * s.Kernel.H) + (h + s.Pad.H - (oh * s.Stride.H))) * s.Kernel.W) + (w + s.Pad.W - (ow * s.Stride.W)));
+                    var tap = (byte)(
+                        ((((t + s.Pad.T - (ot * s.Stride.T)) * s.Kernel.H) + (h + s.Pad.H - (oh * s.Stride.H))) * s.Kernel.W)
+                            + (w + s.Pad.W - (ow * s.Stride.W)));
                     AddWhere(gradient + (place * s.Channels), taps + (place * s.Channels), tap, dx, s.Channels);
                 }
             }

@@ -86,7 +86,9 @@ internal static unsafe class RowKernels
             }
         });
 
-    /// <summary>dx = scale·g + slope·(x - centre) + shift of each channel, with g as in <see cref="GradientSums"/>; dx may be the gradient.</summary>
+    /// <summary>
+    /// dx = scale·g + slope·(x - centre) + shift of each channel, with g as in <see cref="GradientSums"/>; dx may be the gradient.
+    /// </summary>
     public static void GradientApply(Rows x, Rows gradient, Rows dx, NormLine line, float[] slope, float[] shift)
         => ForBlocks(x, (start, count) =>
         {
@@ -177,7 +179,8 @@ internal static unsafe class RowKernels
         }
     }
 
-    private static void GradientBlock(Rows x, Rows gradient, int start, int count, float* centre, float* scale, float* offset, float* first, float* second)
+    private static void GradientBlock(
+        Rows x, Rows gradient, int start, int count, float* centre, float* scale, float* offset, float* first, float* second)
     {
         var c = 0;
         for (; c <= x.Channels - Vector<float>.Count; c += Vector<float>.Count)
@@ -189,7 +192,8 @@ internal static unsafe class RowKernels
             for (var row = 0; row < count; row++, p += x.Stride, g += gradient.Stride)
             {
                 var d = Vector.Load(p) - m;
-                var passed = Vector.ConditionalSelect(Vector.GreaterThan((d * a) + b, Vector<float>.Zero), Vector.Load(g), Vector<float>.Zero);
+                var passed =
+                    Vector.ConditionalSelect(Vector.GreaterThan((d * a) + b, Vector<float>.Zero), Vector.Load(g), Vector<float>.Zero);
                 sum += passed;
                 product += passed * d;
             }
@@ -207,7 +211,8 @@ internal static unsafe class RowKernels
             for (var row = 0; row < count; row++, p += x.Stride, g += gradient.Stride)
             {
                 var d = Vector128.Load(p) - m;
-                var passed = Vector128.ConditionalSelect(Vector128.GreaterThan((d * a) + b, Vector128<float>.Zero), Vector128.Load(g), Vector128<float>.Zero);
+                var passed = Vector128.ConditionalSelect(
+                    Vector128.GreaterThan((d * a) + b, Vector128<float>.Zero), Vector128.Load(g), Vector128<float>.Zero);
                 sum += passed;
                 product += passed * d;
             }
@@ -235,14 +240,16 @@ internal static unsafe class RowKernels
         }
     }
 
-    private static void GradientRow(float* x, float* gradient, float* dx, float* centre, float* scale, float* offset, float* slope, float* shift, int channels)
+    private static void GradientRow(
+        float* x, float* gradient, float* dx, float* centre, float* scale, float* offset, float* slope, float* shift, int channels)
     {
         var c = 0;
         for (; c <= channels - Vector<float>.Count; c += Vector<float>.Count)
         {
             var d = Vector.Load(x + c) - Vector.Load(centre + c);
             var a = Vector.Load(scale + c);
-            var passed = Vector.ConditionalSelect(Vector.GreaterThan((d * a) + Vector.Load(offset + c), Vector<float>.Zero), Vector.Load(gradient + c), Vector<float>.Zero);
+            var passed = Vector.ConditionalSelect(
+                Vector.GreaterThan((d * a) + Vector.Load(offset + c), Vector<float>.Zero), Vector.Load(gradient + c), Vector<float>.Zero);
             ((passed * a) + (d * Vector.Load(slope + c)) + Vector.Load(shift + c)).Store(dx + c);
         }
 
@@ -250,7 +257,10 @@ internal static unsafe class RowKernels
         {
             var d = Vector128.Load(x + c) - Vector128.Load(centre + c);
             var a = Vector128.Load(scale + c);
-            var passed = Vector128.ConditionalSelect(Vector128.GreaterThan((d * a) + Vector128.Load(offset + c), Vector128<float>.Zero), Vector128.Load(gradient + c), Vector128<float>.Zero);
+            var passed = Vector128.ConditionalSelect(
+                Vector128.GreaterThan((d * a) + Vector128.Load(offset + c), Vector128<float>.Zero),
+                Vector128.Load(gradient + c),
+                Vector128<float>.Zero);
             ((passed * a) + (d * Vector128.Load(slope + c)) + Vector128.Load(shift + c)).Store(dx + c);
         }
 

@@ -19,7 +19,8 @@ public static class LearningRateSchedule
     /// <summary>Half a cosine from 1 at epoch 0 to 0 at the end: (1 + cos(π·epoch/epochs)) / 2. [Loshchilov, Hutter 2017]</summary>
     /// <param name="epoch">Epoch from 0, with its fraction.</param>
     /// <param name="epochs">Length of training.</param>
-    public static double Cosine(double epoch, double epochs) => epochs <= 0 ? 1 : 0.5 * (1 + Math.Cos(Math.PI * Math.Clamp(epoch / epochs, 0, 1)));
+    public static double Cosine(double epoch, double epochs) =>
+        epochs <= 0 ? 1 : 0.5 * (1 + Math.Cos(Math.PI * Math.Clamp(epoch / epochs, 0, 1)));
 
     /// <summary>Linear rise to 1 over the first epochs; the first step is not 0.</summary>
     /// <param name="step">Step from 0 within training.</param>
@@ -48,5 +49,6 @@ public static class LearningRateSchedule
 
     /// <summary>Five sixths and fourteen fifteenths of the epochs: 250 and 280 of 300, as the reference trains. [method.md 1c]</summary>
     /// <param name="epochs">Length of training.</param>
-    public static IReadOnlyList<int> DefaultMilestones(int epochs) => [(int)Math.Round(epochs * 5 / 6.0), (int)Math.Round(epochs * 14 / 15.0)];
+    public static IReadOnlyList<int> DefaultMilestones(int epochs) =>
+        [(int)Math.Round(epochs * 5 / 6.0), (int)Math.Round(epochs * 14 / 15.0)];
 }

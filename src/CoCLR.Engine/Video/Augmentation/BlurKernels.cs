@@ -41,7 +41,8 @@ internal static unsafe class BlurKernels
     private const int Margin = 32;
 
     /// <summary>Bytes of scratch for planes of this size.</summary>
-    public static int ScratchBytes(int width, int height) => (Math.Max(width, height) * Math.Max(width, height)) + Slack + (2 * RowWords(width) * sizeof(ushort));
+    public static int ScratchBytes(int width, int height) =>
+        (Math.Max(width, height) * Math.Max(width, height)) + Slack + (2 * RowWords(width) * sizeof(ushort));
 
     /// <summary>Blurs a plane in place, bit for bit as Pillow does.</summary>
     /// <param name="plane">width x height bytes and <see cref="Slack"/>.</param>
@@ -163,7 +164,8 @@ internal static unsafe class BlurKernels
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector128<byte> Pack(Vector256<ushort> words) => Sse2.PackUnsignedSaturate(words.GetLower().AsInt16(), words.GetUpper().AsInt16());
+    private static Vector128<byte> Pack(Vector256<ushort> words) =>
+        Sse2.PackUnsignedSaturate(words.GetLower().AsInt16(), words.GetUpper().AsInt16());
 
     private static void BlurScalar(byte* plane, int width, int height, ExtendedBox box, byte* scratch)
     {
@@ -196,7 +198,8 @@ internal static unsafe class BlurKernels
 
             for (var i = 0; i < length; i++)
             {
-                var ends = (uint)(copy[Math.Clamp(i - box.Radius - 1, 0, length - 1)] + copy[Math.Clamp(i + box.Radius + 1, 0, length - 1)]);
+                var ends =
+                    (uint)(copy[Math.Clamp(i - box.Radius - 1, 0, length - 1)] + copy[Math.Clamp(i + box.Radius + 1, 0, length - 1)]);
                 line[i * stride] = (byte)(((sum * box.InnerWeight) + (ends * box.EdgeWeight) + (1u << 23)) >> 24);
                 sum += copy[Math.Clamp(i + box.Radius + 1, 0, length - 1)];
                 sum -= copy[Math.Clamp(i - box.Radius, 0, length - 1)];

@@ -43,10 +43,12 @@ public sealed unsafe class ClipAugmenter : IDisposable
     /// <param name="frames">Frame numbers of the clip, T of them; a number may repeat (left padding).</param>
     /// <param name="transform">What to do; the crop lies within the source's frames.</param>
     /// <param name="size">Side S of the output.</param>
-    /// <param name="flow">True for flow: a flip may negate u. Two channels are u and v and become the image R = 128, G = v, B = u; three are that image.</param>
+    /// <param name="flow">True for flow: a flip may negate u. Two channels are u and v and become the image R = 128, G = v, B = u; three
+    /// are that image.</param>
     /// <param name="target">Contiguous float32 [3, T, S, S].</param>
     /// <exception cref="ArgumentException">The crop lies outside the frame, or frames have neither 2 nor 3 channels.</exception>
-    public void Apply(IClipSource source, int video, ReadOnlySpan<int> frames, in ClipTransform transform, int size, bool flow, float* target)
+    public void Apply(
+        IClipSource source, int video, ReadOnlySpan<int> frames, in ClipTransform transform, int size, bool flow, float* target)
     {
         var (_, height, width, channels) = source.Shape(video);
         if (channels is not (2 or 3))
@@ -92,7 +94,8 @@ public sealed unsafe class ClipAugmenter : IDisposable
     /// <param name="flow">True for flow images.</param>
     /// <param name="position">Position of the frame in its clip (gray may depend on it).</param>
     /// <param name="target">S x S x 3 bytes, interleaved.</param>
-    public void ApplyToBytes(ReadOnlySpan<byte> frame, int width, int height, in ClipTransform transform, int size, bool flow, int position, Span<byte> target)
+    public void ApplyToBytes(
+        ReadOnlySpan<byte> frame, int width, int height, in ClipTransform transform, int size, bool flow, int position, Span<byte> target)
     {
         var channels = frame.Length / (width * height);
         if (channels is not (2 or 3) || channels * width * height != frame.Length)
@@ -164,7 +167,18 @@ public sealed unsafe class ClipAugmenter : IDisposable
                 Prefetch(y + PrefetchRows + 1);
                 if (vectors)
                 {
-                    ResampleKernels.HorizontalAvx2(first, second, channels, offsets, packed, plan.Blocks, plan.Horizontal.Precision, plan.OutputSize, red, stride, plane);
+                    ResampleKernels.HorizontalAvx2(
+                        first,
+                        second,
+                        channels,
+                        offsets,
+                        packed,
+                        plan.Blocks,
+                        plan.Horizontal.Precision,
+                        plan.OutputSize,
+                        red,
+                        stride,
+                        plane);
                 }
                 else
                 {
@@ -231,11 +245,13 @@ public sealed unsafe class ClipAugmenter : IDisposable
                 var to = target + ((long)y * plan.OutputSize);
                 if (vectors)
                 {
-                    ResampleKernels.VerticalAvx2(from, plan.Stride, taps + (y * weights.Taps), (weights.Counts[y] + 1) & ~1, weights.Precision, plan.OutputSize, to);
+                    ResampleKernels.VerticalAvx2(
+                        from, plan.Stride, taps + (y * weights.Taps), (weights.Counts[y] + 1) & ~1, weights.Precision, plan.OutputSize, to);
                 }
                 else
                 {
-                    ResampleKernels.VerticalPortable(from, plan.Stride, taps + (y * weights.Taps), weights.Counts[y], weights.Precision, plan.OutputSize, to);
+                    ResampleKernels.VerticalPortable(
+                        from, plan.Stride, taps + (y * weights.Taps), weights.Counts[y], weights.Precision, plan.OutputSize, to);
                 }
             }
         }
@@ -403,7 +419,8 @@ public sealed unsafe class ClipAugmenter : IDisposable
 
         public static int StrideOf(int size) => (size + 31) & ~31;
 
-        public static void Ensure([System.Diagnostics.CodeAnalysis.NotNull] ref ResizePlan? plan, int width, int height, int size, bool mirror)
+        public static void Ensure(
+            [System.Diagnostics.CodeAnalysis.NotNull] ref ResizePlan? plan, int width, int height, int size, bool mirror)
         {
             if (plan is null || plan._key != (width, height, size, mirror))
             {

@@ -66,7 +66,8 @@ public readonly record struct ColorJitter(float Brightness, float Contrast, floa
         var contrast = (float)random.Uniform(Math.Max(0, 1 - strength.Contrast), 1 + strength.Contrast);
         var saturation = (float)random.Uniform(Math.Max(0, 1 - strength.Saturation), 1 + strength.Saturation);
         var hue = (float)random.Uniform(-strength.Hue, strength.Hue);
-        return new ColorJitter(brightness, contrast, saturation, hue, (byte)(order[0] | (order[1] << 2) | (order[2] << 4) | (order[3] << 6)));
+        return new ColorJitter(
+            brightness, contrast, saturation, hue, (byte)(order[0] | (order[1] << 2) | (order[2] << 4) | (order[3] << 6)));
     }
 
     /// <summary>The operation at this position of the order.</summary>
@@ -85,7 +86,8 @@ public readonly record struct ColorJitter(float Brightness, float Contrast, floa
 }
 
 /// <summary>Channel splitting (the reference's RandomGray): one channel is copied to all three.</summary>
-/// <param name="Channel">0, 1, 2: that channel in every frame; -1: none; -2: another channel in every frame, drawn from <paramref name="Key"/>.</param>
+/// <param name="Channel">0, 1, 2: that channel in every frame; -1: none; -2: another channel in every frame, drawn from
+/// <paramref name="Key"/>.</param>
 /// <param name="Key">The stream of the per-frame draws.</param>
 public readonly record struct GrayChannel(sbyte Channel, long Key = 0)
 {
@@ -105,7 +107,8 @@ public readonly record struct GrayChannel(sbyte Channel, long Key = 0)
 
 /// <summary>
 /// Everything that is random about one augmented clip. The order of application: crop, [via], resize to S x S, horizontal flip
-/// (u of a flow clip negated), magnitude of a flow clip, colour jitter, gray, blur, normalise (method.md 1d; a flip commutes with what follows it).
+/// (u of a flow clip negated), magnitude of a flow clip, colour jitter, gray, blur, normalise (method.md 1d; a flip commutes with what
+/// follows it).
 /// </summary>
 public readonly record struct ClipTransform()
 {
@@ -138,7 +141,8 @@ public readonly record struct ClipTransform()
 
     /// <summary>The choices as they concern one view: of flow, crop, mirror and magnitude only, unless <see cref="ColorsFlow"/>.</summary>
     /// <param name="flow">True for flow.</param>
-    public ClipTransform ForView(bool flow) => flow && !ColorsFlow ? this with { Jitter = null, Gray = GrayChannel.None, BlurSigma = 0 } : this;
+    public ClipTransform ForView(bool flow) =>
+        flow && !ColorsFlow ? this with { Jitter = null, Gray = GrayChannel.None, BlurSigma = 0 } : this;
 
     /// <summary>The same choices for a view that is stored at another size.</summary>
     /// <param name="fromWidth">Width of the frame that the transform was drawn for.</param>

@@ -5,7 +5,9 @@ using System.Runtime.Intrinsics.X86;
 
 namespace CoCLR.Engine.Video.Augmentation;
 
-/// <summary>Colour operations on three byte planes. Between operations values are whole numbers 0..255 in floats, so results are Pillow's.</summary>
+/// <summary>
+/// Colour operations on three byte planes. Between operations values are whole numbers 0..255 in floats, so results are Pillow's.
+/// </summary>
 internal static unsafe class ColorKernels
 {
     /// <summary>Bytes that a kernel may read and write past the last pixel.</summary>
@@ -56,7 +58,8 @@ internal static unsafe class ColorKernels
         }
     }
 
-    private static double Pass(byte* red, byte* green, byte* blue, int pixels, ReadOnlySpan<ColorStep> steps, bool wantLuma, VectorWidth width)
+    private static double Pass(
+        byte* red, byte* green, byte* blue, int pixels, ReadOnlySpan<ColorStep> steps, bool wantLuma, VectorWidth width)
     {
         if (width >= VectorWidth.Widest && Vector512.IsHardwareAccelerated && Avx512F.IsSupported)
         {
@@ -69,8 +72,9 @@ internal static unsafe class ColorKernels
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static double Pass<TLanes, TVector>(byte* red, byte* green, byte* blue, int pixels, ReadOnlySpan<ColorStep> steps, bool wantLuma)
-        where TLanes : struct, ILanes<TVector>
+    private static double Pass<TLanes, TVector>(
+        byte* red, byte* green, byte* blue, int pixels, ReadOnlySpan<ColorStep> steps, bool wantLuma)
+        where TLanes : struct, IPixelLanes<TVector>
         where TVector : struct
     {
         var total = 0.0;
@@ -125,7 +129,7 @@ internal static unsafe class ColorKernels
     /// <summary>Pillow's ImagingBlend: from + factor (x - from) in floats, clipped, truncated.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Blend<TLanes, TVector>(ref TVector r, ref TVector g, ref TVector b, TVector from, float factor)
-        where TLanes : struct, ILanes<TVector>
+        where TLanes : struct, IPixelLanes<TVector>
         where TVector : struct
     {
         var by = TLanes.Set(factor);
@@ -136,17 +140,19 @@ internal static unsafe class ColorKernels
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static TVector Blend<TLanes, TVector>(TVector value, TVector from, TVector factor)
-        where TLanes : struct, ILanes<TVector>
+        where TLanes : struct, IPixelLanes<TVector>
         where TVector : struct
     {
         var blended = TLanes.Add(from, TLanes.Multiply(factor, TLanes.Subtract(value, from)));
         return TLanes.Floor(TLanes.Min(TLanes.Max(blended, TLanes.Set(0)), TLanes.Set(255)));
     }
 
-    /// <summary>Pillow's L24 with rounding: (19595 R + 38470 G + 7471 B + 32768) >> 16; every partial sum is a whole number below 2^24, so exact.</summary>
+    /// <summary>
+    /// Pillow's L24 with rounding: (19595 R + 38470 G + 7471 B + 32768) >> 16; every partial sum is a whole number below 2^24, so exact.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static TVector Luma<TLanes, TVector>(TVector r, TVector g, TVector b)
-        where TLanes : struct, ILanes<TVector>
+        where TLanes : struct, IPixelLanes<TVector>
         where TVector : struct
     {
         var weighted = TLanes.Add(
@@ -157,11 +163,12 @@ internal static unsafe class ColorKernels
 
     /// <summary>
     /// Pillow's 8-bit RGB to HSV, hue plus <paramref name="shift"/> modulo 256, and back. The way back uses
-    /// channel(n) = v - v s clamp(min(k, 4 - k), 0, 1) with k = (n + 6h) mod 6 and n = 5, 3, 1, which equals the six cases of Pillow's hsv2rgb.
+    /// channel(n) = v - v s clamp(min(k, 4 - k), 0, 1) with k = (n + 6h) mod 6 and n = 5, 3, 1, which equals the six cases of Pillow's
+    /// hsv2rgb.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void ShiftHue<TLanes, TVector>(ref TVector r, ref TVector g, ref TVector b, float shift)
-        where TLanes : struct, ILanes<TVector>
+        where TLanes : struct, IPixelLanes<TVector>
         where TVector : struct
     {
         var zero = TLanes.Set(0);
@@ -202,7 +209,7 @@ internal static unsafe class ColorKernels
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static TVector Channel<TLanes, TVector>(TVector turned, TVector offset, TVector chroma, TVector rounded)
-        where TLanes : struct, ILanes<TVector>
+        where TLanes : struct, IPixelLanes<TVector>
         where TVector : struct
     {
         var k = TLanes.Add(turned, offset);

@@ -15,10 +15,12 @@ public enum CropMode
 }
 
 /// <summary>
-/// The crops of test-time evaluation and feature extraction, without jitter (method.md 1d, 1e and part 2). The reference crops 224 pixels of frames whose
-/// short side is 240 (UCF101) or 256 (Kinetics) and resizes to 128. Stored frames are usually smaller here, so the side is the short side times
-/// <see cref="AugmentationOptions.EvaluationCropFraction"/> (224 / 256): from the default short side of 1.15 x 128 = 147 that is 129 pixels, hardly resized at all.
-/// With <see cref="AugmentationOptions.ReferenceCompatibility"/> it is 224 pixels where the frame has them, and colour jitter (0.2, 0.2, 0.2, 0.1) comes with probability 0.3.
+/// The crops of test-time evaluation and feature extraction, without jitter (method.md 1d, 1e and part 2). The reference crops 224 pixels
+/// of frames whose short side is 240 (UCF101) or 256 (Kinetics) and resizes to 128. Stored frames are usually smaller here, so the side is
+/// the short side times <see cref="AugmentationOptions.EvaluationCropFraction"/> (224 / 256): from the default short side of 1.15 x 128 =
+/// 147 that is 129 pixels, hardly resized at all.
+/// With <see cref="AugmentationOptions.ReferenceCompatibility"/> it is 224 pixels where the frame has them, and colour jitter (0.2, 0.2,
+/// 0.2, 0.1) comes with probability 0.3.
 /// </summary>
 /// <param name="options">Size and switches.</param>
 /// <param name="mode">Which crops.</param>
@@ -65,7 +67,10 @@ public sealed class EvaluationCrops(AugmentationOptions options, CropMode mode =
             3 => new CropBox(0, height - side, side, side),
             _ => new CropBox(width - side, height - side, side, side),
         };
-        var transform = new ClipTransform { Crop = box, Flip = crop >= 5, NegateFlippedFlow = options.FlipNegatesFlow, ColorsFlow = options.ColorsFlow };
+        var transform = new ClipTransform
+        {
+            Crop = box, Flip = crop >= 5, NegateFlippedFlow = options.FlipNegatesFlow, ColorsFlow = options.ColorsFlow
+        };
         if (!options.ReferenceCompatibility)
         {
             return transform;

@@ -27,14 +27,16 @@ public static class ImageOperations
     /// <param name="image">Pixels x 3 bytes.</param>
     /// <param name="operation">Which one.</param>
     /// <param name="factor">Its factor; for the hue a shift in turns, -0.5 to 0.5.</param>
-    public static byte[] Adjust(ReadOnlySpan<byte> image, ColorOperation operation, float factor) => Adjust(image, operation, factor, VectorWidth.Widest);
+    public static byte[] Adjust(ReadOnlySpan<byte> image, ColorOperation operation, float factor) =>
+        Adjust(image, operation, factor, VectorWidth.Widest);
 
     /// <summary>ImageFilter.GaussianBlur.</summary>
     /// <param name="image">height x width x 3 bytes.</param>
     /// <param name="width">Width of the image.</param>
     /// <param name="height">Height of the image.</param>
     /// <param name="sigma">Standard deviation in pixels, above 0.</param>
-    public static byte[] GaussianBlur(ReadOnlySpan<byte> image, int width, int height, float sigma) => GaussianBlur(image, width, height, sigma, VectorWidth.Widest);
+    public static byte[] GaussianBlur(ReadOnlySpan<byte> image, int width, int height, float sigma) =>
+        GaussianBlur(image, width, height, sigma, VectorWidth.Widest);
 
     /// <summary>Mirrors left and right.</summary>
     /// <param name="image">Rows x width x 3 bytes.</param>

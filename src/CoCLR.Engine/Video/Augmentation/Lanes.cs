@@ -1,4 +1,6 @@
-// Why this exists: the colour and output kernels are written once and run with the widest vectors the machine has.
+// Why this exists: the colour and output kernels are written once and run with the widest vectors the machine has. They work on bytes and
+// masks, where those of
+// Flow work on floats alone: two interfaces, because neither kernel would use the half of a common one.
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
@@ -20,7 +22,7 @@ internal enum VectorWidth
 
 /// <summary>A vector of 32-bit floats whose operations the compiler resolves at JIT time; masks are all-ones lanes.</summary>
 /// <typeparam name="TVector">Vector128, Vector256 or Vector512 of float.</typeparam>
-internal unsafe interface ILanes<TVector>
+internal unsafe interface IPixelLanes<TVector>
     where TVector : struct
 {
     static abstract int Count { get; }
@@ -62,7 +64,7 @@ internal unsafe interface ILanes<TVector>
 }
 
 /// <summary>Four lanes: every machine.</summary>
-internal readonly unsafe struct Lanes128 : ILanes<Vector128<float>>
+internal readonly unsafe struct Lanes128 : IPixelLanes<Vector128<float>>
 {
     public static int Count => 4;
 
@@ -118,14 +120,15 @@ internal readonly unsafe struct Lanes128 : ILanes<Vector128<float>>
     public static Vector128<float> LessMask(Vector128<float> a, Vector128<float> b) => Vector128.LessThan(a, b);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> Select(Vector128<float> mask, Vector128<float> whenTrue, Vector128<float> whenFalse) => Vector128.ConditionalSelect(mask, whenTrue, whenFalse);
+    public static Vector128<float> Select(Vector128<float> mask, Vector128<float> whenTrue, Vector128<float> whenFalse) =>
+        Vector128.ConditionalSelect(mask, whenTrue, whenFalse);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(Vector128<float> a) => Vector128.Sum(a);
 }
 
 /// <summary>Eight lanes: machines with AVX2.</summary>
-internal readonly unsafe struct Lanes256 : ILanes<Vector256<float>>
+internal readonly unsafe struct Lanes256 : IPixelLanes<Vector256<float>>
 {
     public static int Count => 8;
 
@@ -177,19 +180,21 @@ internal readonly unsafe struct Lanes256 : ILanes<Vector256<float>>
     public static Vector256<float> LessMask(Vector256<float> a, Vector256<float> b) => Vector256.LessThan(a, b);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<float> Select(Vector256<float> mask, Vector256<float> whenTrue, Vector256<float> whenFalse) => Vector256.ConditionalSelect(mask, whenTrue, whenFalse);
+    public static Vector256<float> Select(Vector256<float> mask, Vector256<float> whenTrue, Vector256<float> whenFalse) =>
+        Vector256.ConditionalSelect(mask, whenTrue, whenFalse);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(Vector256<float> a) => Vector256.Sum(a);
 }
 
 /// <summary>Sixteen lanes: machines with AVX-512.</summary>
-internal readonly unsafe struct Lanes512 : ILanes<Vector512<float>>
+internal readonly unsafe struct Lanes512 : IPixelLanes<Vector512<float>>
 {
     public static int Count => 16;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> LoadBytes(byte* source) => Vector512.ConvertToSingle(Avx512F.ConvertToVector512Int32(Vector128.Load(source)));
+    public static Vector512<float> LoadBytes(byte* source) =>
+        Vector512.ConvertToSingle(Avx512F.ConvertToVector512Int32(Vector128.Load(source)));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void StoreBytes(byte* target, Vector512<float> value)
@@ -235,7 +240,8 @@ internal readonly unsafe struct Lanes512 : ILanes<Vector512<float>>
     public static Vector512<float> LessMask(Vector512<float> a, Vector512<float> b) => Vector512.LessThan(a, b);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Select(Vector512<float> mask, Vector512<float> whenTrue, Vector512<float> whenFalse) => Vector512.ConditionalSelect(mask, whenTrue, whenFalse);
+    public static Vector512<float> Select(Vector512<float> mask, Vector512<float> whenTrue, Vector512<float> whenFalse) =>
+        Vector512.ConditionalSelect(mask, whenTrue, whenFalse);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(Vector512<float> a) => Vector512.Sum(a);

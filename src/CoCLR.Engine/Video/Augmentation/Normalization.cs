@@ -40,7 +40,7 @@ public static class Normalization
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static unsafe void Write<TLanes, TVector>(byte* plane, int pixels, float scale, float bias, float* target)
-        where TLanes : struct, ILanes<TVector>
+        where TLanes : struct, IPixelLanes<TVector>
         where TVector : struct
     {
         var by = TLanes.Set(scale);

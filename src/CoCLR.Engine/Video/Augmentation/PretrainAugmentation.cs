@@ -9,10 +9,10 @@ namespace CoCLR.Engine.Video.Augmentation;
 public readonly record struct ClipPair(int FirstClip, int SecondClip, ClipTransform First, ClipTransform Second);
 
 /// <summary>
-/// Augmentation for InfoNCE, UberNCE, CMC and CoCLR (paper section 4.1, method.md 1d): with even odds OneClip (both views from one of the two
-/// temporal clips, one with the base and one with the null transform, in random order) or TwoClip (each temporal clip by itself, base with
-/// probability 0.3, else null). RGB and flow of a clip share one <see cref="ClipTransform"/>:
-/// the same crop and mirror, of which colour concerns RGB alone (<see cref="ClipTransform.ForView"/>).
+/// Augmentation for InfoNCE, UberNCE, CMC and CoCLR (paper section 4.1, method.md 1d): with even odds OneClip (both views from one of the
+/// two temporal clips, one with the base and one with the null transform, in random order) or TwoClip (each temporal clip by itself, base
+/// with probability 0.3, else null). RGB and flow of a clip share one <see cref="ClipTransform"/>: the same crop and mirror, of which
+/// colour concerns RGB alone (<see cref="ClipTransform.ForView"/>).
 /// </summary>
 /// <param name="options">Strengths and switches.</param>
 public sealed class PretrainAugmentation(AugmentationOptions options)
@@ -59,7 +59,8 @@ public sealed class PretrainAugmentation(AugmentationOptions options)
 
         var firstBase = random.Bernoulli(Options.TwoClipBaseProbability);
         var secondBase = random.Bernoulli(Options.TwoClipBaseProbability);
-        return new ClipPair(0, 1, DrawTransform(ref random, firstBase, width, height), DrawTransform(ref random, secondBase, width, height));
+        return new ClipPair(
+            0, 1, DrawTransform(ref random, firstBase, width, height), DrawTransform(ref random, secondBase, width, height));
     }
 
     /// <summary>Null: crop and flip. Base: also colour jitter, gray and blur, each at its probability.</summary>

@@ -2,8 +2,8 @@
 namespace CoCLR.Engine.Video.Augmentation;
 
 /// <summary>
-/// Augmentation for the end-to-end linear probe and fine-tuning (method.md 1d): a random crop that fits (ten attempts, then the centred square),
-/// colour jitter with probability 0.3, and one coin a batch for the horizontal flip.
+/// Augmentation for the end-to-end linear probe and fine-tuning (method.md 1d): a random crop that fits (ten attempts, then the centred
+/// square), colour jitter with probability 0.3, and one coin a batch for the horizontal flip.
 /// </summary>
 /// <param name="options">Strengths and switches.</param>
 public sealed class ProbeAugmentation(AugmentationOptions options)

@@ -1,11 +1,15 @@
 // Why this exists: the reference's two ways of drawing a crop, in one place.
 namespace CoCLR.Engine.Video.Augmentation;
 
-/// <summary>RandomSizedCrop of the reference: area uniform, aspect ratio uniform (not log-uniform) in 3/4 to 4/3, sides swapped half the time (method.md 1d).</summary>
+/// <summary>
+/// RandomSizedCrop of the reference: area uniform, aspect ratio uniform (not log-uniform) in 3/4 to 4/3, sides swapped half the time
+/// (method.md 1d).
+/// </summary>
 internal static class RandomCrop
 {
     /// <summary>
-    /// Pre-training: one attempt. A box that does not fit means the whole frame, squashed to the square; keeps the reference's distribution.
+    /// Pre-training: one attempt. A box that does not fit means the whole frame, squashed to the square; keeps the reference's
+    /// distribution.
     /// </summary>
     public static CropBox DrawOnce(ref CounterRandom random, int width, int height, double minimumArea)
     {

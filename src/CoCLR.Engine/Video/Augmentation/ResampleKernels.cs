@@ -12,8 +12,8 @@ internal static unsafe class ResampleKernels
     public const int Slack = 64;
 
     /// <summary>
-    /// Packs horizontal taps for <see cref="HorizontalAvx2"/>: outputs in groups of four (the last group filled up with zero taps), per group and four taps
-    /// four vectors, each with c0 c1 three times in the lower and c2 c3 three times in the upper lane.
+    /// Packs horizontal taps for <see cref="HorizontalAvx2"/>: outputs in groups of four (the last group filled up with zero taps), per
+    /// group and four taps four vectors, each with c0 c1 three times in the lower and c2 c3 three times in the upper lane.
     /// </summary>
     public static short[] PackPairs(ResampleWeights weights)
     {
@@ -52,7 +52,8 @@ internal static unsafe class ResampleKernels
     }
 
     /// <summary>
-    /// Two rows of interleaved RGB, or of flow as u and v, to two rows of three planes; flow becomes green = v and blue = u, and red is left black.
+    /// Two rows of interleaved RGB, or of flow as u and v, to two rows of three planes; flow becomes green = v and blue = u, and red is
+    /// left black.
     /// Writes up to three bytes past the outputs.
     /// </summary>
     /// <param name="first">First pixel of the crop in one row.</param>
@@ -67,7 +68,18 @@ internal static unsafe class ResampleKernels
     /// <param name="stride">Row length of the planes.</param>
     /// <param name="plane">Distance from one plane to the next.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void HorizontalAvx2(byte* first, byte* second, int channels, nint* offsets, short* packed, int blocks, int precision, int outputs, byte* red, nint stride, nint plane)
+    public static void HorizontalAvx2(
+        byte* first,
+        byte* second,
+        int channels,
+        nint* offsets,
+        short* packed,
+        int blocks,
+        int precision,
+        int outputs,
+        byte* red,
+        nint stride,
+        nint plane)
     {
         var spread = channels == 3
             ? Vector256.Create(
@@ -208,7 +220,8 @@ internal static unsafe class ResampleKernels
 
     /// <summary>Four sums of two lanes to the words of pixels 0, 1 in the lower and 2, 3 in the upper lane.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<short> Fold(Vector256<int> sum0, Vector256<int> sum1, Vector256<int> sum2, Vector256<int> sum3, Vector128<int> shift)
+    private static Vector256<short> Fold(
+        Vector256<int> sum0, Vector256<int> sum1, Vector256<int> sum2, Vector256<int> sum3, Vector128<int> shift)
     {
         var even = Avx2.Permute2x128(sum0, sum2, 0x20) + Avx2.Permute2x128(sum0, sum2, 0x31);
         var odd = Avx2.Permute2x128(sum1, sum3, 0x20) + Avx2.Permute2x128(sum1, sum3, 0x31);

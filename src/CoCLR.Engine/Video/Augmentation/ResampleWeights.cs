@@ -90,7 +90,8 @@ public sealed class ResampleWeights
     public short[] Fixed { get; }
 
     /// <summary>
-    /// Writes the taps as a dense matrix: <paramref name="matrix"/>[output, <paramref name="start"/> + input], row length <paramref name="columns"/>.
+    /// Writes the taps as a dense matrix: <paramref name="matrix"/>[output, <paramref name="start"/> + input], row length
+    /// <paramref name="columns"/>.
     /// </summary>
     /// <param name="matrix">Zeroed target of outputs x columns.</param>
     /// <param name="columns">Row length, at least start + input size.</param>

@@ -5,8 +5,8 @@ using static TorchSharp.torch;
 namespace CoCLR.Engine.Video.Augmentation;
 
 /// <summary>
-/// The operations of <see cref="ClipAugmenter"/> as batched tensor operations on any device. Resizing and blur are batched matrix products with one weight
-/// matrix a clip; values are rounded to levels where Pillow rounds, so that both implementations agree within two levels.
+/// The operations of <see cref="ClipAugmenter"/> as batched tensor operations on any device. Resizing and blur are batched matrix products
+/// with one weight matrix a clip; values are rounded to levels where Pillow rounds, so that both implementations agree within two levels.
 /// </summary>
 public static class TorchAugmentation
 {
@@ -23,13 +23,16 @@ public static class TorchAugmentation
     {
         if (frames.dim() != 5 || frames.shape[0] != transforms.Length || frames.shape[4] is not (2 or 3))
         {
-            throw new ArgumentException($"Frames [{string.Join(", ", frames.shape)}] do not fit {transforms.Length} transforms: [N, T, H, W, 2 or 3] is needed.", nameof(frames));
+            throw new ArgumentException(
+                $"Frames [{string.Join(", ", frames.shape)}] do not fit {transforms.Length} transforms: [N, T, H, W, 2 or 3] is needed.",
+                nameof(frames));
         }
 
         foreach (var transform in transforms)
         {
             var crop = transform.Crop;
-            if (crop.X < 0 || crop.Y < 0 || crop.X + crop.Width > frames.shape[3] || crop.Y + crop.Height > frames.shape[2] || transform.Via != transforms[0].Via)
+            if (crop.X < 0 || crop.Y < 0 || crop.X + crop.Width > frames.shape[3] || crop.Y + crop.Height > frames.shape[2]
+                || transform.Via != transforms[0].Via)
             {
                 throw new ArgumentException($"The crop {crop} lies outside the frames, or transforms differ in Via.", nameof(transforms));
             }
@@ -38,7 +41,8 @@ public static class TorchAugmentation
         using var noGrad = no_grad();
         var (clips, length) = (frames.shape[0], frames.shape[1]);
         var result = empty([clips, 3, length, size, size], float32, frames.device);
-        var bytesPerClip = sizeof(float) * length * 3 * Math.Max(frames.shape[2] * frames.shape[3], Math.Max(size, transforms[0].Via) * (long)Math.Max(size, transforms[0].Via));
+        var bytesPerClip = sizeof(float) * length * 3 * Math.Max(
+            frames.shape[2] * frames.shape[3], Math.Max(size, transforms[0].Via) * (long)Math.Max(size, transforms[0].Via));
         var chunk = (int)Math.Clamp(ChunkBytes / (4 * bytesPerClip), 1, clips);
         for (var start = 0; start < clips; start += chunk)
         {
@@ -90,7 +94,8 @@ public static class TorchAugmentation
         for (var i = 0; i < n; i++)
         {
             var crop = whole ? new CropBox(0, 0, width, height) : transforms[i].Crop;
-            new ResampleWeights(crop.Width, size, mirror && transforms[i].Flip).WriteDense(horizontal.AsSpan(i * size * width, size * width), width, crop.X);
+            new ResampleWeights(crop.Width, size, mirror && transforms[i].Flip)
+                .WriteDense(horizontal.AsSpan(i * size * width, size * width), width, crop.X);
             new ResampleWeights(crop.Height, size).WriteDense(vertical.AsSpan(i * size * height, size * height), height, crop.Y);
         }
 
@@ -123,7 +128,8 @@ public static class TorchAugmentation
             }
 
             var motion = images.narrow(2, 1, 2);
-            motion.copy_(((motion - 127.5f) * tensor(factors, [factors.Length, 1, 1, 1, 1]).to(images.device)).add_(128f).floor_().clamp_(0, 255));
+            motion.copy_(
+                ((motion - 127.5f) * tensor(factors, [factors.Length, 1, 1, 1, 1]).to(images.device)).add_(128f).floor_().clamp_(0, 255));
         }
     }
 
@@ -148,7 +154,8 @@ public static class TorchAugmentation
         {
             foreach (var operation in Enum.GetValues<ColorOperation>())
             {
-                long[] same = [.. Enumerable.Range(0, jitters.Length).Where(i => jitters[i].At(position) == operation).Select(i => (long)i)];
+                long[] same =
+                    [.. Enumerable.Range(0, jitters.Length).Where(i => jitters[i].At(position) == operation).Select(i => (long)i)];
                 if (same.Length == 0)
                 {
                     continue;
@@ -183,7 +190,9 @@ public static class TorchAugmentation
     }
 
     private static Tensor Luma(Tensor clips) =>
-        ((clips.narrow(2, 0, 1) * 19595) + (clips.narrow(2, 1, 1) * 38470) + (clips.narrow(2, 2, 1) * 7471)).add_(32768).mul_(1.0 / 65536).floor_();
+        (
+            (clips.narrow(2, 0, 1) * 19595) + (clips.narrow(2, 1, 1) * 38470)
+                + (clips.narrow(2, 2, 1) * 7471)).add_(32768).mul_(1.0 / 65536).floor_();
 
     /// <summary>As <see cref="ColorKernels"/> does it: 8-bit HSV and back without cases.</summary>
     private static Tensor ShiftHue(Tensor clips, Tensor shift)
@@ -232,7 +241,8 @@ public static class TorchAugmentation
 
         var at = tensor(grays).to(images.device);
         var clips = images.index_select(0, at);
-        var kept = tensor(channels, [grays.Length, length, 1, 1, 1]).to(images.device).expand(grays.Length, length, 1, images.shape[3], images.shape[4]);
+        var kept = tensor(channels, [grays.Length, length, 1, 1, 1]).to(images.device).expand(
+            grays.Length, length, 1, images.shape[3], images.shape[4]);
         images.index_copy_(0, at, clips.gather(2, kept).expand_as(clips));
     }
 

@@ -32,7 +32,8 @@ internal sealed partial class CatalogueReader
         if (_options.Split != 1 && layout is not (DatasetLayout.Ucf101 or DatasetLayout.Hmdb51))
         {
             throw new UserErrorException(
-                $"dataset.split: there is no split {_options.Split} of {_folder.Root}: only the layouts UCF101 and HMDB51 number their splits, and this is {layout}. Leave it out.",
+                $"dataset.split: there is no split {_options.Split} of {_folder.Root}: only the layouts UCF101 and HMDB51 number their "
+                    + $"splits, and this is {layout}. Leave it out.",
                 ExitCodes.BadConfiguration);
         }
 
@@ -58,7 +59,8 @@ internal sealed partial class CatalogueReader
         if (_entries.Count == 0)
         {
             throw new UserErrorException(
-                $"There are no videos in {_folder.Root}. Put video files there (mp4, avi, mkv, webm, mov ...), in one folder a class when they have labels.",
+                $"There are no videos in {_folder.Root}. Put video files there (mp4, avi, mkv, webm, mov ...), in one folder a class when "
+                    + $"they have labels.",
                 ExitCodes.MissingInput);
         }
 
@@ -101,7 +103,8 @@ internal sealed partial class CatalogueReader
         if (_options.TrainList is not null || _options.TestList is not null)
         {
             throw new UserErrorException(
-                "dataset.trainList and dataset.testList do not go with layout ClassFolders: use UCF101 (lines of a path and a label) or Manifest (CSV).",
+                "dataset.trainList and dataset.testList do not go with layout ClassFolders: use UCF101 (lines of a path and a label) or "
+                    + "Manifest (CSV).",
                 ExitCodes.BadConfiguration);
         }
 
@@ -115,7 +118,8 @@ internal sealed partial class CatalogueReader
             if ((Placed(alias) with { Problem = null }) != _entries[kept])
             {
                 throw new UserErrorException(
-                    $"{_folder.FullPath(alias)} and {_folder.FullPath(kept)} are one file, in two classes or splits: a video can be on one side only. Remove one of the links.",
+                    $"{_folder.FullPath(alias)} and {_folder.FullPath(kept)} are one file, in two classes or splits: a video can be on one "
+                        + $"side only. Remove one of the links.",
                     ExitCodes.BadData);
             }
         }
@@ -150,7 +154,10 @@ internal sealed partial class CatalogueReader
         var match = ListNumber().Match(Path.GetFileNameWithoutExtension(trainList));
         var testName = $"testlist{(match.Success ? match.Value : number.ToString("D2", CultureInfo.InvariantCulture))}.txt";
         var testList = _options.TestList
-            ?? (_options.TrainList is null ? FindList(testName, "dataset.split") : _folder.Lists.Find(id => Path.GetFileName(id) == testName));
+            ?? (
+                _options.TrainList is null
+                    ? FindList(testName, "dataset.split")
+                    : _folder.Lists.Find(id => Path.GetFileName(id) == testName));
         var classes = ReadClassIndex();
         ReadUcf101List(trainList, VideoSplit.Train, classes);
         if (testList is not null)
@@ -328,7 +335,8 @@ internal sealed partial class CatalogueReader
         if (_entries.Count == 0)
         {
             throw new UserErrorException(
-                $"None of the {listed} videos of {string.Join(", ", lists)} is in {_folder.Root}: expected names such as CLASS/YOUTUBEID_000010_000020.mp4.",
+                $"None of the {listed} videos of {string.Join(", ", lists)} is in {_folder.Root}: expected names such as "
+                    + $"CLASS/YOUTUBEID_000010_000020.mp4.",
                 ExitCodes.MissingInput);
         }
 
@@ -347,7 +355,8 @@ internal sealed partial class CatalogueReader
         if (_options.TrainList is null && !_folder.Lists.Contains(id))
         {
             throw new UserErrorException(
-                $"There is no manifest.csv in {_folder.Root}: write one with the columns path, label, split, group (only path is required).",
+                $"There is no manifest.csv in {_folder.Root}: write one with the columns path, label, split, group (only "
+                    + $"path is required).",
                 ExitCodes.MissingInput);
         }
 
@@ -390,7 +399,8 @@ internal sealed partial class CatalogueReader
         if (!_entries.TryAdd(id, entry) && _entries[id] is { } earlier && (earlier.Split != entry.Split || earlier.Class != entry.Class))
         {
             throw new UserErrorException(
-                $"{entry.Where}: {Shorten(id)} is listed before ({earlier.Where}) with another split or label. A video can be on one side only.",
+                $"{entry.Where}: {Shorten(id)} is listed before ({earlier.Where}) with another split or label. A video can be on "
+                    + $"one side only.",
                 ExitCodes.BadData);
         }
     }
@@ -465,8 +475,10 @@ internal sealed partial class CatalogueReader
 
     private VideoCatalogue Build(DatasetLayout layout)
     {
-        var classes = _classOrder ?? ClassOrder(_entries.Values.Select(entry => entry.Class).OfType<string>().Distinct(StringComparer.Ordinal));
-        var labels = classes.Select((name, label) => (name, label)).ToDictionary(pair => pair.name, pair => pair.label, StringComparer.Ordinal);
+        var classes = _classOrder
+            ?? ClassOrder(_entries.Values.Select(entry => entry.Class).OfType<string>().Distinct(StringComparer.Ordinal));
+        var labels = classes.Select((name, label) => (name, label))
+            .ToDictionary(pair => pair.name, pair => pair.label, StringComparer.Ordinal);
         var groups = new Dictionary<string, int>(StringComparer.Ordinal);
         var videos = new List<CatalogueVideo>(_entries.Count);
         foreach (var (id, entry) in _entries.OrderBy(pair => pair.Key, StringComparer.Ordinal))
@@ -487,15 +499,19 @@ internal sealed partial class CatalogueReader
         return new VideoCatalogue(_folder.Root, layout, videos, classes, _notes) { Warnings = GroupsOnBothSides(videos) };
     }
 
-    private List<string> GroupsOnBothSides(List<CatalogueVideo> videos)
+    private static List<string> GroupsOnBothSides(List<CatalogueVideo> videos)
     {
         var torn = videos.GroupBy(video => video.Group)
-            .Select(group => (Train: group.FirstOrDefault(video => video.Split != VideoSplit.Test), Test: group.FirstOrDefault(video => video.Split == VideoSplit.Test)))
+            .Select(
+                group => (
+                    Train: group.FirstOrDefault(video => video.Split != VideoSplit.Test),
+                    Test: group.FirstOrDefault(video => video.Split == VideoSplit.Test)))
             .Where(pair => pair is { Train: not null, Test: not null })
             .ToList();
         return torn.Count == 0 ? [] :
         [
-            $"{torn.Count} source group{(torn.Count == 1 ? " has" : "s have")} videos on both sides of the split (for example {torn[0].Train!.Id} in training and {torn[0].Test!.Id} in test): "
+            $"{torn.Count} source group{(torn.Count == 1 ? " has" : "s have")} videos on both sides of the split (for example "
+                + $"{torn[0].Train!.Id} in training and {torn[0].Test!.Id} in test): "
                 + "clips of one recording are nearly alike, so every measure is flattered.",
         ];
     }
@@ -568,7 +584,8 @@ internal sealed partial class CatalogueReader
             using var csv = new CsvParser(reader, new CsvConfiguration(CultureInfo.InvariantCulture)
             {
                 TrimOptions = TrimOptions.Trim,
-                BadDataFound = bad => throw Bad(id, bad.Context?.Parser?.RawRow ?? 1, "a quote (\") inside a field must be doubled and the field quoted"),
+                BadDataFound = bad =>
+                    throw Bad(id, bad.Context?.Parser?.RawRow ?? 1, "a quote (\") inside a field must be doubled and the field quoted"),
             });
             if (!csv.Read())
             {
@@ -594,7 +611,10 @@ internal sealed partial class CatalogueReader
             {
                 if (csv.Record!.Length > header.Length)
                 {
-                    throw Bad(id, csv.RawRow, $"{csv.Record.Length} fields for {header.Length} columns: a field that holds a comma must be quoted");
+                    throw Bad(
+                        id,
+                        csv.RawRow,
+                        $"{csv.Record.Length} fields for {header.Length} columns: a field that holds a comma must be quoted");
                 }
 
                 rows.Add(new Row(this, id, csv.RawRow, columns, csv.Record));
@@ -620,7 +640,8 @@ internal sealed partial class CatalogueReader
     private UserErrorException Unreadable(string id, Exception error) => error switch
     {
         DecoderFallbackException => new UserErrorException($"{_folder.FullPath(id)} is not UTF-8 text.", ExitCodes.BadData, error),
-        FileNotFoundException or DirectoryNotFoundException => new UserErrorException($"There is no list {_folder.FullPath(id)}.", ExitCodes.MissingInput, error),
+        FileNotFoundException or DirectoryNotFoundException =>
+            new UserErrorException($"There is no list {_folder.FullPath(id)}.", ExitCodes.MissingInput, error),
         _ => new UserErrorException($"{_folder.FullPath(id)} cannot be read: {error.Message}", ExitCodes.MissingInput, error),
     };
 

@@ -118,7 +118,8 @@ internal sealed class DataFolder
     {
         var full = Path.GetFullPath(Path.Combine(Root, listed));
         var relative = Path.GetRelativePath(Root, full);
-        return relative.StartsWith("..", StringComparison.Ordinal) && (relative.Length == 2 || relative[2] == '/') || Path.IsPathRooted(relative)
+        return relative.StartsWith("..", StringComparison.Ordinal) && (relative.Length == 2 || relative[2] == '/')
+            || Path.IsPathRooted(relative)
             ? null
             : relative;
     }
@@ -151,12 +152,14 @@ internal sealed class DataFolder
         if (_aliases.Count > 0)
         {
             var (alias, kept) = _aliases.OrderBy(pair => pair.Key, StringComparer.Ordinal).First();
-            Notes.Add($"{_aliases.Count} name{(_aliases.Count == 1 ? " is a link" : "s are links")} to a file that has another name here: each file is one video (for example {alias} is {kept}).");
+            Notes.Add($"{_aliases.Count} name{(_aliases.Count == 1 ? " is a link" : "s are links")} to a file that has another name here: "
+                + $"each file is one video (for example {alias} is {kept}).");
         }
 
         if (Unnameable.Count > 0)
         {
-            Notes.Add($"{Unnameable.Count} file or folder name{(Unnameable.Count == 1 ? " is" : "s are")} not UTF-8 and cannot be opened: rename {string.Join(", ", Unnameable.Take(3))}{(Unnameable.Count > 3 ? " ..." : "")}");
+            Notes.Add($"{Unnameable.Count} file or folder name{(Unnameable.Count == 1 ? " is" : "s are")} not UTF-8 and cannot be opened: "
+                + $"rename {string.Join(", ", Unnameable.Take(3))}{(Unnameable.Count > 3 ? " ..." : "")}");
         }
     }
 
@@ -204,7 +207,8 @@ internal sealed class DataFolder
         }
     }
 
-    private static bool Garbled(FileSystemInfo entry) => entry.Name.Contains('\uFFFD', StringComparison.Ordinal) && FileIdentity.Of(entry.FullName) is null;
+    private static bool Garbled(FileSystemInfo entry) =>
+        entry.Name.Contains('\uFFFD', StringComparison.Ordinal) && FileIdentity.Of(entry.FullName) is null;
 
     private void AddFile(FileSystemInfo entry, string id)
     {
@@ -218,7 +222,8 @@ internal sealed class DataFolder
 
             AddVideo(id, entry.FullName);
         }
-        else if (entry.Name.EndsWith(".txt", StringComparison.OrdinalIgnoreCase) || entry.Name.EndsWith(".csv", StringComparison.OrdinalIgnoreCase))
+        else if (entry.Name.EndsWith(".txt", StringComparison.OrdinalIgnoreCase)
+            || entry.Name.EndsWith(".csv", StringComparison.OrdinalIgnoreCase))
         {
             Lists.Add(id);
         }

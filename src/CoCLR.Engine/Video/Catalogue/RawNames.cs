@@ -1,5 +1,5 @@
-// Why this exists: a file name on Linux is bytes. Names that are not UTF-8 cannot be opened by their text, so they are shown as `ls -b` shows
-// them, and a person can rename them.
+// Why this exists: a file name on Linux is bytes. Names that are not UTF-8 cannot be opened by their text, so they are shown as `ls -b`
+// shows them, and a person can rename them.
 using System.Runtime.InteropServices;
 using System.Text;
 

@@ -1,5 +1,5 @@
-// Why this exists: clips cut from one recording are siblings: positives for one another in CoCLR and never on both sides of a split. The known
-// data sets say so in their file names.
+// Why this exists: clips cut from one recording are siblings: positives for one another in CoCLR and never on both sides of a split. The
+// known data sets say so in their file names.
 using System.Text.RegularExpressions;
 
 namespace CoCLR.Engine.Video.Catalogue;

@@ -35,7 +35,9 @@ public sealed record CatalogueOptions
 /// <param name="Group">Source video: sibling clips share it; from 0.</param>
 public sealed record CatalogueVideo(string Id, string Path, int Label, string? Class, VideoSplit Split, int Group)
 {
-    /// <summary>Why the video cannot be used, as far as its name tells (no such file, a name that is not UTF-8); null when the file was seen.</summary>
+    /// <summary>
+    /// Why the video cannot be used, as far as its name tells (no such file, a name that is not UTF-8); null when the file was seen.
+    /// </summary>
     public string? Problem { get; init; }
 }
 
@@ -44,7 +46,8 @@ public sealed class VideoCatalogue
 {
     private static readonly HashSet<string> VideoExtensions = new(StringComparer.OrdinalIgnoreCase)
     {
-        ".3gp", ".asf", ".avi", ".divx", ".flv", ".gif", ".m1v", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg",
+        ".3gp", ".asf", ".avi", ".divx", ".flv", ".gif", ".m1v", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4",
+        ".mpeg",
         ".mpg", ".mts", ".mxf", ".nut", ".ogv", ".rm", ".ts", ".vob", ".webm", ".wmv", ".y4m",
     };
 
@@ -89,7 +92,8 @@ public sealed class VideoCatalogue
     /// <summary>Reads a data folder.</summary>
     /// <param name="options">Where and how.</param>
     /// <exception cref="UserErrorException">
-    /// 66: folder or list missing, unreadable or empty; 65: a list is wrong (file and line are named); 78: options that do not fit the layout.
+    /// 66: folder or list missing, unreadable or empty; 65: a list is wrong (file and line are named); 78: options that do not fit the
+    /// layout.
     /// </exception>
     public static VideoCatalogue Open(CatalogueOptions options)
     {

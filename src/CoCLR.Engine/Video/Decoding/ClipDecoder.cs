@@ -64,7 +64,8 @@ public sealed record DecodeSettings
 /// <param name="Elapsed">Time since this process began.</param>
 /// <param name="Remaining">Estimated time to the end; null until a video is done.</param>
 /// <param name="Video">The video that was finished last.</param>
-public sealed record DecodeProgress(int Done, int Total, int Rejected, long Frames, long Bytes, TimeSpan Elapsed, TimeSpan? Remaining, string Video);
+public sealed record DecodeProgress(
+    int Done, int Total, int Rejected, long Frames, long Bytes, TimeSpan Elapsed, TimeSpan? Remaining, string Video);
 
 /// <summary>Decodes the videos of a catalogue through ffmpeg.</summary>
 public static class ClipDecoder
@@ -72,9 +73,9 @@ public static class ClipDecoder
     private const int RejectionsBeforeGivingUp = 50;
 
     /// <summary>
-    /// The store of a catalogue under these settings; decoded when it is not there yet. Frames are kept by video in a pool below the cache folder, so
-    /// that other labels, other splits, or a few more videos cost only what is new. Stopped at any point, the next call goes on; while another process
-    /// is decoding into the same pool, it waits.
+    /// The store of a catalogue under these settings; decoded when it is not there yet. Frames are kept by video in a pool below the cache
+    /// folder, so that other labels, other splits, or a few more videos cost only what is new. Stopped at any point, the next call goes on;
+    /// while another process is decoding into the same pool, it waits.
     /// </summary>
     /// <param name="catalogue">The videos.</param>
     /// <param name="settings">How to decode.</param>
@@ -83,7 +84,8 @@ public static class ClipDecoder
     /// <param name="cancellationToken">Stops; what is finished stays.</param>
     /// <returns>The opened store; its header lists the videos that were left out.</returns>
     /// <exception cref="UserErrorException">
-    /// 65: more than <see cref="DecodeSettings.MaxBadFraction"/> of the videos are bad; 66: no ffmpeg; 78: no permission for the cache; 1: the disk is full.
+    /// 65: more than <see cref="DecodeSettings.MaxBadFraction"/> of the videos are bad; 66: no ffmpeg; 78: no permission for the cache; 1:
+    /// the disk is full.
     /// </exception>
     public static ClipStore Prepare(
         VideoCatalogue catalogue,
@@ -100,7 +102,8 @@ public static class ClipDecoder
         var folder = Path.Combine(pool, key[..16]);
         if (!ClipStore.Exists(folder, key))
         {
-            using var writer = ClipStoreWriter.OpenWhenFree(pool, new ClipStoreHeader { ContentKey = poolKey, Settings = described }, cancellationToken);
+            using var writer =
+                ClipStoreWriter.OpenWhenFree(pool, new ClipStoreHeader { ContentKey = poolKey, Settings = described }, cancellationToken);
             if (!ClipStore.Exists(folder, key))
             {
                 Decode(writer, work, settings, progress, cancellationToken);
@@ -140,7 +143,8 @@ public static class ClipDecoder
         {
             // One item at a time from the list: videos differ a thousandfold in length.
             Parallel.ForEach(
-                System.Collections.Concurrent.Partitioner.Create(pending, System.Collections.Concurrent.EnumerablePartitionerOptions.NoBuffering),
+                System.Collections.Concurrent.Partitioner.Create(
+                    pending, System.Collections.Concurrent.EnumerablePartitionerOptions.NoBuffering),
                 new ParallelOptions
                 {
                     MaxDegreeOfParallelism = settings.Parallelism > 0 ? settings.Parallelism : Environment.ProcessorCount,
@@ -178,7 +182,8 @@ public static class ClipDecoder
         var rejected = RejectedOf(writer, work);
         CheckRejected(rejected, work.Count, settings);
         var bad = rejected.Select(video => video.Id).ToHashSet(StringComparer.Ordinal);
-        writer.CompleteView(folder, header with { Rejected = rejected }, work.Where(item => !bad.Contains(item.Video.Id)).Select(item => item.Describe()));
+        writer.CompleteView(
+            folder, header with { Rejected = rejected }, work.Where(item => !bad.Contains(item.Video.Id)).Select(item => item.Describe()));
     }
 
     private static List<RejectedVideo> RejectedOf(ClipStoreWriter writer, List<Work> work)
@@ -202,15 +207,18 @@ public static class ClipDecoder
         throw new UserErrorException(
             (total == 1 ? "The video cannot be used: "
                 : rejected.Count == total ? $"None of the {total} videos can be used: "
-                : string.Create(CultureInfo.InvariantCulture, $"{rejected.Count} of {total} videos cannot be used, more than dataset.maxBadFraction = {settings.MaxBadFraction:0.###} allows: "))
+                : string.Create(CultureInfo.InvariantCulture, $"{rejected.Count} of {total} videos cannot be used, more than "
+                    + $"dataset.maxBadFraction = {settings.MaxBadFraction:0.###} allows: "))
                 + named
                 + (rejected.Count > 5 ? $"; and {rejected.Count - 5} more. " : ". ")
-                + (rejected.Count == total ? "Give videos that ffmpeg can decode." : "Mend or remove them, or raise dataset.maxBadFraction (--max-bad-fraction of coclr data); what was decoded is kept."),
+                + (rejected.Count == total ? "Give videos that ffmpeg can decode." : "Repair or remove them, or raise "
+                    + "dataset.maxBadFraction (--max-bad-fraction of coclr data); what was decoded is kept."),
             ExitCodes.BadData);
     }
 
     // Decodes one video into the store, or says why it cannot be used.
-    private static (string? Rejection, ClipStoreVideo? Video) DecodeOne(ClipStoreWriter writer, Work item, DecodeSettings settings, CancellationToken cancellationToken)
+    private static (string? Rejection, ClipStoreVideo? Video) DecodeOne(
+        ClipStoreWriter writer, Work item, DecodeSettings settings, CancellationToken cancellationToken)
     {
         if (item.Video.Problem is { } problem)
         {
@@ -247,8 +255,10 @@ public static class ClipDecoder
         }));
     }
 
-    // Runs ffmpeg on one video; the reason when it cannot be used, what is missing when it can, and the frame rate that its container states.
-    internal static (string? Rejection, string? Damage, double Fps) DecodeInto(PixmapReader pictures, string path, DecodeSettings settings, CancellationToken cancellationToken)
+    // Runs ffmpeg on one video; the reason when it cannot be used, what is missing when it can, and the frame rate that its container
+    // states.
+    internal static (string? Rejection, string? Damage, double Fps) DecodeInto(
+        PixmapReader pictures, string path, DecodeSettings settings, CancellationToken cancellationToken)
     {
         using var process = FfmpegTool.Start("ffmpeg", Arguments(path, settings), only: path);
         using var timeout = new CancellationTokenSource(settings.Timeout);
@@ -274,7 +284,8 @@ public static class ClipDecoder
             : Judge(process.ExitCode, log, pictures, path, settings);
     }
 
-    private static (string? Rejection, string? Damage, double Fps) Judge(int status, FfmpegTool.FfmpegLog log, PixmapReader pictures, string path, DecodeSettings settings)
+    private static (string? Rejection, string? Damage, double Fps) Judge(
+        int status, FfmpegTool.FfmpegLog log, PixmapReader pictures, string path, DecodeSettings settings)
     {
         const int Killed = 128 + 9;
         if (log.Interrupted || status is 128 + 2 or 128 + 15)
@@ -286,7 +297,8 @@ public static class ClipDecoder
         if (status == Killed)
         {
             throw new UserErrorException(
-                $"ffmpeg was killed while decoding {MessageText.OneLine(path, 200)}, probably for lack of memory. Give more memory, or lower the number of processors; run again to go on.",
+                $"ffmpeg was killed while decoding {MessageText.OneLine(path, 200)}, probably for lack of memory. Give more memory, or "
+                    + $"lower the number of processors; run again to go on.",
                 ExitCodes.Failed);
         }
 
@@ -303,7 +315,9 @@ public static class ClipDecoder
 
         var expected = log.Seconds * (settings.FrameRate ?? log.Fps);
         expected = settings.MaxFrames > 0 ? Math.Min(expected, settings.MaxFrames) : expected;
-        var part = string.Create(CultureInfo.InvariantCulture, $"damaged: {pictures.Frames} of about {Math.Max(expected, pictures.Frames):0} frames could be decoded")
+        var part = string.Create(
+            CultureInfo.InvariantCulture,
+            $"damaged: {pictures.Frames} of about {Math.Max(expected, pictures.Frames):0} frames could be decoded")
             + (said.Length > 0 ? $" ({said})" : "");
         if (status != 0 || pictures.Torn || (log.Errors.Count > 0 && pictures.Frames < 0.9 * expected))
         {
@@ -359,7 +373,9 @@ public static class ClipDecoder
         }
 
         // A file that could not be read is tried again when its mode has changed.
-        var readable = OperatingSystem.IsWindows() ? 0 : (int)(file.UnixFileMode & (UnixFileMode.UserRead | UnixFileMode.GroupRead | UnixFileMode.OtherRead));
+        var readable = OperatingSystem.IsWindows()
+            ? 0
+            : (int)(file.UnixFileMode & (UnixFileMode.UserRead | UnixFileMode.GroupRead | UnixFileMode.OtherRead));
         return string.Create(CultureInfo.InvariantCulture, $"{file.Length:x}-{file.LastWriteTimeUtc.Ticks:x}-{readable:x}");
     }
 

@@ -1,5 +1,6 @@
-// Why this exists: an uploaded video, or one of a stranger's data set, meets a decoder of a million lines of C. Whatever a crafted file makes that decoder
-// do, it can read no other file and open no connection: Linux's Landlock takes these rights from the process before it begins.
+// Why this exists: an uploaded video, or one of a stranger's data set, meets a decoder of a million lines of C. Whatever a crafted file
+// makes that decoder do, it can read no other file and open no connection: Linux's Landlock takes these rights from the process before it
+// begins.
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 
@@ -14,7 +15,8 @@ internal static partial class ConfinedProcess
     private const int PathBeneath = 1, NoNewPrivileges = 38, OpenPath = 0x200000, CloseOnExec = 0x80000;
     private const ulong Execute = 1, ReadFile = 1 << 2, ReadFolder = 1 << 3;
 
-    // By version of the interface: 1 has 13 rights to files, 2 adds links between folders, 3 truncation, 5 control of devices; 4 has two rights to TCP.
+    // By version of the interface: 1 has 13 rights to files, 2 adds links between folders, 3 truncation, 5 control of devices; 4 has two
+    // rights to TCP.
     private const ulong FileRights1 = (1UL << 13) - 1, Refer = 1UL << 13, Truncate = 1UL << 14, Control = 1UL << 15, TcpRights = 3;
 
     private static readonly Lazy<bool> Works = new(Try);
@@ -63,7 +65,8 @@ internal static partial class ConfinedProcess
             }
 
             // A build from elsewhere may keep its libraries where they cannot be guessed: then it is started without.
-            var info = new ProcessStartInfo(FfmpegTool.Executable("ffmpeg"), ["-version"]) { RedirectStandardOutput = true, RedirectStandardError = true };
+            var info = new ProcessStartInfo(
+                FfmpegTool.Executable("ffmpeg"), ["-version"]) { RedirectStandardOutput = true, RedirectStandardError = true };
             using var process = Start(info, "/dev/null");
             process.ErrorDataReceived += (_, _) => { };
             process.BeginErrorReadLine();
@@ -71,7 +74,8 @@ internal static partial class ConfinedProcess
             process.WaitForExit();
             return process.ExitCode == 0;
         }
-        catch (Exception error) when (error is IOException or System.ComponentModel.Win32Exception or EntryPointNotFoundException or DllNotFoundException)
+        catch (Exception error) when (
+            error is IOException or System.ComponentModel.Win32Exception or EntryPointNotFoundException or DllNotFoundException)
         {
             return false;
         }
@@ -108,12 +112,18 @@ internal static partial class ConfinedProcess
         }
     }
 
-    /// <summary>Folders of programs and libraries: of the system, of ffmpeg, and of this program, whose starting thread is confined too.</summary>
+    /// <summary>
+    /// Folders of programs and libraries: of the system, of ffmpeg, and of this program, whose starting thread is confined too.
+    /// </summary>
     private static IEnumerable<string> Programs(string program)
     {
         string[] system = ["/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/nix/store"];
         var own = Path.GetDirectoryName(Path.GetFullPath(program));
-        return [.. system, AppContext.BaseDirectory, RuntimeEnvironment.GetRuntimeDirectory(), .. own is { Length: > 1 } && program.Contains('/', StringComparison.Ordinal) ? [own] : Array.Empty<string>()];
+        return
+        [
+            .. system, AppContext.BaseDirectory, RuntimeEnvironment.GetRuntimeDirectory(),
+            .. own is { Length: > 1 } && program.Contains('/', StringComparison.Ordinal) ? [own] : Array.Empty<string>()
+        ];
     }
 
     private static unsafe void Allow(nint ruleset, string path, ulong rights)

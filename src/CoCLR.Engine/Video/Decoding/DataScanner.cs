@@ -99,7 +99,8 @@ public static class DataScanner
 {
     /// <summary>Scans a folder.</summary>
     /// <param name="options">Where and how.</param>
-    /// <param name="thorough">True: decode every frame; false: read what the containers say, which is much faster but does not find damage in the middle.</param>
+    /// <param name="thorough">True: decode every frame; false: read what the containers say, which is much faster but does not find damage
+    /// in the middle.</param>
     /// <param name="leaks">Whether videos are looked for that are on both sides of the split: it reads four frames of each.</param>
     /// <param name="progress">Told the number of looks at a video done and their total.</param>
     /// <param name="cancellationToken">Stops.</param>
@@ -125,14 +126,16 @@ public static class DataScanner
         {
             try
             {
-                var options = new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount, CancellationToken = cancellationToken };
+                var options =
+                    new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount, CancellationToken = cancellationToken };
                 Parallel.ForEach(items, options, item =>
                 {
                     act(item);
                     progress?.Report((Interlocked.Increment(ref done), total));
                 });
             }
-            catch (AggregateException errors) when (errors.Flatten().InnerExceptions.OfType<UserErrorException>().FirstOrDefault() is { } first)
+            catch (AggregateException errors) when (
+                errors.Flatten().InnerExceptions.OfType<UserErrorException>().FirstOrDefault() is { } first)
             {
                 throw new UserErrorException(first.Message, first.ExitCode, first);
             }
@@ -144,12 +147,12 @@ public static class DataScanner
     {
         var usable = seen.Zip(catalogue.Videos).Where(pair => pair.First.Broken is null).ToList();
         var sizes = usable.ToLookup(pair => pair.Second.Split == VideoSplit.Test, pair => pair.First.Bytes);
-        var lengths = new[] { false, true }.ToDictionary(side => side, side => usable.Where(pair => (pair.Second.Split == VideoSplit.Test) == side).Select(pair => pair.First.Seconds).Order().ToArray());
+        var (training, testing) = (Lengths(test: false), Lengths(test: true));
         var contents = new List<ScannedContent>();
         foreach (var (look, video) in usable)
         {
             var test = video.Split == VideoSplit.Test;
-            var others = lengths[!test];
+            var others = test ? training : testing;
             var at = Array.BinarySearch(others, look.Seconds * 0.9);
             at = at < 0 ? ~at : at;
             var near = look.Seconds > 0 && at < others.Length && others[at] <= look.Seconds / 0.9;
@@ -161,6 +164,9 @@ public static class DataScanner
         }
 
         return contents;
+
+        double[] Lengths(bool test) =>
+            [.. usable.Where(pair => (pair.Second.Split == VideoSplit.Test) == test).Select(pair => pair.First.Seconds).Order()];
     }
 
     private static ScanReport Report(VideoCatalogue catalogue, Seen[] seen, IReadOnlyList<LeakedPair> leaks)
@@ -181,11 +187,14 @@ public static class DataScanner
                     var ofClass = videos.Where(video => video.Label == label).ToList();
                     int Of(VideoSplit split) => ofClass.Count(video => video.Split == split);
                     return new ScannedClass(
-                        name, label, Of(VideoSplit.Train), Of(VideoSplit.Validation), Of(VideoSplit.Test), ofClass.Select(video => video.Group).Distinct().Count());
+                        name, label, Of(VideoSplit.Train), Of(VideoSplit.Validation), Of(VideoSplit.Test),
+                        ofClass.Select(video => video.Group).Distinct().Count());
                 }),
             ],
             Splits = Count(videos.Select(video => video.Split.ToString().ToLowerInvariant())),
-            Broken = [.. seen.Zip(videos).Where(pair => pair.First.Broken is not null).Select(pair => new RejectedVideo(pair.Second.Id, pair.First.Broken!))],
+            Broken = [
+                .. seen.Zip(videos).Where(pair => pair.First.Broken is not null)
+                    .Select(pair => new RejectedVideo(pair.Second.Id, pair.First.Broken!))],
             Bytes = seen.Sum(video => video.Bytes),
             Seconds = whole.Sum(video => video.Seconds),
             Duration = Range(whole.Select(video => video.Seconds)),
@@ -236,7 +245,8 @@ public static class DataScanner
             "ffprobe",
             [
                 "-loglevel", "level+error", "-select_streams", "V:0", "-show_entries",
-                "stream=codec_name,width,height,avg_frame_rate,nb_frames,duration:format=duration", "-of", "json", .. FfmpegTool.Input(video.Path),
+                "stream=codec_name,width,height,avg_frame_rate,nb_frames,duration:format=duration", "-of", "json",
+                .. FfmpegTool.Input(video.Path),
             ],
             only: video.Path,
             cancellationToken: cancellationToken);
@@ -244,7 +254,10 @@ public static class DataScanner
         if (seen is null)
         {
             var said = log.Summary(video.Path);
-            return new Seen { Bytes = bytes, Broken = status == 0 ? "there is no video stream in it" : said.Length > 0 ? said : "ffprobe cannot read it" };
+            return new Seen
+            {
+                Bytes = bytes, Broken = status == 0 ? "there is no video stream in it" : said.Length > 0 ? said : "ffprobe cannot read it"
+            };
         }
 
         return (thorough ? Decode(video, seen, cancellationToken) : seen) with { Bytes = bytes };
@@ -269,7 +282,8 @@ public static class DataScanner
 
     private static Seen Describe(JsonElement stream, JsonElement root)
     {
-        var fps = Text(stream, "avg_frame_rate")?.Split('/') is [var over, var under] && Number(under) > 0 ? Number(over) / Number(under) : 0;
+        var fps = Text(stream, "avg_frame_rate")?.Split('/') is [var over, var under]
+            && Number(under) > 0 ? Number(over) / Number(under) : 0;
         var seconds = Number(Text(stream, "duration"));
         if (seconds == 0 && root.TryGetProperty("format", out var format))
         {
@@ -337,12 +351,19 @@ public static class DataScanner
             for (var i = 0; i < SplitLeaks.Frames; i++)
             {
                 var second = Content.Length * ((2 * i) + 1) / (2 * SplitLeaks.Frames);
-                arguments.AddRange(["-threads", "1", "-ss", second.ToString("0.###", CultureInfo.InvariantCulture), .. FfmpegTool.Input(path)]);
+                arguments.AddRange(
+                    ["-threads", "1", "-ss", second.ToString("0.###", CultureInfo.InvariantCulture), .. FfmpegTool.Input(path)]);
             }
 
             var frames = Enumerable.Range(0, SplitLeaks.Frames).ToList();
-            var thumbnails = string.Concat(frames.Select(i => $"[{i}:V:0]trim=end_frame=1,scale={SplitLeaks.Side}:{SplitLeaks.Side}:flags=area,format=gray,setsar=1[t{i}];"));
-            arguments.AddRange(["-filter_complex", $"{thumbnails}{string.Concat(frames.Select(i => $"[t{i}]"))}concat=n={frames.Count}", "-f", "rawvideo", "-pix_fmt", "gray", "pipe:1"]);
+            var thumbnails = string.Concat(
+                frames.Select(
+                    i => $"[{i}:V:0]trim=end_frame=1,scale={SplitLeaks.Side}:{SplitLeaks.Side}:flags=area,format=gray,setsar=1[t{i}];"));
+            arguments.AddRange(
+                [
+                    "-filter_complex", $"{thumbnails}{string.Concat(frames.Select(i => $"[t{i}]"))}concat=n={frames.Count}", "-f",
+                    "rawvideo", "-pix_fmt", "gray", "pipe:1"
+                ]);
             using var process = FfmpegTool.Start("ffmpeg", arguments, only: path);
             using var kill = cancellationToken.Register(() => FfmpegTool.Kill(process));
             var log = FfmpegTool.FfmpegLog.ReadAsync(process.StandardError);

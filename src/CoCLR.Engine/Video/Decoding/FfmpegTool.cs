@@ -14,7 +14,8 @@ public static partial class FfmpegTool
 {
     private const int LongestLog = 400;
 
-    // Containers and streams that hold their own pictures. Whatever names other files (HLS, DASH, concat, IMF, image sequences, scripts) is missing on purpose.
+    // Containers and streams that hold their own pictures. Whatever names other files (HLS, DASH, concat, IMF, image sequences, scripts) is
+    // missing on purpose.
     private const string VideoFormats =
         "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,av1,obu,ivf,vc1,dirac,mjpeg,mjpeg_2000,smjpeg,ogg,flv,asf,rm,mxf,nut,dv,wtv,gif,yuv4mpegpipe";
 
@@ -28,14 +29,17 @@ public static partial class FfmpegTool
     internal static string FileArgument(string path) => "file:" + Path.GetFullPath(path);
 
     /// <summary>
-    /// The options that read a video which is not trusted: only formats that hold their own pictures, only from this file. A playlist that calls itself
+    /// The options that read a video which is not trusted: only formats that hold their own pictures, only from this file. A playlist that
+    /// calls itself
     /// .mp4 opens neither other files nor addresses.
     /// </summary>
     /// <param name="path">A path.</param>
-    internal static string[] Input(string path) => ["-protocol_whitelist", "file", "-format_whitelist", VideoFormats, "-i", FileArgument(path)];
+    internal static string[] Input(string path) =>
+        ["-protocol_whitelist", "file", "-format_whitelist", VideoFormats, "-i", FileArgument(path)];
 
     /// <summary>The option that keeps every decoded frame once, as variable-rate videos have them.</summary>
-    internal static string[] EveryFrameOnce => Version is { } version && version < new Version(5, 1) ? ["-vsync", "0"] : ["-fps_mode", "passthrough"];
+    internal static string[] EveryFrameOnce =>
+        Version is { } version && version < new Version(5, 1) ? ["-vsync", "0"] : ["-fps_mode", "passthrough"];
 
     /// <summary>Starts a tool with its standard output and error piped.</summary>
     /// <param name="tool">ffmpeg or ffprobe.</param>
@@ -65,7 +69,8 @@ public static partial class FfmpegTool
         catch (System.ComponentModel.Win32Exception error)
         {
             throw new UserErrorException(
-                $"{tool} cannot be started ({error.Message}): install ffmpeg (on Debian and Ubuntu: apt-get install ffmpeg), or name it in COCLR_{tool.ToUpperInvariant()}.",
+                $"{tool} cannot be started ({error.Message}): install ffmpeg (on Debian and Ubuntu: apt-get install ffmpeg), or name it in "
+                    + $"COCLR_{tool.ToUpperInvariant()}.",
                 ExitCodes.MissingInput,
                 error);
         }
@@ -129,7 +134,10 @@ public static partial class FfmpegTool
             var (status, output, _) = Run(tool, ["-version"]);
             var match = VersionText().Match(output);
             return status != 0 ? null
-                : match.Success ? new Version(int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture), int.Parse(match.Groups[2].Value, CultureInfo.InvariantCulture))
+                : match.Success
+                    ? new Version(
+                        int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture),
+                        int.Parse(match.Groups[2].Value, CultureInfo.InvariantCulture))
                 : new Version(99, 0); // A build from the repository names no number: newer than any.
         }
         catch (UserErrorException)
@@ -174,7 +182,8 @@ public static partial class FfmpegTool
         public string Summary(string path)
         {
             var argument = FileArgument(path);
-            var said = _errors.Select(error => MessageText.OneLine(error.Replace(argument, "", StringComparison.Ordinal).TrimStart(':', ' '), 160))
+            var said =
+                _errors.Select(error => MessageText.OneLine(error.Replace(argument, "", StringComparison.Ordinal).TrimStart(':', ' '), 160))
                 .Where(error => error.Length > 0)
                 .ToList();
             return Refused is not null ? Refused
@@ -207,7 +216,8 @@ public static partial class FfmpegTool
             }
             else if (Seconds == 0 && Duration().Match(line) is { Success: true } duration)
             {
-                Seconds = (Number(duration.Groups[1].Value) * 3600) + (Number(duration.Groups[2].Value) * 60) + Number(duration.Groups[3].Value);
+                Seconds = (Number(duration.Groups[1].Value) * 3600) + (Number(duration.Groups[2].Value) * 60)
+                    + Number(duration.Groups[3].Value);
             }
             else if (line.Contains("received signal", StringComparison.Ordinal))
             {
@@ -216,7 +226,8 @@ public static partial class FfmpegTool
         }
 
         // A log may hold a file's own metadata: what looks like a number need not be one.
-        private static double Number(string text) => double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var number) && double.IsFinite(number) ? number : 0;
+        private static double Number(string text) =>
+            double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var number) && double.IsFinite(number) ? number : 0;
 
         // [hls @ 0x55d] [error] Format not on whitelist 'mov,avi'
         [GeneratedRegex(@"^\[([\w,]+) @ [^\]]*\] \[error\] Format not on whitelist")]

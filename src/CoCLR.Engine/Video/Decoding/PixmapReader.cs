@@ -5,7 +5,9 @@ using CoCLR.Engine.Video.Store;
 
 namespace CoCLR.Engine.Video.Decoding;
 
-/// <summary>Splits a stream of PPM pictures (<c>P6\n160 128\n255\n</c> and the pixels) into sizes and pixels; without a target it only counts.</summary>
+/// <summary>
+/// Splits a stream of PPM pictures (<c>P6\n160 128\n255\n</c> and the pixels) into sizes and pixels; without a target it only counts.
+/// </summary>
 internal sealed class PixmapReader(ClipStoreWriter.VideoWriter? target)
 {
     private const int BufferSize = 1 << 20;
@@ -112,7 +114,8 @@ internal sealed class PixmapReader(ClipStoreWriter.VideoWriter? target)
     {
         var lines = System.Text.Encoding.ASCII.GetString(head).Split('\n');
         var size = lines[1].Split(' ');
-        return lines[0] == "P6" && lines[2] == "255" && size.Length == 2 && int.TryParse(size[0], out var width) && int.TryParse(size[1], out var height)
+        return lines[0] == "P6" && lines[2] == "255" && size.Length == 2 && int.TryParse(size[0], out var width)
+            && int.TryParse(size[1], out var height)
             ? (width, height)
             : throw new InvalidDataException("ffmpeg did not send a pixmap of 8 bits.");
     }

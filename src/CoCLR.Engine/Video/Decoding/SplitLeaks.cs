@@ -1,5 +1,5 @@
-// Why this exists: a video that is in training and in test flatters every measure, and public data sets have such pairs. They are found by the
-// bytes of their frames, and where those differ by a small fingerprint of a few frames.
+// Why this exists: a video that is in training and in test flatters every measure, and public data sets have such pairs. They are found by
+// the bytes of their frames, and where those differ by a small fingerprint of a few frames.
 using System.Collections.Concurrent;
 using System.Numerics;
 using CoCLR.Engine.Video.Catalogue;
@@ -18,7 +18,8 @@ public sealed record LeakedPair(string Train, string Test, bool Identical);
 /// <param name="IsTest">On which side of the split it is.</param>
 /// <param name="Checksum">Equal for equal bytes; null when unknown.</param>
 /// <param name="Length">Frames or seconds.</param>
-/// <param name="Thumbnails">Gray thumbnails of a few frames, see <see cref="SplitLeaks.Thumbnails(ClipStore, int)"/>; null when unknown.</param>
+/// <param name="Thumbnails">Gray thumbnails of a few frames, see <see cref="SplitLeaks.Thumbnails(ClipStore, int)"/>; null when
+/// unknown.</param>
 internal sealed record VideoContent(string Id, bool IsTest, string? Checksum, double Length, float[]? Thumbnails);
 
 /// <summary>Finds videos that are on both sides of a split.</summary>
@@ -50,7 +51,12 @@ public static class SplitLeaks
         Parallel.For(0, contents.Length, new ParallelOptions { CancellationToken = cancellationToken, MaxDegreeOfParallelism = Environment.ProcessorCount }, i =>
         {
             var video = store.Videos[i];
-            contents[i] = new VideoContent(video.Id, video.Split == VideoSplit.Test, $"{video.Width}x{video.Height} {video.Checksum}", video.Frames, Thumbnails(store, i));
+            contents[i] = new VideoContent(
+                video.Id,
+                video.Split == VideoSplit.Test,
+                $"{video.Width}x{video.Height} {video.Checksum}",
+                video.Frames,
+                Thumbnails(store, i));
         });
         return Find(contents, cancellationToken);
     }
@@ -63,7 +69,8 @@ public static class SplitLeaks
         {
             var tests = kind.Select(pair => pair.Test).Distinct(StringComparer.Ordinal).Count();
             var first = kind.First();
-            return $"{tests} test video{(tests == 1 ? " is" : "s are")} in training too, {(kind.Key ? "byte for byte" : "nearly alike")} (for example {first.Test} and {first.Train}): "
+            return $"{tests} test video{(tests == 1 ? " is" : "s are")} in training too, {(kind.Key ? "byte for byte" : "nearly alike")} "
+                + $"(for example {first.Test} and {first.Train}): "
                 + "every measure is flattered. Remove one of each pair, or put both on one side.";
         }),
     ];
@@ -75,7 +82,12 @@ public static class SplitLeaks
         var thumbnails = new float[Frames * Side * Side];
         for (var i = 0; i < Frames; i++)
         {
-            Shrink(store.Frame(videoIndex, (int)(video.Frames * ((2 * i) + 1L) / (2 * Frames))), video.Width, video.Height, store.Channels, thumbnails.AsSpan(i * Side * Side, Side * Side));
+            Shrink(
+                store.Frame(videoIndex, (int)(video.Frames * ((2 * i) + 1L) / (2 * Frames))),
+                video.Width,
+                video.Height,
+                store.Channels,
+                thumbnails.AsSpan(i * Side * Side, Side * Side));
         }
 
         return thumbnails;
@@ -87,7 +99,8 @@ public static class SplitLeaks
         var test = contents.Where(video => video.IsTest).ToList();
         var bySum = train.Where(video => video.Checksum is not null).ToLookup(video => video.Checksum!, StringComparer.Ordinal);
         var pairs = new ConcurrentBag<LeakedPair>(
-            test.Where(video => video.Checksum is not null).SelectMany(video => bySum[video.Checksum!].Take(1).Select(twin => new LeakedPair(twin.Id, video.Id, true))));
+            test.Where(video => video.Checksum is not null)
+                .SelectMany(video => bySum[video.Checksum!].Take(1).Select(twin => new LeakedPair(twin.Id, video.Id, true))));
         var known = pairs.Select(pair => pair.Test).ToHashSet(StringComparer.Ordinal);
 
         // The mean brightness differs by no more than the thumbnails do: only a window of the videos in its order has to be compared.
@@ -102,7 +115,8 @@ public static class SplitLeaks
                 for (var i = FirstAtLeast(means, mean - Alike); i < sorted.Length && means[i] <= mean + Alike; i++)
                 {
                     var other = sorted[i].Video;
-                    if (Math.Abs(other.Length - video.Length) <= 0.1 * Math.Max(other.Length, video.Length) && Difference(other.Thumbnails!, video.Thumbnails!) <= Alike)
+                    if (Math.Abs(other.Length - video.Length) <= 0.1 * Math.Max(other.Length, video.Length)
+                        && Difference(other.Thumbnails!, video.Thumbnails!) <= Alike)
                     {
                         pairs.Add(new LeakedPair(other.Id, video.Id, false));
                         break;

@@ -6,8 +6,8 @@ using static TorchSharp.torch;
 namespace CoCLR.Engine.Video.Loading;
 
 /// <summary>
-/// The memory of one batch: per view either the finished floats, or the bytes of the crops ([clips, T, largest crop height, largest crop width, channels]) on
-/// their way to the device.
+/// The memory of one batch: per view either the finished floats, or the bytes of the crops ([clips, T, largest crop height, largest crop
+/// width, channels]) on their way to the device.
 /// </summary>
 internal sealed unsafe class BatchBuffer(int views, bool pinned) : IDisposable
 {
@@ -43,7 +43,15 @@ internal sealed unsafe class BatchBuffer(int views, bool pinned) : IDisposable
     }
 
     /// <summary>Writes one clip of one view; called from many threads for different clips.</summary>
-    public void Fill(ClipAugmenter augmenter, in ClipRequest request, int position, int view, IReadOnlyList<ClipItem> items, IReadOnlyList<ClipView> all, LoaderOptions options, int size)
+    public void Fill(
+        ClipAugmenter augmenter,
+        in ClipRequest request,
+        int position,
+        int view,
+        IReadOnlyList<ClipItem> items,
+        IReadOnlyList<ClipView> all,
+        LoaderOptions options,
+        int size)
     {
         var video = items[request.Item].VideoInView[view];
         var source = all[view].Source;
@@ -98,13 +106,16 @@ internal sealed unsafe class BatchBuffer(int views, bool pinned) : IDisposable
             {
                 var (height, width, channels) = _staged[view];
                 long clipCount = plan.Requests.Length;
-                var bytes = _memory[view]!.narrow(0, 0, clipCount * options.Frames * height * width * channels).view(clipCount, options.Frames, height, width, channels);
+                var bytes = _memory[view]!.narrow(
+                    0, 0, clipCount * options.Frames * height * width * channels).view(clipCount, options.Frames, height, width, channels);
                 var relative = Array.ConvertAll(_transforms[view], t => t with { Crop = new CropBox(0, 0, t.Crop.Width, t.Crop.Height) });
-                clips = TorchAugmentation.Apply(bytes.to(options.Device), relative, size, all[view].Flow).view(Shape(plan, options.Frames, size));
+                clips = TorchAugmentation.Apply(
+                    bytes.to(options.Device), relative, size, all[view].Flow).view(Shape(plan, options.Frames, size));
             }
             else
             {
-                var floats = _memory[view]!.narrow(0, 0, (long)plan.Requests.Length * options.Frames * 3 * size * size).view(Shape(plan, options.Frames, size));
+                var floats = _memory[view]!.narrow(
+                    0, 0, (long)plan.Requests.Length * options.Frames * 3 * size * size).view(Shape(plan, options.Frames, size));
                 clips = floats.to(options.Device);
             }
 

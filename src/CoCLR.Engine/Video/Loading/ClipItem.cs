@@ -26,7 +26,8 @@ public sealed record ClipItem(int[] VideoInView, int Label = -1, int Group = -1)
     /// </summary>
     /// <param name="stores">One store a view.</param>
     /// <param name="split">Which part; null for all videos.</param>
-    /// <param name="minimumFrames">Videos with fewer frames in any view are left out (method.md 1d: half a clip of padding is allowed, 18 frames for T = 32).</param>
+    /// <param name="minimumFrames">Videos with fewer frames in any view are left out (method.md 1d: half a clip of padding is allowed, 18
+    /// frames for T = 32).</param>
     public static IReadOnlyList<ClipItem> FromStores(IReadOnlyList<ClipStore> stores, VideoSplit? split = null, int minimumFrames = 1)
     {
         var items = new List<ClipItem>();
@@ -44,7 +45,8 @@ public sealed record ClipItem(int[] VideoInView, int Label = -1, int Group = -1)
             var everywhere = video.Frames >= minimumFrames;
             for (var view = 1; view < stores.Count && everywhere; view++)
             {
-                everywhere = stores[view].TryIndexOf(video.Id, out indices[view]) && stores[view].Videos[indices[view]].Frames >= minimumFrames;
+                everywhere = stores[view].TryIndexOf(video.Id, out indices[view])
+                    && stores[view].Videos[indices[view]].Frames >= minimumFrames;
             }
 
             if (everywhere)
@@ -106,7 +108,8 @@ public sealed record LoaderOptions
         if (BatchSize < 1 || Frames < 1 || FrameStride < 1 || Prefetch < 1 || Workers < 0)
         {
             throw new UserErrorException(
-                $"Loader settings are out of range: batch size {BatchSize}, frames {Frames}, frame stride {FrameStride}, prefetch {Prefetch} must be at least 1, workers {Workers} at least 0.",
+                $"Loader settings are out of range: batch size {BatchSize}, frames {Frames}, frame stride {FrameStride}, prefetch "
+                    + $"{Prefetch} must be at least 1, workers {Workers} at least 0.",
                 ExitCodes.BadConfiguration);
         }
     }

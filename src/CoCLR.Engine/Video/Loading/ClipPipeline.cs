@@ -8,9 +8,9 @@ using static TorchSharp.torch;
 namespace CoCLR.Engine.Video.Loading;
 
 /// <summary>
-/// Turns a sequence of <see cref="BatchPlan"/>s (a pure function of the position) into batches. One thread plans and hands out clips, workers augment (or, for
-/// a device, copy the crops' bytes), and where there is a device one more thread uploads and augments there. Buffers are pooled: no more than
-/// prefetch + 2 batches exist at a time.
+/// Turns a sequence of <see cref="BatchPlan"/>s (a pure function of the position) into batches. One thread plans and hands out clips,
+/// workers augment (or, for a device, copy the crops' bytes), and where there is a device one more thread uploads and augments there.
+/// Buffers are pooled: no more than prefetch + 2 batches exist at a time.
 /// </summary>
 internal sealed class ClipPipeline : IDisposable
 {
@@ -32,7 +32,8 @@ internal sealed class ClipPipeline : IDisposable
     private long _batches = -1;
     private bool _disposed;
 
-    public ClipPipeline(IReadOnlyList<ClipView> views, IReadOnlyList<ClipItem> items, LoaderOptions options, int size, Func<long, BatchPlan?> plan)
+    public ClipPipeline(
+        IReadOnlyList<ClipView> views, IReadOnlyList<ClipItem> items, LoaderOptions options, int size, Func<long, BatchPlan?> plan)
     {
         _views = views;
         _items = items;

@@ -5,8 +5,8 @@ namespace CoCLR.Engine.Video.Loading;
 public static class ClipSampling
 {
     /// <summary>
-    /// A random start: uniform in [0, length - frames x stride), so that the last possible start is never drawn, as in the reference; 0 when the video is not
-    /// longer than a clip.
+    /// A random start: uniform in [0, length - frames x stride), so that the last possible start is never drawn, as in the reference; 0
+    /// when the video is not longer than a clip.
     /// </summary>
     /// <param name="random">The stream to draw from.</param>
     /// <param name="length">Frames of the video.</param>
@@ -45,7 +45,10 @@ public static class ClipSampling
         return numbers;
     }
 
-    /// <summary>Starts of the sliding clips of evaluation: 0 and every (T x stride / 2 - 1) frames while a whole clip fits; one padded clip for a short video.</summary>
+    /// <summary>
+    /// Starts of the sliding clips of evaluation: 0 and every (T x stride / 2 - 1) frames while a whole clip fits; one padded clip for a
+    /// short video.
+    /// </summary>
     /// <param name="length">Frames of the video, at least 1.</param>
     /// <param name="frames">Frames of a clip, T.</param>
     /// <param name="stride">Distance of neighbouring frames.</param>

@@ -42,5 +42,6 @@ internal sealed class EpochSequence(int count, int batchSize, long seed, ulong p
 
     /// <summary>A random clip of a video.</summary>
     public static int[] DrawClip(ref CounterRandom random, int length, LoaderOptions options) =>
-        ClipSampling.Frames(length, options.Frames, options.FrameStride, ClipSampling.DrawStart(ref random, length, options.Frames, options.FrameStride));
+        ClipSampling.Frames(
+            length, options.Frames, options.FrameStride, ClipSampling.DrawStart(ref random, length, options.Frames, options.FrameStride));
 }

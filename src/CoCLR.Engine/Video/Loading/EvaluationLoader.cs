@@ -5,8 +5,8 @@ namespace CoCLR.Engine.Video.Loading;
 
 /// <summary>
 /// Sliding clips of every video (starts every T x stride / 2 - 1 frames; a short video is one clip padded on the left) times the crops of
-/// <see cref="EvaluationCrops"/> (method.md 1e), in batches; the last one may be smaller. Batches follow the items' order: all clips of a video lie together, for each clip
-/// its crops. <see cref="ClipBatch.Items"/> says where each row belongs.
+/// <see cref="EvaluationCrops"/> (method.md 1e), in batches; the last one may be smaller. Batches follow the items' order: all clips of a
+/// video lie together, for each clip its crops. <see cref="ClipBatch.Items"/> says where each row belongs.
 /// </summary>
 public sealed class EvaluationLoader : IDisposable
 {
@@ -25,7 +25,8 @@ public sealed class EvaluationLoader : IDisposable
     /// <param name="augmentation">Size; of the rest only the evaluation crop and the reference's jitter matter.</param>
     /// <param name="options">Clips a batch, clip length, workers, device.</param>
     /// <param name="mode">Crops a clip.</param>
-    /// <param name="oneRandomClip">One random clip a video, drawn from the seed, instead of all (the reference's retrieval gallery, method.md 1e).</param>
+    /// <param name="oneRandomClip">One random clip a video, drawn from the seed, instead of all (the reference's retrieval gallery,
+    /// method.md 1e).</param>
     /// <param name="mostClips">Clips of a video at most, spread evenly over it.</param>
     public EvaluationLoader(
         IReadOnlyList<ClipView> views,

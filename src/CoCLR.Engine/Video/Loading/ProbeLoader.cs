@@ -5,8 +5,8 @@ using CoCLR.Engine.Video.Augmentation;
 namespace CoCLR.Engine.Video.Loading;
 
 /// <summary>
-/// Batches for the end-to-end linear probe and fine-tuning: one random clip a video (method.md 1d, 1e), an epoch being a random order of all videos, the incomplete
-/// last batch dropped. A pure function of (seed, epoch, step, slot) like <see cref="ClipBatchLoader"/>.
+/// Batches for the end-to-end linear probe and fine-tuning: one random clip a video (method.md 1d, 1e), an epoch being a random order of
+/// all videos, the incomplete last batch dropped. A pure function of (seed, epoch, step, slot) like <see cref="ClipBatchLoader"/>.
 /// </summary>
 public sealed class ProbeLoader : IDisposable
 {
@@ -26,12 +26,14 @@ public sealed class ProbeLoader : IDisposable
     /// <param name="augmentation">Size and augmentation.</param>
     /// <param name="options">Batch size (lowered to the number of videos), clip length, workers, device.</param>
     /// <exception cref="UserErrorException">66: no videos; 78: a setting out of range.</exception>
-    public ProbeLoader(IReadOnlyList<ClipView> views, IReadOnlyList<ClipItem> items, AugmentationOptions augmentation, LoaderOptions options)
+    public ProbeLoader(
+        IReadOnlyList<ClipView> views, IReadOnlyList<ClipItem> items, AugmentationOptions augmentation, LoaderOptions options)
     {
         options.Check();
         if (items.Count == 0)
         {
-            throw new UserErrorException("There are no training videos for the probe: check the split and the labels of the data set.", ExitCodes.MissingInput);
+            throw new UserErrorException(
+                "There are no training videos for the probe: check the split and the labels of the data set.", ExitCodes.MissingInput);
         }
 
         _views = views;

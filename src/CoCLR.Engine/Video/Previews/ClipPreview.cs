@@ -1,4 +1,5 @@
-// Why this exists: people judge neighbours and mined positives by looking; browsers play these few kilobytes and the store they cannot read.
+// Why this exists: people judge neighbours and mined positives by looking; browsers play these few kilobytes and the store they cannot
+// read.
 using System.Globalization;
 using System.IO.Hashing;
 using System.Text;
@@ -35,7 +36,8 @@ public sealed record PreviewClip(ClipStore Store, int VideoIndex, int Start, int
         ArgumentOutOfRangeException.ThrowIfNegative(Start);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(Start, Video.Frames);
         var name = ClipStore.Hex(XxHash3.HashToUInt64(Encoding.UTF8.GetBytes(
-            string.Create(CultureInfo.InvariantCulture, $"{Store.Channels}\n{Video.Checksum}\n{Video.Width}x{Video.Height}\n{Start}\n{Frames}"))));
+            string.Create(
+                CultureInfo.InvariantCulture, $"{Store.Channels}\n{Video.Checksum}\n{Video.Width}x{Video.Height}\n{Start}\n{Frames}"))));
         return new PreviewFiles(Path.Combine(folder, name + ".mp4"), Path.Combine(folder, name + ".jpg"));
     }
 }
@@ -88,8 +90,10 @@ public static class ClipPreview
         try
         {
             Directory.CreateDirectory(work);
-            var (status, _, log) = FfmpegTool.Run("ffmpeg", Arguments(clips, work), stream => WriteFrames(clips, stream), cancellationToken: cancellationToken);
-            var made = Enumerable.Range(0, clips.Count).Select(i => (Video: Path.Combine(work, $"{i:D5}.mp4"), Poster: Path.Combine(work, $"{i + 1:D5}.jpg"))).ToArray();
+            var (status, _, log) = FfmpegTool.Run(
+                "ffmpeg", Arguments(clips, work), stream => WriteFrames(clips, stream), cancellationToken: cancellationToken);
+            var made = Enumerable.Range(0, clips.Count)
+                .Select(i => (Video: Path.Combine(work, $"{i:D5}.mp4"), Poster: Path.Combine(work, $"{i + 1:D5}.jpg"))).ToArray();
             if (status != 0 || made.Any(files => !File.Exists(files.Video) || !File.Exists(files.Poster)))
             {
                 throw new UserErrorException($"ffmpeg could not write previews to {folder}: {log.Summary(work)}.", ExitCodes.Failed);
@@ -137,7 +141,8 @@ public static class ClipPreview
         return
         [
             "-hide_banner", "-loglevel", "level+error", "-y", "-protocol_whitelist", "pipe", "-f", "rawvideo", "-pix_fmt", "rgb24",
-            "-video_size", $"{video.Width}x{video.Height}", "-framerate", clips[0].Fps.ToString("R", CultureInfo.InvariantCulture), "-i", "pipe:0",
+            "-video_size", $"{video.Width}x{video.Height}", "-framerate", clips[0].Fps.ToString("R", CultureInfo.InvariantCulture), "-i",
+            "pipe:0",
             "-filter_complex", $"[0:v]scale={Even(video.Width * grow)}:{Even(video.Height * grow)}:flags=bicubic,split[film][all];[all]select='{middles}'[stills]",
             "-map", "[film]", "-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-bf", "0", "-pix_fmt", "yuv420p", "-threads", "1",
             .. cuts, .. cuts.Length == 0 ? ["-segment_time", "86400"] : Array.Empty<string>(),

@@ -4,7 +4,6 @@ using System.IO.Hashing;
 using System.IO.MemoryMappedFiles;
 using System.Text.Json;
 using CoCLR.Core;
-using CoCLR.Engine.Video.Catalogue;
 using CoCLR.Runs;
 
 namespace CoCLR.Engine.Video.Store;
@@ -16,7 +15,8 @@ namespace CoCLR.Engine.Video.Store;
 /// <remarks>
 /// A folder: `store.json` (<see cref="ClipStoreHeader"/>; written last, so its presence means that the store is whole), `index.jsonl` (one
 /// <see cref="ClipStoreVideo"/> a line) and the data files `frames-NNN.bin`. A view has a header and an index of its own and the data of
-/// another folder, so that other labels or splits cost no second decoding. Spans point into the mapping: do not use them after <see cref="Dispose"/>.
+/// another folder, so that other labels or splits cost no second decoding. Spans point into the mapping: do not use them after
+/// <see cref="Dispose"/>.
 /// </remarks>
 public sealed unsafe class ClipStore : IClipSource, IDisposable
 {

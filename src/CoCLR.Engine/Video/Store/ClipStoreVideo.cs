@@ -44,7 +44,10 @@ public sealed record ClipStoreVideo
     /// <summary>XXH3 (64 bits, hexadecimal) of all frame bytes.</summary>
     public string Checksum { get; init; } = "";
 
-    /// <summary>What the frames were made from (size and time of the file, checksum of the input ...): another fingerprint, other frames. May be null.</summary>
+    /// <summary>
+    /// What the frames were made from (size and time of the file, checksum of the input ...): another fingerprint, other frames. May be
+    /// null.
+    /// </summary>
     public string? Fingerprint { get; init; }
 
     /// <summary>What could not be decoded of it; null for a whole video.</summary>

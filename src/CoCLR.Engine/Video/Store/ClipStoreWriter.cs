@@ -5,16 +5,15 @@ using System.IO.Hashing;
 using System.Text;
 using System.Text.Json;
 using CoCLR.Core;
-using CoCLR.Engine.Video.Catalogue;
 using CoCLR.Runs;
 using Microsoft.Win32.SafeHandles;
 
 namespace CoCLR.Engine.Video.Store;
 
 /// <summary>
-/// Writes a <see cref="ClipStore"/>. Several videos may be written at once, each through its own <see cref="VideoWriter"/> into its own data
-/// file. Frames are written first, then a line of the journal; opened again after a kill, the writer keeps all videos whose line
-/// and frames are whole and cuts off the rest. <see cref="Complete"/> makes the store appear. A pool that may grow, for data sets that change,
+/// Writes a <see cref="ClipStore"/>. Several videos may be written at once, each through its own <see cref="VideoWriter"/> into its own
+/// data file. Frames are written first, then a line of the journal; opened again after a kill, the writer keeps all videos whose line and
+/// frames are whole and cuts off the rest. <see cref="Complete"/> makes the store appear. A pool that may grow, for data sets that change,
 /// is never completed itself: <see cref="CompleteView"/> makes stores that show a part of it.
 /// </summary>
 public sealed class ClipStoreWriter : IDisposable
@@ -74,7 +73,9 @@ public sealed class ClipStoreWriter : IDisposable
         }
     }
 
-    /// <summary>Opens a folder for writing, and goes on where an earlier writer with the same key stopped. Other content is replaced.</summary>
+    /// <summary>
+    /// Opens a folder for writing, and goes on where an earlier writer with the same key stopped. Other content is replaced.
+    /// </summary>
     /// <param name="folder">Made when missing.</param>
     /// <param name="header">Channels, content key and settings.</param>
     /// <exception cref="UserErrorException">1: another process is writing there, or the disk is full; 78: no permission.</exception>
@@ -212,8 +213,8 @@ public sealed class ClipStoreWriter : IDisposable
     /// <param name="folder">The store's folder; made when missing.</param>
     /// <param name="header">Its content key and settings.</param>
     /// <param name="videos">
-    /// Videos of the pool in the order that readers shall see, with the labels, splits and groups that this store shall have; where their frames
-    /// lie is taken from the pool.
+    /// Videos of the pool in the order that readers shall see, with the labels, splits and groups that this store shall have; where their
+    /// frames lie is taken from the pool.
     /// </param>
     /// <exception cref="KeyNotFoundException">The pool lacks one of the videos.</exception>
     /// <exception cref="UserErrorException">1: the disk is full.</exception>

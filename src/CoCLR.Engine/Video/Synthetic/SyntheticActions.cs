@@ -39,8 +39,13 @@ public static class SyntheticActions
     /// <param name="folder">Where; made when missing.</param>
     /// <param name="progress">Told after each group of files.</param>
     /// <param name="cancellationToken">Stops; what is finished stays.</param>
-    /// <exception cref="UserErrorException">78: the folder holds something else, or cannot be written; 66: no ffmpeg; 1: the disk is full.</exception>
-    public static void Create(SyntheticSource options, string folder, IProgress<SyntheticProgress>? progress = null, CancellationToken cancellationToken = default)
+    /// <exception cref="UserErrorException">78: the folder holds something else, or cannot be written; 66: no ffmpeg; 1: the disk is
+    /// full.</exception>
+    public static void Create(
+        SyntheticSource options,
+        string folder,
+        IProgress<SyntheticProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         try
         {
@@ -78,7 +83,8 @@ public static class SyntheticActions
            select (motion, @group, clip),
     ];
 
-    private static void CreateFiles(SyntheticSource options, string folder, IProgress<SyntheticProgress>? progress, CancellationToken cancellationToken)
+    private static void CreateFiles(
+        SyntheticSource options, string folder, IProgress<SyntheticProgress>? progress, CancellationToken cancellationToken)
     {
         Directory.CreateDirectory(folder);
         using var alone = WriterLock.Wait(folder, cancellationToken);
@@ -115,7 +121,8 @@ public static class SyntheticActions
         var clock = Stopwatch.StartNew();
         var made = 0;
         Parallel.ForEach(
-            System.Collections.Concurrent.Partitioner.Create(batches, System.Collections.Concurrent.EnumerablePartitionerOptions.NoBuffering),
+            System.Collections.Concurrent.Partitioner.Create(
+                batches, System.Collections.Concurrent.EnumerablePartitionerOptions.NoBuffering),
             new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount, CancellationToken = cancellationToken },
             batch =>
             {
@@ -131,7 +138,8 @@ public static class SyntheticActions
     }
 
     private static void Encode(
-        SyntheticSource options, List<(SyntheticMotion Motion, int Group, int Clip)> siblings, string folder, CancellationToken cancellationToken)
+        SyntheticSource options, List<(SyntheticMotion Motion, int Group, int Clip)> siblings, string folder,
+        CancellationToken cancellationToken)
     {
         var files = siblings.ConvertAll(clip => Path.Combine(folder, FileOf(clip.Motion, clip.Group, clip.Clip)));
         var size = options.Size.ToString(CultureInfo.InvariantCulture);
@@ -140,12 +148,14 @@ public static class SyntheticActions
         var cuts = string.Join(',', Enumerable.Range(1, siblings.Count).Select(i => i * options.Frames));
         string[] arguments =
         [
-            "-hide_banner", "-loglevel", "level+error", "-y", "-protocol_whitelist", "pipe", "-f", "rawvideo", "-pix_fmt", subsampled ? "yuv420p" : "yuv444p",
+            "-hide_banner", "-loglevel", "level+error", "-y", "-protocol_whitelist", "pipe", "-f", "rawvideo", "-pix_fmt",
+            subsampled ? "yuv420p" : "yuv444p",
             "-video_size", $"{size}x{size}", "-framerate", options.FrameRate.ToString(CultureInfo.InvariantCulture), "-i", "pipe:0",
             "-map", "0:v", "-c:v", "libx264", "-qp", "0", "-preset", "veryfast", "-threads", "1", "-bf", "0", "-g", "12",
             "-force_key_frames", string.Create(CultureInfo.InvariantCulture, $"expr:eq(mod(n,{options.Frames}),0)"),
             "-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1",
-            "-f", "segment", "-segment_frames", cuts, "-segment_format", "mp4", "-segment_format_options", "movflags=+faststart:fflags=+bitexact",
+            "-f", "segment", "-segment_frames", cuts, "-segment_format", "mp4", "-segment_format_options",
+            "movflags=+faststart:fflags=+bitexact",
             "-reset_timestamps", "1", FfmpegTool.FileArgument(files[0]).Replace("%", "%%", StringComparison.Ordinal) + ".%d.tmp",
         ];
         var (status, _, log) = FfmpegTool.Run(

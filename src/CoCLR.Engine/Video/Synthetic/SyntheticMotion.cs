@@ -3,9 +3,9 @@
 namespace CoCLR.Engine.Video.Synthetic;
 
 /// <summary>
-/// The motions; a data set of N classes takes the first N. Every one is its own mirror image (circles and spins go either way round, diagonals either
-/// way up), so that flipping a clip never changes its class. The first four differ in where and how much moves, which a small RGB network learns to see
-/// within hundreds of steps; up and down against left and right it did not.
+/// The motions; a data set of N classes takes the first N. Every one is its own mirror image (circles and spins go either way round,
+/// diagonals either way up), so that flipping a clip never changes its class. The first four differ in where and how much moves, which a
+/// small RGB network learns to see within hundreds of steps; up and down against left and right it did not.
 /// </summary>
 public enum SyntheticMotion
 {

@@ -1,10 +1,11 @@
-// Why this exists: retrieval, the kNN probe, t-SNE and `coclr search` all need the k largest dot products among many features, exactly and with ties decided.
+// Why this exists: retrieval, the kNN probe, t-SNE and `coclr search` all need the k largest dot products among many features, exactly and
+// with ties decided.
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using CoCLR.Core;
 
-namespace CoCLR.Engine.Evaluation;
+namespace CoCLR.Engine.Features;
 
 /// <summary>A found row and its dot product with the query.</summary>
 /// <param name="Index">Row of the gallery.</param>
@@ -98,7 +99,9 @@ public sealed unsafe class ExactSearch : IDisposable
     /// <summary>D.</summary>
     public int Dimension { get; }
 
-    /// <summary>The <paramref name="k"/> rows with the largest dot product for each query, best first; all N rows where k is larger.</summary>
+    /// <summary>
+    /// The <paramref name="k"/> rows with the largest dot product for each query, best first; all N rows where k is larger.
+    /// </summary>
     /// <param name="queries">Q x D features, row by row.</param>
     /// <param name="k">How many to find.</param>
     /// <returns>Q lists of min(k, N) hits.</returns>

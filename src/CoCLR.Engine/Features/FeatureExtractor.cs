@@ -3,9 +3,11 @@ using CoCLR.Core;
 using CoCLR.Engine.Models;
 using static TorchSharp.torch;
 
-namespace CoCLR.Engine.Evaluation;
+namespace CoCLR.Engine.Features;
 
-/// <summary>Features of videos: each clip's pooled feature scaled to length 1, then the mean over the clips and crops of the video (method.md 1e).</summary>
+/// <summary>
+/// Features of videos: each clip's pooled feature scaled to length 1, then the mean over the clips and crops of the video (method.md 1e).
+/// </summary>
 public static class FeatureExtractor
 {
     /// <summary>Extracts one feature for each video. Memory: N x D values, whatever the number of clips.</summary>
@@ -14,7 +16,8 @@ public static class FeatureExtractor
     /// <param name="progress">Told after each batch.</param>
     /// <param name="cancellationToken">Stops between batches.</param>
     /// <exception cref="UserErrorException">A video has no clip, or its feature is NaN or infinite (65).</exception>
-    public static FeatureSet Extract(Backbone backbone, IClipBatches clips, IProgress<PassProgress>? progress = null, CancellationToken cancellationToken = default)
+    public static FeatureSet Extract(
+        Backbone backbone, IClipBatches clips, IProgress<PassProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(backbone);
         var training = backbone.training;
@@ -34,7 +37,8 @@ public static class FeatureExtractor
     /// <param name="rows">[B,3,T,H,W] to [B,D], without gradients.</param>
     /// <param name="progress">Told after each batch.</param>
     /// <param name="cancellationToken">Stops between batches.</param>
-    internal static FeatureSet Mean(IClipBatches clips, Func<Tensor, Tensor> rows, IProgress<PassProgress>? progress, CancellationToken cancellationToken)
+    internal static FeatureSet Mean(
+        IClipBatches clips, Func<Tensor, Tensor> rows, IProgress<PassProgress>? progress, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(clips);
         TorchRuntime.Initialize();
@@ -77,7 +81,9 @@ public static class FeatureExtractor
         {
             if (counts[video] == 0)
             {
-                throw new UserErrorException($"video `{clips.Ids[video]}` has no clip: it is shorter than a clip or broken. Leave it out with `coclr data scan`.", ExitCodes.BadData);
+                throw new UserErrorException(
+                    $"video `{clips.Ids[video]}` has no clip: it is shorter than a clip or broken. Leave it out with `coclr data scan`.",
+                    ExitCodes.BadData);
             }
 
             foreach (ref var value in sums.AsSpan(video * dimension, dimension))
@@ -86,6 +92,11 @@ public static class FeatureExtractor
             }
         }
 
-        return new FeatureSet([.. clips.Ids], sums, clips.Labels is null ? null : [.. clips.Labels], [.. clips.ClassNames], clips.Groups is null ? null : [.. clips.Groups]);
+        return new FeatureSet(
+            [.. clips.Ids],
+            sums,
+            clips.Labels is null ? null : [.. clips.Labels],
+            [.. clips.ClassNames],
+            clips.Groups is null ? null : [.. clips.Groups]);
     }
 }

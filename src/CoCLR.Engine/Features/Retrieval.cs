@@ -1,9 +1,10 @@
-// Why this exists: nearest-neighbour retrieval, the paper's measure without any training on top: which training videos does a test video find?
+// Why this exists: nearest-neighbour retrieval, the paper's measure without any training on top: which training videos does a test video
+// find?
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Results;
 
-namespace CoCLR.Engine.Evaluation;
+namespace CoCLR.Engine.Features;
 
 /// <summary>What retrieval found: the numbers and what to look at.</summary>
 /// <param name="Result">The recalls.</param>
@@ -11,8 +12,8 @@ namespace CoCLR.Engine.Evaluation;
 public sealed record RetrievalOutcome(RetrievalResult Result, NeighbourTable Neighbours);
 
 /// <summary>
-/// Retrieval (paper section 4.1, method.md 1e): each set centred by its own mean, scaled to length 1, compared by dot product; a query is a hit
-/// at k when any of its k nearest gallery videos has its class. Ties go to the gallery video that comes first.
+/// Retrieval (paper section 4.1, method.md 1e): each set centred by its own mean, scaled to length 1, compared by dot product; a query is a
+/// hit at k when any of its k nearest gallery videos has its class. Ties go to the gallery video that comes first.
 /// </summary>
 public static class Retrieval
 {
@@ -30,7 +31,8 @@ public static class Retrieval
     /// <param name="mode">What stands for a gallery video; written down with the result.</param>
     /// <param name="neighbours">How many neighbours of each query are kept for looking.</param>
     /// <exception cref="UserErrorException">The two sets have features of different length (65).</exception>
-    public static RetrievalOutcome Evaluate(FeatureSet gallery, FeatureSet queries, string view, Gallery mode = Gallery.AllClips, int neighbours = 10)
+    public static RetrievalOutcome Evaluate(
+        FeatureSet gallery, FeatureSet queries, string view, Gallery mode = Gallery.AllClips, int neighbours = 10)
     {
         ArgumentNullException.ThrowIfNull(gallery);
         ArgumentNullException.ThrowIfNull(queries);
@@ -47,7 +49,8 @@ public static class Retrieval
     /// <param name="neighbours">How many neighbours of each query are kept for looking.</param>
     /// <exception cref="UserErrorException">The views share no video, or feature lengths differ (65).</exception>
     public static RetrievalOutcome EvaluateTwoStream(
-        FeatureSet rgbGallery, FeatureSet rgbQueries, FeatureSet flowGallery, FeatureSet flowQueries, Gallery mode = Gallery.AllClips, int neighbours = 10)
+        FeatureSet rgbGallery, FeatureSet rgbQueries, FeatureSet flowGallery, FeatureSet flowQueries, Gallery mode =
+            Gallery.AllClips, int neighbours = 10)
     {
         ArgumentNullException.ThrowIfNull(rgbGallery);
         ArgumentNullException.ThrowIfNull(rgbQueries);
@@ -55,14 +58,17 @@ public static class Retrieval
         ArgumentNullException.ThrowIfNull(flowQueries);
         RequireComparable(rgbGallery, rgbQueries);
         RequireComparable(flowGallery, flowQueries);
-        var (rgbTrain, flowTrain) = Fusion.Match(rgbGallery, flowGallery);
-        var (rgbTest, flowTest) = Fusion.Match(rgbQueries, flowQueries);
+        var (rgbTrain, flowTrain) = FeatureSet.Match(rgbGallery, flowGallery);
+        var (rgbTest, flowTest) = FeatureSet.Match(rgbQueries, flowQueries);
 
         // The sum of two dot products is the dot product of the features laid end to end.
         return Rank(rgbTrain, Join(rgbTrain, flowTrain), rgbTest, Join(rgbTest, flowTest), "two-stream", 2, mode, neighbours);
     }
 
-    /// <summary>Recall that a random order of the gallery has on average: 1 - C(N - n, k) / C(N, k), n being the videos of the query's class, mean over queries.</summary>
+    /// <summary>
+    /// Recall that a random order of the gallery has on average: 1 - C(N - n, k) / C(N, k), n being the videos of the query's class, mean
+    /// over queries.
+    /// </summary>
     /// <param name="gallery">The gallery's labels.</param>
     /// <param name="queries">The queries' labels.</param>
     /// <param name="k">The number of neighbours looked at.</param>
@@ -88,7 +94,8 @@ public static class Retrieval
     }
 
     private static RetrievalOutcome Rank(
-        FeatureSet gallery, float[] galleryValues, FeatureSet queries, float[] queryValues, string view, int streams, Gallery mode, int kept)
+        FeatureSet gallery, float[] galleryValues, FeatureSet queries, float[] queryValues, string view, int streams, Gallery mode,
+        int kept)
     {
         var labelled = gallery.Labels is not null && queries.Labels is not null;
         var whole = gallery.Count <= WholeRankingLimit;
@@ -110,7 +117,8 @@ public static class Retrieval
                 {
                     var query = start + i;
                     hits[query] = found[i].Length > kept ? found[i][..kept] : found[i];
-                    (firstHit[query], precision[query]) = labelled && queries.LabelOf(query) is { } label ? Precision(gallery.Labels!, found[i], label) : (null, null);
+                    (firstHit[query], precision[query]) = labelled
+                        && queries.LabelOf(query) is { } label ? Precision(gallery.Labels!, found[i], label) : (null, null);
                 });
             }
         }
@@ -136,7 +144,9 @@ public static class Retrieval
             MeanAveragePrecision = counted.Length == 0 || !whole ? null : counted.Average(q => precision[q] ?? 0),
             PerClassRecallAt1 = counted.Length == 0 ? [] :
             [
-                .. queries.ClassNames.Select((_, c) => counted.Where(q => queries.Labels![q] == c).Select(q => firstHit[q] == 1 ? 1.0 : 0).Cast<double?>().Average()),
+                .. queries.ClassNames.Select(
+                    (_, c) =>
+                        counted.Where(q => queries.Labels![q] == c).Select(q => firstHit[q] == 1 ? 1.0 : 0).Cast<double?>().Average()),
             ],
             ClassNames = counted.Length == 0 ? [] : queries.ClassNames,
             Hits = VideoHits.Of(counted.Select(q => (queries.Ids[q], queries.Groups?[q], firstHit[q] == 1))),
@@ -207,15 +217,18 @@ public static class Retrieval
 
     private static void RequireComparable(FeatureSet gallery, FeatureSet queries)
     {
-        if (gallery.Labels is not null && queries.Labels is not null && !gallery.ClassNames.SequenceEqual(queries.ClassNames, StringComparer.Ordinal))
+        if (gallery.Labels is not null && queries.Labels is not null
+            && !gallery.ClassNames.SequenceEqual(queries.ClassNames, StringComparer.Ordinal))
         {
-            throw new UserErrorException("gallery and queries name their classes differently: make the features of both from one data set.", ExitCodes.BadData);
+            throw new UserErrorException(
+                "gallery and queries name their classes differently: make the features of both from one data set.", ExitCodes.BadData);
         }
 
         if (gallery.Count > 0 && queries.Count > 0 && gallery.Dimension != queries.Dimension)
         {
             throw new UserErrorException(
-                $"gallery features have {gallery.Dimension} values, query features {queries.Dimension}: they come from different networks. Make both with one checkpoint.", ExitCodes.BadData);
+                $"gallery features have {gallery.Dimension} values, query features {queries.Dimension}: they come from different networks. "
+                    + $"Make both with one checkpoint.", ExitCodes.BadData);
         }
     }
 }

@@ -1,12 +1,15 @@
 // Why this exists: whether a representation learns or collapses can be told without a label, from how its embeddings lie on the sphere.
 using static TorchSharp.torch;
 
-namespace CoCLR.Engine.Evaluation;
+namespace CoCLR.Engine.Features;
 
 /// <summary>How features spread.</summary>
 public static class Spread
 {
-    /// <summary>The exponential of the entropy of the singular values of the centred features, scaled to sum 1 (Roy and Vetterli, The effective rank, 2007).</summary>
+    /// <summary>
+    /// The exponential of the entropy of the singular values of the centred features, scaled to sum 1 (Roy and Vetterli, The effective
+    /// rank, 2007).
+    /// </summary>
     /// <param name="features">[N, D], N at least 2.</param>
     /// <returns>1 (all on a line, or all alike) to min(N - 1, D).</returns>
     public static double EffectiveRank(Tensor features)
@@ -41,7 +44,9 @@ public static class Spread
             : (embeddings.index_select(0, tensor(first)) - embeddings.index_select(0, tensor(first).add(1))).square().sum(1).mean().to_type(ScalarType.Float64).item<double>();
     }
 
-    /// <summary>The logarithm of the mean of exp(-2 d²) over pairs of different videos, the first clip of each (Wang and Isola 2020, with t = 2).</summary>
+    /// <summary>
+    /// The logarithm of the mean of exp(-2 d²) over pairs of different videos, the first clip of each (Wang and Isola 2020, with t = 2).
+    /// </summary>
     /// <param name="embeddings">Unit vectors [N, D].</param>
     /// <param name="videos">N videos; clips of a video lie together.</param>
     /// <returns>-8 to 0; NaN with fewer than two videos.</returns>

@@ -1,7 +1,7 @@
 // Why this exists: the plainest map of features, and the start of t-SNE: their directions of largest variance.
 using static TorchSharp.torch;
 
-namespace CoCLR.Engine.Evaluation;
+namespace CoCLR.Engine.Features;
 
 /// <summary>Principal component analysis, in double precision, with signs fixed so that the same features give the same picture.</summary>
 public static class PrincipalComponents

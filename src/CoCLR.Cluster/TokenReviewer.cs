@@ -1,11 +1,11 @@
-// Why this exists: a pod proves who it is with a token that is good for its experiment only; the API server is asked, and the answer is kept for a moment.
+// Why this exists: a pod proves who it is with a token that is good for one audience only; the API server is asked, and the answer is kept
+// for a moment.
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using CoCLR.Cluster;
 
-namespace CoCLR.Operator.Progress;
+namespace CoCLR.Cluster;
 
 /// <summary>Who a token belongs to.</summary>
 /// <param name="Namespace">Namespace of the service account.</param>
@@ -29,7 +29,8 @@ public sealed class TokenReviewer(ApiClient client, TimeProvider time)
         string key = Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes($"{audience}\n{token}")));
         lock (_gate)
         {
-            if (_known.TryGetValue(key, out var known) && time.GetElapsedTime(known.At) < TimeSpan.FromSeconds(known.Identity == null ? 10 : 60))
+            if (_known.TryGetValue(key, out var known)
+                && time.GetElapsedTime(known.At) < TimeSpan.FromSeconds(known.Identity == null ? 10 : 60))
             {
                 return known.Identity;
             }
@@ -57,11 +58,13 @@ public sealed class TokenReviewer(ApiClient client, TimeProvider time)
             ["kind"] = "TokenReview",
             ["spec"] = new JsonObject { ["token"] = token, ["audiences"] = new JsonArray(audience) },
         };
-        using JsonDocument answer = await client.SendAsync(HttpMethod.Post, "apis/authentication.k8s.io/v1/tokenreviews", Encoding.UTF8.GetBytes(review.ToJsonString()), null, cancellation).ConfigureAwait(false);
+        using JsonDocument answer = await client.SendAsync(
+            HttpMethod.Post, "apis/authentication.k8s.io/v1/tokenreviews", review, cancellation).ConfigureAwait(false);
         JsonElement status = answer.RootElement.Child("status") ?? default;
         JsonElement user = status.Child("user") ?? default;
         string[] name = (user.Text("username") ?? "").Split(':');
-        if (status.Flag("authenticated") != true || !status.Items("audiences").Any(a => a.GetString() == audience) || name is not ["system", "serviceaccount", var ns, _])
+        if (status.Flag("authenticated") != true || !status.Items("audiences").Any(a => a.GetString() == audience)
+            || name is not ["system", "serviceaccount", var ns, _])
         {
             return null;
         }

@@ -1,7 +1,7 @@
 // Why this exists: an epoch may be chosen on training videos that were held out, but never on siblings of videos that were trained on.
 using CoCLR.Core;
 
-namespace CoCLR.Engine.Evaluation;
+namespace CoCLR.Engine.Features;
 
 /// <summary>Holds out a part of the training videos, whole source groups at a time (method.md part 2).</summary>
 public static class Holdout
@@ -11,7 +11,9 @@ public static class Holdout
 
     private static readonly ulong Purpose = CounterRandom.Purpose("holdout");
 
-    /// <summary>Splits rows into kept and held out. Which groups are held out depends on the seed and the names only, not on their order.</summary>
+    /// <summary>
+    /// Splits rows into kept and held out. Which groups are held out depends on the seed and the names only, not on their order.
+    /// </summary>
     /// <param name="ids">Video ids.</param>
     /// <param name="groups">Source groups, or null where each video is its own.</param>
     /// <param name="fraction">Share of the videos to hold out, in (0, 1).</param>
@@ -27,7 +29,8 @@ public static class Holdout
         if (order.Length < 2)
         {
             throw new UserErrorException(
-                $"nothing can be held out of {ids.Count} training videos in {order.Length} source group(s): use `selection: last` or add videos of other sources.", ExitCodes.BadData);
+                $"nothing can be held out of {ids.Count} training videos in {order.Length} source group(s): use `selection: last` or add "
+                    + $"videos of other sources.", ExitCodes.BadData);
         }
 
         new CounterRandom(seed, Purpose).Shuffle(order.AsSpan());

@@ -1,10 +1,11 @@
-// Why this exists: probes, retrieval and projections all start from "one feature a video, with its id and perhaps its class"; this is that, checked once.
+// Why this exists: probes, retrieval and projections all start from "one feature a video, with its id and perhaps its class"; this is that,
+// checked once.
 using System.Globalization;
 using System.Numerics;
 using System.Runtime.InteropServices;
 using CoCLR.Core;
 
-namespace CoCLR.Engine.Evaluation;
+namespace CoCLR.Engine.Features;
 
 /// <summary>One feature for each video of a set: N x D float32, with ids and optional labels.</summary>
 public sealed class FeatureSet
@@ -22,23 +23,29 @@ public sealed class FeatureSet
         ArgumentNullException.ThrowIfNull(values);
         if ((ids.Length == 0 && values.Length != 0) || (ids.Length > 0 && (values.Length == 0 || values.Length % ids.Length != 0)))
         {
-            throw new UserErrorException($"{ids.Length} videos cannot share {values.Length} feature values: make the features again.", ExitCodes.BadData);
+            throw new UserErrorException(
+                $"{ids.Length} videos cannot share {values.Length} feature values: make the features again.", ExitCodes.BadData);
         }
 
         if ((labels is not null && labels.Length != ids.Length) || (groups is not null && groups.Length != ids.Length))
         {
-            throw new UserErrorException($"{ids.Length} videos have {labels?.Length} labels and {groups?.Length} groups: make the features again.", ExitCodes.BadData);
+            throw new UserErrorException(
+                $"{ids.Length} videos have {labels?.Length} labels and {groups?.Length} groups: make the features again.",
+                ExitCodes.BadData);
         }
 
         Ids = ids;
         Values = values;
         Dimension = ids.Length == 0 ? 0 : values.Length / ids.Length;
         Labels = labels is not null && Array.Exists(labels, l => l >= 0) ? labels : null;
-        ClassNames = classNames ?? (Labels is null ? [] : [.. Enumerable.Range(0, Labels.Max() + 1).Select(i => i.ToString(CultureInfo.InvariantCulture))]);
+        ClassNames = classNames
+            ?? (Labels is null ? [] : [.. Enumerable.Range(0, Labels.Max() + 1).Select(i => i.ToString(CultureInfo.InvariantCulture))]);
         Groups = groups;
         if (Labels is not null && Labels.Max() >= ClassNames.Length)
         {
-            throw new UserErrorException($"a video has class {Labels.Max()} but only {ClassNames.Length} class names are known: make the features again.", ExitCodes.BadData);
+            throw new UserErrorException(
+                $"a video has class {Labels.Max()} but only {ClassNames.Length} class names are known: make the features again.",
+                ExitCodes.BadData);
         }
 
         var seen = new HashSet<string>(ids.Length, StringComparer.Ordinal);
@@ -98,11 +105,14 @@ public sealed class FeatureSet
         }
 
         return new FeatureSet(
-            [.. rows.Select(r => Ids[r])], values, Labels is null ? null : [.. rows.Select(r => Labels[r])], ClassNames, Groups is null ? null : [.. rows.Select(r => Groups[r])]);
+            [.. rows.Select(r => Ids[r])], values, Labels is null ? null : [.. rows.Select(r => Labels[r])], ClassNames,
+            Groups is null ? null : [.. rows.Select(r => Groups[r])]);
     }
 
     /// <summary>The rows whose class is known.</summary>
-    public FeatureSet Labelled() => Labels is null ? Select([]) : Array.TrueForAll(Labels, l => l >= 0) ? this : Select([.. Enumerable.Range(0, Count).Where(i => Labels[i] >= 0)]);
+    public FeatureSet Labelled() =>
+        Labels is null ? Select([]) : Array.TrueForAll(Labels, l => l >= 0) ? this : Select(
+            [.. Enumerable.Range(0, Count).Where(i => Labels[i] >= 0)]);
 
     /// <summary>The mean feature of the set (sums in double precision).</summary>
     public float[] Mean()
@@ -139,6 +149,39 @@ public sealed class FeatureSet
             Normalize(target);
         });
         return result;
+    }
+
+    /// <summary>The videos that both sets hold, in the order of the first.</summary>
+    /// <param name="first">One view.</param>
+    /// <param name="second">The other view.</param>
+    /// <exception cref="UserErrorException">They share no video, or disagree about a class (65).</exception>
+    public static (FeatureSet First, FeatureSet Second) Match(FeatureSet first, FeatureSet second)
+    {
+        ArgumentNullException.ThrowIfNull(first);
+        ArgumentNullException.ThrowIfNull(second);
+        var rows = second.Ids.Index().ToDictionary(e => e.Item, e => e.Index, StringComparer.Ordinal);
+        var shared = Enumerable.Range(0, first.Count).Where(i => rows.ContainsKey(first.Ids[i])).ToArray();
+        if (shared.Length == 0 && first.Count + second.Count > 0)
+        {
+            throw new UserErrorException(
+                "the two views share no video, so there is nothing to fuse: make the features of both views from one data set.",
+                ExitCodes.BadData);
+        }
+
+        int[] others = [.. shared.Select(i => rows[first.Ids[i]])];
+        for (var i = 0; i < shared.Length; i++)
+        {
+            if (first.ClassOf(shared[i]) is { } one && second.ClassOf(others[i]) is { } two && one != two)
+            {
+                throw new UserErrorException(
+                    $"video `{first.Ids[shared[i]]}` is `{one}` in one view and `{two}` in the other: make the features of both views "
+                        + $"from one data set.", ExitCodes.BadData);
+            }
+        }
+
+        return (
+            shared.Length == first.Count ? first : first.Select(shared),
+            others.SequenceEqual(Enumerable.Range(0, second.Count)) ? second : second.Select(others));
     }
 
     /// <summary>Scales a feature to length 1, in place; zero stays zero.</summary>
@@ -191,7 +234,10 @@ public sealed class FeatureSet
                 if (!float.IsFinite(part[i]))
                 {
                     throw new UserErrorException(
-                        string.Create(CultureInfo.InvariantCulture, $"{name((start + i) / dimension)} holds {part[i]} at position {(start + i) % dimension}: the network diverged or the file is damaged. Use an earlier checkpoint or make the features again."),
+                        string.Create(
+                            CultureInfo.InvariantCulture,
+                            $"{name((start + i) / dimension)} holds {part[i]} at position {(start + i) % dimension}: the network diverged "
+                                + $"or the file is damaged. Use an earlier checkpoint or make the features again."),
                         ExitCodes.BadData);
                 }
             }

@@ -1,11 +1,13 @@
-// Why this exists: extraction, probes and fine-tuning want batches of clips and which video each is of; where they come from is the loader's business.
+// Why this exists: extraction, probes and fine-tuning want batches of clips and which video each is of; where they come from is the
+// loader's business.
 using static TorchSharp.torch;
 
-namespace CoCLR.Engine.Evaluation;
+namespace CoCLR.Engine.Features;
 
 /// <summary>Some clips of a set of videos. Whoever takes them from a pass disposes of them.</summary>
 /// <param name="Clips">[B,3,T,H,W], float, normalised, on the device of the network.</param>
-/// <param name="Videos">For each clip the row of its video in the set; the same video may be there several times (sliding clips, crops).</param>
+/// <param name="Videos">For each clip the row of its video in the set; the same video may be there several times (sliding clips,
+/// crops).</param>
 /// <param name="Owner">What to dispose of instead of the tensor, for memory that is used again.</param>
 public sealed record VideoClips(Tensor Clips, int[] Videos, IDisposable? Owner = null) : IDisposable
 {
@@ -13,7 +15,9 @@ public sealed record VideoClips(Tensor Clips, int[] Videos, IDisposable? Owner =
     public void Dispose() => (Owner ?? Clips).Dispose();
 }
 
-/// <summary>A set of videos as batches of clips: augmented and in random order for training, sliding clips (and crops) in order for testing.</summary>
+/// <summary>
+/// A set of videos as batches of clips: augmented and in random order for training, sliding clips (and crops) in order for testing.
+/// </summary>
 public interface IClipBatches
 {
     /// <summary>N video ids.</summary>

@@ -1,10 +1,11 @@
-// Why this exists: joins the loaders of the clip store to what evaluates: a split of a store as batches, for training a classifier or for testing.
+// Why this exists: joins the loaders of the clip store to what evaluates: a split of a store as batches, for training a classifier or for
+// testing.
 using System.Globalization;
 using CoCLR.Engine.Video.Augmentation;
 using CoCLR.Engine.Video.Loading;
 using CoCLR.Engine.Video.Store;
 
-namespace CoCLR.Engine.Evaluation;
+namespace CoCLR.Engine.Features;
 
 /// <summary>Videos of a clip store as batches of clips.</summary>
 public sealed class StoreClips : IClipBatches, IDisposable
@@ -13,7 +14,8 @@ public sealed class StoreClips : IClipBatches, IDisposable
     private readonly ProbeLoader? _training;
     private int _followingEpoch = -1;
 
-    private StoreClips(ClipStore store, IReadOnlyList<ClipItem> items, Func<EvaluationLoader>? evaluation, ProbeLoader? training, int clipsInPass)
+    private StoreClips(
+        ClipStore store, IReadOnlyList<ClipItem> items, Func<EvaluationLoader>? evaluation, ProbeLoader? training, int clipsInPass)
     {
         (_evaluation, _training, ClipsInPass) = (evaluation, training, clipsInPass);
         Ids = [.. items.Select(item => store.Videos[item.VideoInView[0]].Id)];
@@ -49,7 +51,8 @@ public sealed class StoreClips : IClipBatches, IDisposable
     /// <param name="oneRandomClip">One random clip a video instead: the reference's gallery.</param>
     /// <param name="mostClips">Clips of a video at most, spread evenly over it.</param>
     public static StoreClips ForTesting(
-        ClipStore store, IReadOnlyList<ClipItem> items, AugmentationOptions augmentation, LoaderOptions options, CropMode mode = CropMode.Center, bool oneRandomClip = false,
+        ClipStore store, IReadOnlyList<ClipItem> items, AugmentationOptions augmentation, LoaderOptions options, CropMode mode =
+            CropMode.Center, bool oneRandomClip = false,
         int mostClips = int.MaxValue)
     {
         EvaluationLoader Open() => new([ClipView.Of(store)], items, augmentation, options, mode, oneRandomClip, mostClips);
@@ -62,14 +65,16 @@ public sealed class StoreClips : IClipBatches, IDisposable
     /// <param name="items">The labelled videos, of this store alone.</param>
     /// <param name="augmentation">Size and augmentation.</param>
     /// <param name="options">Clips a batch, clip length, device.</param>
-    public static StoreClips ForTraining(ClipStore store, IReadOnlyList<ClipItem> items, AugmentationOptions augmentation, LoaderOptions options)
+    public static StoreClips ForTraining(
+        ClipStore store, IReadOnlyList<ClipItem> items, AugmentationOptions augmentation, LoaderOptions options)
     {
         var loader = new ProbeLoader([ClipView.Of(store)], items, augmentation, options);
         return new StoreClips(store, items, null, loader, loader.StepsPerEpoch * Math.Min(options.BatchSize, items.Count));
     }
 
     /// <inheritdoc/>
-    public IEnumerable<VideoClips> Pass(int epoch, CancellationToken cancellationToken = default) => _training is null ? Test(cancellationToken) : Train(_training, epoch, cancellationToken);
+    public IEnumerable<VideoClips> Pass(int epoch, CancellationToken cancellationToken = default) =>
+        _training is null ? Test(cancellationToken) : Train(_training, epoch, cancellationToken);
 
     /// <inheritdoc/>
     public void Dispose() => _training?.Dispose();

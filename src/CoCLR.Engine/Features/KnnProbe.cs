@@ -1,7 +1,7 @@
 // Why this exists: the nearest neighbours' vote measures a representation without any training and any choice of a learning rate.
 using CoCLR.Core.Results;
 
-namespace CoCLR.Engine.Evaluation;
+namespace CoCLR.Engine.Features;
 
 /// <summary>
 /// kNN probe: the k training videos with the largest cosine similarity vote, each once (`plain`) or with exp(cosine / 0.07)
@@ -16,7 +16,9 @@ public static class KnnProbe
     /// <summary>The numbers of neighbours measured.</summary>
     public static IReadOnlyList<int> Ks { get; } = [1, 5, 20, 200];
 
-    /// <summary>Measures the vote for every k (at most the number of training videos) and both kinds of vote; nothing without labels.</summary>
+    /// <summary>
+    /// Measures the vote for every k (at most the number of training videos) and both kinds of vote; nothing without labels.
+    /// </summary>
     /// <param name="train">Training features.</param>
     /// <param name="test">Test features.</param>
     public static KnnAccuracy[] Evaluate(FeatureSet train, FeatureSet test)
@@ -61,7 +63,10 @@ public static class KnnProbe
                 top5 += Array.Exists(best, c => c == test.Labels[row] && votes[c] > 0) ? 1 : 0;
             }
 
-            return new KnnAccuracy { K = k, Vote = weighted ? "weighted" : "plain", Top1 = top1 / (double)test.Count, Top5 = top5 / (double)test.Count };
+            return new KnnAccuracy
+            {
+                K = k, Vote = weighted ? "weighted" : "plain", Top1 = top1 / (double)test.Count, Top5 = top5 / (double)test.Count
+            };
         }
     }
 }
