@@ -1,5 +1,5 @@
-// Why this exists: the entry point of the benchmarks that `coclr bench` starts: `NAME [options]`, one line of JSON each (compare and small: tables); without a name all of
-// docs/benchmarks.md, one after the other.
+// Why this exists: the entry point of the benchmarks that `coclr bench` starts: `NAME [options]`, one line of JSON each (compare and small:
+// tables); without a name all of docs/benchmarks.md, one after the other.
 using System.Diagnostics;
 using CoCLR.Benchmarks.Augmentation;
 using CoCLR.Benchmarks.Compare;

@@ -71,8 +71,10 @@ public sealed class BadInputTests : IDisposable
     [Fact]
     public async Task SuiteFromAPipe_IsReadOnce()
     {
-        string suite = "apiVersion: coclr.dev/v1alpha1\nkind: CoCLRBenchmark\nmetadata: {name: pair}\nspec:\n  template: {dataset: {source: {synthetic: {}}}}\n  matrix: [{name: method, field: training.method, values: [InfoNCE, UberNCE]}]\n";
-        Finished finished = (await Coclr.RunWithInputAsync(suite, "run", "--dry-run", "-f", "/dev/stdin", "-w", Path.Combine(_folder, "runs"))).Expect(0);
+        string suite = "apiVersion: coclr.dev/v1alpha1\nkind: CoCLRBenchmark\nmetadata: {name: pair}\nspec:\n  template: {dataset: "
+            + "{source: {synthetic: {}}}}\n  matrix: [{name: method, field: training.method, values: [InfoNCE, UberNCE]}]\n";
+        Finished finished =
+            (await Coclr.RunWithInputAsync(suite, "run", "--dry-run", "-f", "/dev/stdin", "-w", Path.Combine(_folder, "runs"))).Expect(0);
         Assert.Equal(2, finished.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Length);
         finished = (await Coclr.RunWithInputAsync(suite, "plan", "-f", "-")).Expect(ExitCodes.BadConfiguration);
         Assert.Contains("takes one experiment", finished.Errors, StringComparison.Ordinal);
@@ -94,7 +96,9 @@ public sealed class BadInputTests : IDisposable
     [Fact]
     public async Task SplitOfClassFolders_IsRefused()
     {
-        Finished finished = (await Coclr.RunAsync("data", "prepare", await ClassFolderAsync(), "--split", "19", "-w", Path.Combine(_folder, "runs"))).Expect(ExitCodes.BadConfiguration);
+        Finished finished =
+            (await Coclr.RunAsync("data", "prepare", await ClassFolderAsync(), "--split", "19", "-w", Path.Combine(_folder, "runs")))
+            .Expect(ExitCodes.BadConfiguration);
         Assert.Contains("there is no split 19", finished.Errors, StringComparison.Ordinal);
     }
 
@@ -102,7 +106,8 @@ public sealed class BadInputTests : IDisposable
     public async Task NameThatIsNotUtf8_IsListedAsLsShowsIt()
     {
         string folder = await ClassFolderAsync();
-        using System.Diagnostics.Process rename = System.Diagnostics.Process.Start("bash", ["-c", $"printf x > '{folder}/Walk/'$(printf 'caf\\351').mp4"]);
+        using System.Diagnostics.Process rename =
+            System.Diagnostics.Process.Start("bash", ["-c", $"printf x > '{folder}/Walk/'$(printf 'caf\\351').mp4"]);
         await rename.WaitForExitAsync(TestContext.Current.CancellationToken);
         Finished scan = (await Coclr.RunAsync("data", "scan", folder)).Expect(0);
         Assert.Contains("broken: Walk/caf\\351.mp4: its name is not UTF-8", scan.Output, StringComparison.Ordinal);
@@ -116,7 +121,8 @@ public sealed class BadInputTests : IDisposable
     public async Task MissingDataFolder_IsNamed_AndNotTriedAgain()
     {
         string file = Path.Combine(_folder, "m.yaml");
-        await File.WriteAllTextAsync(file, Header + "  dataset: {source: {path: /no/such/folder}}\n", TestContext.Current.CancellationToken);
+        await File.WriteAllTextAsync(
+            file, Header + "  dataset: {source: {path: /no/such/folder}}\n", TestContext.Current.CancellationToken);
         Finished finished = (await Coclr.RunAsync("run", "-f", file, "-w", Path.Combine(_folder, "runs"))).Expect(ExitCodes.MissingInput);
         Assert.Contains("/no/such/folder", finished.Errors, StringComparison.Ordinal);
         Assert.DoesNotContain(", trying again", finished.Errors, StringComparison.Ordinal);

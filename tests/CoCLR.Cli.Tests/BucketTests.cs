@@ -18,12 +18,17 @@ public sealed class BucketTests(TinyExperiment tiny) : IClassFixture<TinyExperim
         s3.BreakBodies(2);
         (string plan, string run) = Plan(s3, "bucket", "sets/a b+\u00fc");
         (await RunAsync(plan, FakeS3.Secret)).Expect(ExitCodes.Done);
-        var result = (DataResult)ResultJson.Read<StageResult>(await File.ReadAllTextAsync(Path.Combine(run, "stages", "decode", "result.json"), TestContext.Current.CancellationToken), "decode").Outcome;
+        var result = (DataResult)ResultJson.Read<StageResult>(
+            await File.ReadAllTextAsync(Path.Combine(run, "stages", "decode", "result.json"), TestContext.Current.CancellationToken),
+            "decode").Outcome;
         Assert.Equal(videos.Length, result.Videos);
         Assert.Equal(videos.Length, s3.Log.Where(l => l.StartsWith("GET sets", StringComparison.Ordinal)).Distinct().Count());
         Assert.True(s3.Log.Count(l => l == "GET list 200") > 1);
         Assert.Empty(Directory.GetFiles(tiny.Folder, "escaped.mp4", SearchOption.AllDirectories));
-        Assert.Contains("is no relative path", await File.ReadAllTextAsync(Path.Combine(run, "stages", "decode", "events.jsonl"), TestContext.Current.CancellationToken), StringComparison.Ordinal);
+        Assert.Contains(
+            "is no relative path",
+            await File.ReadAllTextAsync(Path.Combine(run, "stages", "decode", "events.jsonl"), TestContext.Current.CancellationToken),
+            StringComparison.Ordinal);
 
         // Another run on the same storage copies only what has changed.
         s3.ClearLog();
@@ -31,9 +36,12 @@ public sealed class BucketTests(TinyExperiment tiny) : IClassFixture<TinyExperim
         s3.Put(changed, await File.ReadAllBytesAsync(videos[^1], TestContext.Current.CancellationToken));
         (string again, _) = Plan(s3, "bucket-again", "sets/a b+\u00fc");
         (await RunAsync(again, FakeS3.Secret)).Expect(ExitCodes.Done);
-        Assert.Equal(new FileInfo(videos[0]).Length == new FileInfo(videos[^1]).Length ? [] : [$"GET {changed} 200"], s3.Log.Where(l => !l.Contains("list", StringComparison.Ordinal)));
+        Assert.Equal(
+            new FileInfo(videos[0]).Length == new FileInfo(videos[^1]).Length ? [] : [$"GET {changed} 200"],
+            s3.Log.Where(l => !l.Contains("list", StringComparison.Ordinal)));
 
-        static string s3Key(string file, string prefix) => prefix + Path.GetFileName(Path.GetDirectoryName(file)) + "/" + Path.GetFileName(file);
+        static string s3Key(string file, string prefix) =>
+            prefix + Path.GetFileName(Path.GetDirectoryName(file)) + "/" + Path.GetFileName(file);
     }
 
     [Theory]
@@ -66,7 +74,8 @@ public sealed class BucketTests(TinyExperiment tiny) : IClassFixture<TinyExperim
 
     private (string Plan, string Run) Plan(FakeS3 s3, string name, string prefix, string bucket = FakeS3.Bucket)
     {
-        (string plan, string run) = tiny.NewRun(name, spec => spec with { Dataset = spec.Dataset with { Source = new DatasetSource { S3 = new S3Source { Bucket = bucket, Prefix = prefix, Endpoint = s3.Endpoint, Region = FakeS3.Region } } } });
+        (string plan, string run) =
+            tiny.NewRun(name, spec => spec with { Dataset = spec.Dataset with { Source = new DatasetSource { S3 = new S3Source { Bucket = bucket, Prefix = prefix, Endpoint = s3.Endpoint, Region = FakeS3.Region } } } });
         File.Delete(Path.Combine(run, "stages", "decode", "result.json"));
         return (plan, run);
     }

@@ -30,7 +30,10 @@ internal static partial class Coclr
 
     public static Process StartWith(Dictionary<string, string> environment, params string[] arguments)
     {
-        var start = new ProcessStartInfo(Path, arguments) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
+        var start = new ProcessStartInfo(Path, arguments)
+        {
+            RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true
+        };
         start.Environment["OMP_NUM_THREADS"] = "1";
         start.Environment.Remove("COCLR_DASHBOARD_URL");
         start.Environment.Remove("COCLR_CACHE_DIR");

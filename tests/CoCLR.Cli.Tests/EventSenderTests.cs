@@ -10,7 +10,6 @@ using CoCLR.Core.Planning;
 using CoCLR.Runs;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Http;
 
 namespace CoCLR.Cli.Tests;
 
@@ -43,7 +42,7 @@ public sealed class EventSenderTests(TinyExperiment tiny) : IClassFixture<TinyEx
     {
         using var asked = new CancellationTokenSource();
         using var network = new Network((_, stop) => Task.Delay(Timeout.InfiniteTimeSpan, stop));
-        EventSender sender = Sender("deaf", Planner.ReportStage, asked.Token, Timeout.InfiniteTimeSpan, network);
+        EventSender sender = Sender("deaf", Planner.ReportStage, Timeout.InfiniteTimeSpan, network, asked.Token);
         await network.Asked;
         Task end = sender.DisposeAsync().AsTask();
         Assert.False(end.IsCompleted);
@@ -57,7 +56,7 @@ public sealed class EventSenderTests(TinyExperiment tiny) : IClassFixture<TinyEx
         using var asked = new CancellationTokenSource();
         using var network = new Network((_, _) => Task.CompletedTask);
         await asked.CancelAsync();
-        await Sender("asked", "pretrain-rgb", asked.Token, Timeout.InfiniteTimeSpan, network).DisposeAsync();
+        await Sender("asked", "pretrain-rgb", Timeout.InfiniteTimeSpan, network, asked.Token).DisposeAsync();
         Assert.Contains("POST", network.Methods);
     }
 
@@ -67,7 +66,7 @@ public sealed class EventSenderTests(TinyExperiment tiny) : IClassFixture<TinyEx
         string events = "";
         using var network = new Network((request, _) => request.Method == HttpMethod.Post ? File.AppendAllTextAsync(events, "{}\n", CancellationToken.None) : Task.CompletedTask);
         events = new RunFolder(Path.Combine(tiny.Folder, "endless")).EventsFile("pretrain-rgb");
-        EventSender sender = Sender("endless", "pretrain-rgb", CancellationToken.None, TimeSpan.FromMilliseconds(200), network);
+        EventSender sender = Sender("endless", "pretrain-rgb", TimeSpan.FromMilliseconds(200), network, CancellationToken.None);
         await network.Asked;
         await sender.DisposeAsync().AsTask().WaitAsync(Limit, Cancel);
     }
@@ -76,11 +75,11 @@ public sealed class EventSenderTests(TinyExperiment tiny) : IClassFixture<TinyEx
     public async Task WhatAStageCouldNotSend_IsSentByTheNextOne()
     {
         using var away = new Network((_, _) => throw new HttpRequestException(HttpRequestError.ConnectionError));
-        await Sender("later", "pretrain-rgb", CancellationToken.None, null, away).DisposeAsync();
+        await Sender("later", "pretrain-rgb", null, away, CancellationToken.None).DisposeAsync();
         var folder = new RunFolder(Path.Combine(tiny.Folder, "later"));
         await File.WriteAllTextAsync(folder.ResultFile("pretrain-rgb"), "{}", Cancel);
         using var back = new Network((_, _) => Task.CompletedTask);
-        await Sender("later", "probe-rgb", CancellationToken.None, null, back).DisposeAsync();
+        await Sender("later", "probe-rgb", null, back, CancellationToken.None).DisposeAsync();
         Assert.Equal(["PUT", "POST", "POST"], back.Methods);
     }
 
@@ -106,7 +105,7 @@ public sealed class EventSenderTests(TinyExperiment tiny) : IClassFixture<TinyEx
         Assert.Equal(told.Length, string.Concat(dashboard.Taken["POST /api/v1/ingest"]).Split('\n', StringSplitOptions.RemoveEmptyEntries).Length);
     }
 
-    private EventSender Sender(string run, string stage, CancellationToken asked, TimeSpan? patience, HttpMessageHandler network)
+    private EventSender Sender(string run, string stage, TimeSpan? patience, HttpMessageHandler network, CancellationToken asked)
     {
         (string plan, string folder) = tiny.NewRun(run, takeOver: false);
         var runFolder = new RunFolder(folder);

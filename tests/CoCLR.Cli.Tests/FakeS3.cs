@@ -82,7 +82,8 @@ internal sealed class FakeS3 : IAsyncDisposable
         string target = context.Features.Get<IHttpRequestFeature>()!.RawTarget;
         string path = target.Split('?', 2)[0];
         string key = Uri.UnescapeDataString(path[("/" + Bucket).Length..].TrimStart('/'));
-        (int code, string error) = Refusal(context.Request, path, target.Contains('?', StringComparison.Ordinal) ? target.Split('?', 2)[1] : "");
+        (int code, string error) =
+            Refusal(context.Request, path, target.Contains('?', StringComparison.Ordinal) ? target.Split('?', 2)[1] : "");
         byte[]? content = null;
         lock (_gate)
         {
@@ -97,7 +98,8 @@ internal sealed class FakeS3 : IAsyncDisposable
         context.Response.StatusCode = code;
         if (code != 200)
         {
-            await context.Response.WriteAsync(new XElement("Error", new XElement("Code", error), new XElement("Message", error)).ToString());
+            await context.Response.WriteAsync(
+                new XElement("Error", new XElement("Code", error), new XElement("Message", error)).ToString());
         }
         else if (content == null)
         {
@@ -190,15 +192,25 @@ internal sealed class FakeS3 : IAsyncDisposable
         string canonical = string.Join('\n', [
             request.Method,
             path,
-            string.Join('&', query.Split('&', StringSplitOptions.RemoveEmptyEntries).Select(p => p.Contains('=', StringComparison.Ordinal) ? p : p + "=").Order(StringComparer.Ordinal)),
+            string.Join(
+                '&',
+                query.Split('&', StringSplitOptions.RemoveEmptyEntries).Select(p => p.Contains('=', StringComparison.Ordinal) ? p : p + "=")
+                    .Order(StringComparer.Ordinal)),
             .. signed.Select(h => $"{h}:{(h == "host" ? request.Host.Value! : string.Join(',', request.Headers[h].ToArray()).Trim())}"),
             "",
             Field("SignedHeaders"),
             request.Headers["x-amz-content-sha256"].ToString(),
         ]);
-        string toSign = string.Join('\n', "AWS4-HMAC-SHA256", time, string.Join('/', scope[1..]), Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(canonical))));
-        byte[] key = scope[1..].Aggregate(Encoding.UTF8.GetBytes("AWS4" + Secret), (k, part) => HMACSHA256.HashData(k, Encoding.UTF8.GetBytes(part)));
+        string toSign = string.Join(
+            '\n',
+            "AWS4-HMAC-SHA256",
+            time,
+            string.Join('/', scope[1..]),
+            Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(canonical))));
+        byte[] key = scope[1..]
+            .Aggregate(Encoding.UTF8.GetBytes("AWS4" + Secret), (k, part) => HMACSHA256.HashData(k, Encoding.UTF8.GetBytes(part)));
         string signature = Convert.ToHexStringLower(HMACSHA256.HashData(key, Encoding.UTF8.GetBytes(toSign)));
-        return signature == Field("Signature") && signed.Contains("host") && signed.Contains("x-amz-date") && signed.Contains("x-amz-content-sha256") ? (200, "") : (403, "SignatureDoesNotMatch");
+        return signature == Field("Signature") && signed.Contains("host") && signed.Contains("x-amz-date")
+            && signed.Contains("x-amz-content-sha256") ? (200, "") : (403, "SignatureDoesNotMatch");
     }
 }

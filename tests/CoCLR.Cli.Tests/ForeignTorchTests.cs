@@ -20,16 +20,31 @@ public sealed class ForeignTorchTests(TinyExperiment tiny) : IClassFixture<TinyE
         }
 
         (string plan, string run) = tiny.NewRun("foreign", spec => spec with { Training = spec.Training with { Epochs = 400 } });
-        using Process process = Coclr.StartWith(new() { ["COCLR_LIBTORCH"] = Path.GetDirectoryName(lib)! }, "stage", "--plan", plan, "--stage", "pretrain-rgb", "--cache", tiny.Cache);
+        using Process process = Coclr.StartWith(
+            new() { ["COCLR_LIBTORCH"] = Path.GetDirectoryName(lib)! },
+            "stage",
+            "--plan",
+            plan,
+            "--stage",
+            "pretrain-rgb",
+            "--cache",
+            tiny.Cache);
         string events = Path.Combine(run, "stages", "pretrain-rgb", "events.jsonl");
-        await Coclr.UntilAsync(() => process.HasExited || (File.Exists(events) && Coclr.ReadShared(events).Contains("\"kind\":\"metric\"", StringComparison.Ordinal)));
-        string[] mapped = process.HasExited ? [] : [.. File.ReadLines($"/proc/{process.Id}/maps").Select(line => line[(line.LastIndexOf(' ') + 1)..]).Where(IsTorch).Distinct()];
+        await Coclr.UntilAsync(
+            () => process.HasExited
+                || (File.Exists(events) && Coclr.ReadShared(events).Contains("\"kind\":\"metric\"", StringComparison.Ordinal)));
+        string[] mapped = process.HasExited
+            ? []
+            : [.. File.ReadLines($"/proc/{process.Id}/maps").Select(line => line[(line.LastIndexOf(' ') + 1)..]).Where(IsTorch).Distinct()];
         Coclr.Signal(process, 15);
         (await Coclr.EndAsync(process)).Expect(ExitCodes.Terminated);
         Assert.Contains(Path.Combine(lib, "libtorch_cpu.so"), mapped);
         Assert.All(mapped, path => Assert.StartsWith(lib, path, StringComparison.Ordinal));
 
-        static bool IsTorch(string path) => Path.GetFileName(path) is var name && (name.StartsWith("libtorch", StringComparison.Ordinal) || name.StartsWith("libc10", StringComparison.Ordinal) || name.StartsWith("libgomp", StringComparison.Ordinal));
+        static bool IsTorch(string path) => Path.GetFileName(path) is var name
+            && (
+                name.StartsWith("libtorch", StringComparison.Ordinal) || name.StartsWith("libc10", StringComparison.Ordinal)
+                    || name.StartsWith("libgomp", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -41,18 +56,21 @@ public sealed class ForeignTorchTests(TinyExperiment tiny) : IClassFixture<TinyE
         foreach (string name in new[] { "libc10.so", "libtorch_cpu.so", "libtorch.so" })
         {
             await File.WriteAllTextAsync(Path.Combine(broken, name), "not a library", TestContext.Current.CancellationToken);
-            File.Copy(Directory.EnumerateFiles(s_packaged, "libgomp*").Single(), Path.Combine(other, name)); // a library, but without what is needed, as of another version
+            // a library, but without what is needed, as of another version
+            File.Copy(Directory.EnumerateFiles(s_packaged, "libgomp*").Single(), Path.Combine(other, name));
         }
 
         foreach ((string folder, string words) in new[] { (empty, "has no libtorch_cpu.so"), (broken, "cannot load"), (other, "does not fit") })
         {
             (string plan, _) = tiny.NewRun("misfit-" + Path.GetFileName(folder));
-            using Process process = Coclr.StartWith(new() { ["COCLR_LIBTORCH"] = folder }, "stage", "--plan", plan, "--stage", "pretrain-rgb", "--cache", tiny.Cache);
+            using Process process = Coclr.StartWith(
+                new() { ["COCLR_LIBTORCH"] = folder }, "stage", "--plan", plan, "--stage", "pretrain-rgb", "--cache", tiny.Cache);
             Finished stage = (await Coclr.EndAsync(process)).Expect(ExitCodes.BadConfiguration);
             Assert.Contains("COCLR_LIBTORCH", stage.Errors, StringComparison.Ordinal);
             Assert.Contains(words, stage.Errors, StringComparison.Ordinal);
             using Process doctor = Coclr.StartWith(new() { ["COCLR_LIBTORCH"] = folder }, "doctor");
-            Assert.Contains("MEND libtorch", (await Coclr.EndAsync(doctor)).Expect(ExitCodes.BadConfiguration).Output, StringComparison.Ordinal);
+            Assert.Contains(
+                "FIX  libtorch", (await Coclr.EndAsync(doctor)).Expect(ExitCodes.BadConfiguration).Output, StringComparison.Ordinal);
         }
     }
 }

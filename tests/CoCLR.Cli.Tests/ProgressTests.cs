@@ -22,7 +22,11 @@ public sealed class ProgressTests(TinyExperiment tiny) : IClassFixture<TinyExper
         (await RunAsync(plan, endpoint.Address, log)).Expect(ExitCodes.Done);
 
         // The last word does not need the endpoint.
-        Assert.Equal("succeeded", JsonDocument.Parse(await File.ReadAllTextAsync(log, TestContext.Current.CancellationToken)).RootElement.GetProperty("outcome").GetString(), ignoreCase: true);
+        Assert.Equal(
+            "succeeded",
+            JsonDocument.Parse(await File.ReadAllTextAsync(log, TestContext.Current.CancellationToken)).RootElement.GetProperty("outcome")
+                .GetString(),
+            ignoreCase: true);
         Assert.Empty(endpoint.Taken);
     }
 
@@ -35,7 +39,9 @@ public sealed class ProgressTests(TinyExperiment tiny) : IClassFixture<TinyExper
         (string authorization, string body) = endpoint.Taken.Last();
         Assert.Equal("Bearer of-the-pod", authorization);
         using JsonDocument report = JsonDocument.Parse(body);
-        Assert.Equal(("pretrain-rgb", 100), (report.RootElement.GetProperty("stage").GetString(), report.RootElement.GetProperty("percent").GetInt32()));
+        Assert.Equal(
+            ("pretrain-rgb", 100),
+            (report.RootElement.GetProperty("stage").GetString(), report.RootElement.GetProperty("percent").GetInt32()));
         Assert.InRange(report.RootElement.GetProperty("result").GetProperty("loss").GetDouble(), 0, 100);
     }
 
@@ -47,7 +53,10 @@ public sealed class ProgressTests(TinyExperiment tiny) : IClassFixture<TinyExper
         string token = Path.Combine(run, "token");
         await File.WriteAllTextAsync(token, "of-the-pod\n", TestContext.Current.CancellationToken);
         return await Coclr.EndAsync(Coclr.StartWith(
-            new Dictionary<string, string> { ["COCLR_PROGRESS_URL"] = address, ["COCLR_PROGRESS_TOKEN_FILE"] = token, ["COCLR_TERMINATION_LOG"] = log },
+            new Dictionary<string, string>
+            {
+                ["COCLR_PROGRESS_URL"] = address, ["COCLR_PROGRESS_TOKEN_FILE"] = token, ["COCLR_TERMINATION_LOG"] = log
+            },
             "stage", "--plan", plan, "--stage", "pretrain-rgb", "--cache", tiny.Cache));
     }
 

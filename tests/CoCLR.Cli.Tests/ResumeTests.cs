@@ -21,7 +21,8 @@ public sealed class ResumeTests(TinyExperiment tiny) : IClassFixture<TinyExperim
         ExperimentSpec Change(ExperimentSpec spec) => spec with
         {
             Training = spec.Training with { BatchNegatives = batchNegatives },
-            Cotrain = (spec.Cotrain with { MineIn = batchNegatives ? MiningSpace.Features : MiningSpace.Projection }) is var cotrain && wholeVideos
+            Cotrain = (spec.Cotrain with { MineIn = batchNegatives ? MiningSpace.Features : MiningSpace.Projection }) is var cotrain
+                && wholeVideos
                 ? cotrain with { MineAmong = MiningScope.Videos, MineWith = MiningViews.Both, Whiten = 4, QueueSize = 12 }
                 : cotrain,
         };
@@ -39,8 +40,8 @@ public sealed class ResumeTests(TinyExperiment tiny) : IClassFixture<TinyExperim
 
         (await tiny.RunStageAsync(unbrokenPlan, stage)).Expect(0);
 
-        // Kill after a random time: while the process starts, loads, fills the queue, trains, or writes a checkpoint. The range begins at the time
-        // that a start takes here and grows, so that kills fall everywhere on slow machines too.
+        // Kill after a random time: while the process starts, loads, fills the queue, trains, or writes a checkpoint. The range begins at
+        // the time that a start takes here and grows, so that kills fall everywhere on slow machines too.
         var random = new Random(20);
         int kills = 0;
         int reach = 400;
@@ -63,9 +64,12 @@ public sealed class ResumeTests(TinyExperiment tiny) : IClassFixture<TinyExperim
     [Fact]
     public async Task Sigterm_WritesACheckpoint_AndExits143_AndTheRunGoesOn()
     {
-        (string plan, string run) = tiny.NewRun("terminated", spec => spec with { Training = spec.Training with { Epochs = 400, CheckpointEverySteps = null } });
+        (string plan, string run) =
+            tiny.NewRun("terminated", spec => spec with { Training = spec.Training with { Epochs = 400, CheckpointEverySteps = null } });
         using Process process = Coclr.Start("stage", "--plan", plan, "--stage", "pretrain-rgb", "--cache", tiny.Cache);
-        await Coclr.UntilAsync(() => File.Exists(Events(run, "pretrain-rgb")) && File.ReadAllText(Events(run, "pretrain-rgb")).Contains("\"phase\":\"train\"", StringComparison.Ordinal));
+        await Coclr.UntilAsync(
+            () => File.Exists(Events(run, "pretrain-rgb"))
+                && File.ReadAllText(Events(run, "pretrain-rgb")).Contains("\"phase\":\"train\"", StringComparison.Ordinal));
         Coclr.Signal(process, 15);
         Finished finished = await Coclr.EndAsync(process);
         finished.Expect(ExitCodes.Terminated);
@@ -96,7 +100,9 @@ public sealed class ResumeTests(TinyExperiment tiny) : IClassFixture<TinyExperim
         await File.WriteAllBytesAsync(newest, bytes, TestContext.Current.CancellationToken);
 
         (await tiny.RunStageAsync(plan, "pretrain-rgb")).Expect(0);
-        Assert.Contains(ReadEvents(run, "pretrain-rgb").OfType<LogEvent>(), e => e.Level == "warning" && e.Message.Contains("damaged", StringComparison.Ordinal));
+        Assert.Contains(
+            ReadEvents(run, "pretrain-rgb").OfType<LogEvent>(),
+            e => e.Level == "warning" && e.Message.Contains("damaged", StringComparison.Ordinal));
         Assert.Equal(DataHash(whole, "pretrain-rgb"), DataHash(run, "pretrain-rgb"));
     }
 
@@ -121,7 +127,9 @@ public sealed class ResumeTests(TinyExperiment tiny) : IClassFixture<TinyExperim
 
         await WithThreadsAsync(plan, 1);
         Assert.NotNull(ReadEvents(run, "pretrain-rgb").OfType<StartedEvent>().Last().ResumedAtStep);
-        Assert.Contains(ReadEvents(run, "pretrain-rgb").OfType<LogEvent>(), e => e.Message.StartsWith("goes on with 2 threads, as it began", StringComparison.Ordinal));
+        Assert.Contains(
+            ReadEvents(run, "pretrain-rgb").OfType<LogEvent>(),
+            e => e.Message.StartsWith("goes on with 2 threads, as it began", StringComparison.Ordinal));
         Assert.Equal(DataHash(whole, "pretrain-rgb"), DataHash(run, "pretrain-rgb"));
         Assert.False(File.Exists(stale), "what a killed writer left is removed");
 
@@ -129,7 +137,8 @@ public sealed class ResumeTests(TinyExperiment tiny) : IClassFixture<TinyExperim
         {
             string count = threads.ToString(System.Globalization.CultureInfo.InvariantCulture);
             using Process process = Coclr.StartWith(
-                new() { ["OMP_NUM_THREADS"] = count, ["DOTNET_PROCESSOR_COUNT"] = count }, "stage", "--plan", file, "--stage", "pretrain-rgb", "--cache", tiny.Cache);
+                new() { ["OMP_NUM_THREADS"] = count, ["DOTNET_PROCESSOR_COUNT"] = count }, "stage", "--plan", file, "--stage",
+                "pretrain-rgb", "--cache", tiny.Cache);
             (await Coclr.EndAsync(process)).Expect(0);
         }
     }
@@ -139,7 +148,8 @@ public sealed class ResumeTests(TinyExperiment tiny) : IClassFixture<TinyExperim
     [InlineData(Precision.Tf32)]
     public async Task OtherPrecision_KeepsWeightsIn32Bits_ResumesExactly_AndSaysWhatAProcessorMakesOfIt(Precision precision)
     {
-        (string plan, string run) = tiny.NewRun($"precision-{precision}", spec => spec with { Training = spec.Training with { Precision = precision } });
+        (string plan, string run) =
+            tiny.NewRun($"precision-{precision}", spec => spec with { Training = spec.Training with { Precision = precision } });
         string folder = Path.Combine(run, "stages", "pretrain-rgb");
         (await tiny.RunStageAsync(plan, "pretrain-rgb")).Expect(0);
         (string? hash, double loss) = (DataHash(run, "pretrain-rgb"), LossOf(run, "pretrain-rgb"));
@@ -150,7 +160,8 @@ public sealed class ResumeTests(TinyExperiment tiny) : IClassFixture<TinyExperim
             Assert.DoesNotContain("\"BF16\"", header, StringComparison.Ordinal);
         }
 
-        Assert.Single(ReadEvents(run, "pretrain-rgb").OfType<LogEvent>(), e => e.Message.StartsWith("training.precision:", StringComparison.Ordinal));
+        Assert.Single(
+            ReadEvents(run, "pretrain-rgb").OfType<LogEvent>(), e => e.Message.StartsWith("training.precision:", StringComparison.Ordinal));
 
         // Back to the checkpoint before the last, as after a kill.
         foreach (string file in new[] { "result.json", "checkpoint.json", "checkpoint.safetensors", Path.GetFileName(Directory.EnumerateFiles(folder, "checkpoint-0*.safetensors").Order(StringComparer.Ordinal).Last()) })
@@ -179,18 +190,31 @@ public sealed class ResumeTests(TinyExperiment tiny) : IClassFixture<TinyExperim
 
     private static string Events(string run, string stage) => Path.Combine(run, "stages", stage, "events.jsonl");
 
-    private static JsonElement Checkpoint(string run, string stage) => JsonDocument.Parse(File.ReadAllText(Path.Combine(run, "stages", stage, "checkpoint.json"))).RootElement;
+    private static JsonElement Checkpoint(string run, string stage) =>
+        JsonDocument.Parse(File.ReadAllText(Path.Combine(run, "stages", stage, "checkpoint.json"))).RootElement;
 
     private static string? DataHash(string run, string stage) => Checkpoint(run, stage).GetProperty("dataHash").GetString();
 
     private static double LossOf(string run, string stage) =>
-        ((PretrainResult)ResultJson.Read<StageResult>(File.ReadAllText(Path.Combine(run, "stages", stage, "result.json")), stage).Outcome).Loss;
+        (
+            (PretrainResult)ResultJson.Read<StageResult>(
+                File.ReadAllText(Path.Combine(run, "stages", stage, "result.json")), stage).Outcome).Loss;
 
-    /// <summary>The measured numbers by step, the last attempt's counting; speed and system use are of the machine, not of the run.</summary>
+    /// <summary>
+    /// The measured numbers by step, the last attempt's counting; speed and system use are of the machine, not of the run.
+    /// </summary>
     private static string Metrics(string run, string stage) => string.Join('\n', ReadEvents(run, stage).OfType<MetricEvent>()
         .GroupBy(e => e.Step).OrderBy(g => g.Key)
-        .Select(g => $"{g.Key}: " + string.Join(", ", g.SelectMany(e => e.Values).GroupBy(v => v.Key).Select(v => v.Last()).Where(v => !v.Key.StartsWith("speed/", StringComparison.Ordinal) && !v.Key.StartsWith("system/", StringComparison.Ordinal)).OrderBy(v => v.Key, StringComparer.Ordinal).Select(v => $"{v.Key}={v.Value:R}"))));
+        .Select(
+            g => $"{g.Key}: " + string.Join(
+                ", ",
+                g.SelectMany(e => e.Values).GroupBy(v => v.Key).Select(v => v.Last()).Where(
+                    v => !v.Key.StartsWith("speed/", StringComparison.Ordinal) && !v.Key.StartsWith("system/", StringComparison.Ordinal))
+                    .OrderBy(v => v.Key, StringComparer.Ordinal)
+                    .Select(v => $"{v.Key}={v.Value:R}"))));
 
     private static List<RunEvent> ReadEvents(string run, string stage) =>
-        [.. Coclr.ReadShared(Events(run, stage)).Split('\n').SkipLast(1).Select(line => JsonSerializer.Deserialize<RunEvent>(line, CoclrJson.Compact)!)];
+        [
+            .. Coclr.ReadShared(Events(run, stage)).Split('\n').SkipLast(1)
+                .Select(line => JsonSerializer.Deserialize<RunEvent>(line, CoclrJson.Compact)!)];
 }

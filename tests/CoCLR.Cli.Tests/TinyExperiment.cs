@@ -80,5 +80,6 @@ public sealed class TinyExperiment : IAsyncLifetime
         }
     }
 
-    internal Task<Finished> RunStageAsync(string plan, string stage) => Coclr.RunAsync("stage", "--plan", plan, "--stage", stage, "--cache", Cache);
+    internal Task<Finished> RunStageAsync(string plan, string stage) =>
+        Coclr.RunAsync("stage", "--plan", plan, "--stage", stage, "--cache", Cache);
 }

@@ -1,4 +1,5 @@
-// Why this exists: the one build step of our own edits a native library; it must touch two entries and nothing else, and refuse what it does not understand.
+// Why this exists: the one build step of our own edits a native library; it must touch two entries and nothing else, and refuse what it
+// does not understand.
 using CoCLR.Build;
 
 namespace CoCLR.Cli.Tests;
@@ -7,7 +8,8 @@ public sealed class WeakenSymbolVersionTests
 {
     private static byte[] Packaged()
     {
-        string root = Environment.GetEnvironmentVariable("NUGET_PACKAGES") ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget", "packages");
+        string root = Environment.GetEnvironmentVariable("NUGET_PACKAGES")
+            ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget", "packages");
         string file = Path.Combine(root, "torchsharp", "0.107.0", "runtimes", "linux-x64", "native", "libLibTorchSharp.so");
         if (!File.Exists(file))
         {
@@ -40,7 +42,8 @@ public sealed class WeakenSymbolVersionTests
     [InlineData("")]
     [InlineData("not an ELF file, but long enough to hold the sixty-four bytes of a header of one")]
     public void OtherFiles_AreRefused(string text) =>
-        Assert.Throws<InvalidDataException>(() => WeakenSymbolVersion.Apply(System.Text.Encoding.ASCII.GetBytes(text), WeakenSymbolVersion.MissingVersion));
+        Assert.Throws<InvalidDataException>(
+            () => WeakenSymbolVersion.Apply(System.Text.Encoding.ASCII.GetBytes(text), WeakenSymbolVersion.MissingVersion));
 
     [Fact]
     public void CutOffFile_IsRefused_OrLeftAsItIs()

@@ -1,11 +1,13 @@
-// Why this exists: dependencies point one way; a reference against it would let Kubernetes or web pages into the engine, or tensors into the dashboard.
+// Why this exists: dependencies point one way; a reference against it would let Kubernetes or web pages into the engine, or tensors into
+// the dashboard.
 using System.Xml.Linq;
 
 namespace CoCLR.Core.Tests;
 
 public sealed class DependencyTests
 {
-    private static readonly string s_root = Path.GetFullPath(Environment.GetEnvironmentVariable("COCLR_ROOT") ?? Path.Combine(AppContext.BaseDirectory, "../../../../.."));
+    private static readonly string s_root =
+        Path.GetFullPath(Environment.GetEnvironmentVariable("COCLR_ROOT") ?? Path.Combine(AppContext.BaseDirectory, "../../../../.."));
 
     [Theory]
     [InlineData("src/CoCLR.Core", "")]
@@ -17,7 +19,9 @@ public sealed class DependencyTests
     [InlineData("src/CoCLR.TrialCluster", "CoCLR.Core")]
     [InlineData("operator/CoCLR.Operator", "CoCLR.Core CoCLR.Runs CoCLR.Cluster")]
     public void Project_ReferencesOnlyWhatLiesBelowIt(string folder, string allowed) =>
-        Assert.Empty(References(folder, "ProjectReference").Select(r => Path.GetFileNameWithoutExtension(r.Replace('\\', '/'))).Except(allowed.Split(' ', StringSplitOptions.RemoveEmptyEntries)));
+        Assert.Empty(
+            References(folder, "ProjectReference").Select(r => Path.GetFileNameWithoutExtension(r.Replace('\\', '/')))
+                .Except(allowed.Split(' ', StringSplitOptions.RemoveEmptyEntries)));
 
     [Theory]
     [InlineData("src/CoCLR.Core", "TorchSharp|Kubernetes|AspNetCore|MudBlazor|LiteDB|Spectre|AWSSDK")]
@@ -27,13 +31,19 @@ public sealed class DependencyTests
     [InlineData("src/CoCLR.Dashboard", "TorchSharp|libtorch")]
     [InlineData("operator/CoCLR.Operator", "TorchSharp|libtorch|MudBlazor|LiteDB")]
     public void Project_UsesNoPackageOfAnotherPlace(string folder, string forbidden) =>
-        Assert.DoesNotContain(References(folder, "PackageReference").Concat(References(folder, "FrameworkReference")), package => forbidden.Split('|').Any(f => package.Contains(f, StringComparison.OrdinalIgnoreCase)));
+        Assert.DoesNotContain(
+            References(folder, "PackageReference").Concat(References(folder, "FrameworkReference")),
+            package => forbidden.Split('|').Any(f => package.Contains(f, StringComparison.OrdinalIgnoreCase)));
 
     [Fact]
     public void EveryProjectOfTheProduct_IsLookedAt() =>
         Assert.Equal(
-            ["CoCLR.Cli", "CoCLR.Cluster", "CoCLR.Core", "CoCLR.Dashboard", "CoCLR.Engine", "CoCLR.Operator", "CoCLR.Runs", "CoCLR.TrialCluster"],
-            new[] { "src", "operator" }.SelectMany(f => Directory.GetDirectories(Path.Combine(s_root, f))).Where(d => Directory.GetFiles(d, "*.csproj").Length > 0).Select(Path.GetFileName).Order());
+            [
+                "CoCLR.Cli", "CoCLR.Cluster", "CoCLR.Core", "CoCLR.Dashboard", "CoCLR.Engine", "CoCLR.Operator", "CoCLR.Runs",
+                "CoCLR.TrialCluster"
+            ],
+            new[] { "src", "operator" }.SelectMany(f => Directory.GetDirectories(Path.Combine(s_root, f)))
+                .Where(d => Directory.GetFiles(d, "*.csproj").Length > 0).Select(Path.GetFileName).Order());
 
     private static IEnumerable<string> References(string folder, string kind)
     {

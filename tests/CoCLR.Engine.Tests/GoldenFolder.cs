@@ -7,8 +7,8 @@ using static TorchSharp.torch;
 namespace CoCLR.Engine.Tests;
 
 /// <summary>
-/// Golden numbers: those of <c>COCLR_GOLDEN_DIR</c>, else of <c>../shared/golden</c> beside the checkout, else those below <c>tests/golden</c>, which
-/// a clone always has (the large ones are not among them).
+/// Golden numbers: those of <c>COCLR_GOLDEN_DIR</c>, else of <c>../shared/golden</c> beside the checkout, else those below
+/// <c>tests/golden</c>, which a clone always has (the large ones are not among them).
 /// </summary>
 internal static class GoldenFolder
 {
@@ -21,7 +21,8 @@ internal static class GoldenFolder
         string? path = Find(part);
         if (path is null)
         {
-            Assert.Skip($"golden numbers '{part}' not found: set COCLR_GOLDEN_DIR, or put the folder at ../shared/golden beside the checkout");
+            Assert.Skip(
+                $"golden numbers '{part}' not found: set COCLR_GOLDEN_DIR, or put the folder at ../shared/golden beside the checkout");
         }
 
         return path!;
@@ -113,7 +114,8 @@ internal static class Close
     }
 
     /// <summary>Equal shapes and every element equal.</summary>
-    public static bool Same(Tensor actual, Tensor expected) => actual.shape.SequenceEqual(expected.shape) && actual.eq(expected).all().item<bool>();
+    public static bool Same(Tensor actual, Tensor expected) =>
+        actual.shape.SequenceEqual(expected.shape) && actual.eq(expected).all().item<bool>();
 
     public static double AbsoluteError(Tensor actual, Tensor expected)
     {

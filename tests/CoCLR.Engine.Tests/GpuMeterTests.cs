@@ -12,7 +12,8 @@ public sealed class GpuMeterTests
     [InlineData("2,5", 1, "5")]
     [InlineData("GPU-8f4a, GPU-11", 1, "GPU-11")]
     [InlineData("4", 2, "2")]
-    public void Visible_IsTheDriversNameOfACudaDevice(string? variable, int index, string name) => Assert.Equal(name, GpuMeter.Visible(variable, index));
+    public void Visible_IsTheDriversNameOfACudaDevice(string? variable, int index, string name) =>
+        Assert.Equal(name, GpuMeter.Visible(variable, index));
 
     [Fact]
     public void Open_ForAProcessor_OrWithoutTheDriversLibrary_IsNull()

@@ -13,6 +13,8 @@ public sealed class StageContextTests
         Assert.Same(spec, StageContext.AsReference(spec));
         var reference = spec with { Training = spec.Training with { Compatibility = Compatibility.Reference } };
         var evaluation = StageContext.AsReference(reference).Evaluation;
-        Assert.Equal((Selection.Test, 7, Gallery.OneClip), (evaluation.LinearProbe.Selection, evaluation.LinearProbe.Epochs, evaluation.Retrieval.Gallery));
+        Assert.Equal(
+            (Selection.Test, 7, Gallery.OneClip),
+            (evaluation.LinearProbe.Selection, evaluation.LinearProbe.Epochs, evaluation.Retrieval.Gallery));
     }
 }

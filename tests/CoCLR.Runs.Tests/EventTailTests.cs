@@ -1,4 +1,5 @@
-// Why this exists: a stage may be killed at any byte, started again, or replaced; whoever follows its log must neither lose an event nor take half of one.
+// Why this exists: a stage may be killed at any byte, started again, or replaced; whoever follows its log must neither lose an event nor
+// take half of one.
 using System.Text;
 using System.Text.Json;
 using CoCLR.Core;
@@ -123,7 +124,9 @@ public sealed class EventTailTests : IDisposable
     }
 
     private static string Line(long seq, string message = "m") =>
-        JsonSerializer.Serialize<RunEvent>(new LogEvent { Run = "r", Stage = "decode", Attempt = 1, Seq = seq, Time = default, Level = "info", Message = message }, CoclrJson.Compact) + "\n";
+        JsonSerializer.Serialize<RunEvent>(
+            new LogEvent { Run = "r", Stage = "decode", Attempt = 1, Seq = seq, Time = default, Level = "info", Message = message },
+            CoclrJson.Compact) + "\n";
 
     private void Append(string text) => Append(Encoding.UTF8.GetBytes(text));
 

@@ -5,19 +5,25 @@ namespace CoCLR.Runs.Tests;
 
 public sealed partial class LayoutTests
 {
-    private static readonly string s_root = Path.GetFullPath(Environment.GetEnvironmentVariable("COCLR_ROOT") ?? Path.Combine(AppContext.BaseDirectory, "../../../../.."));
+    private static readonly string s_root =
+        Path.GetFullPath(Environment.GetEnvironmentVariable("COCLR_ROOT") ?? Path.Combine(AppContext.BaseDirectory, "../../../../.."));
 
     [Fact]
     public void NamesOfTheRunFolder_StandOnlyHere()
     {
         IEnumerable<string> files = new[] { "src", "operator" }
             .SelectMany(f => Directory.EnumerateFiles(Path.Combine(s_root, f), "*.*", SearchOption.AllDirectories))
-            .Where(f => (f.EndsWith(".cs", StringComparison.Ordinal) || f.EndsWith(".razor", StringComparison.Ordinal)) && !IsBuilt(f) && !f.Contains("/CoCLR.Runs/", StringComparison.Ordinal));
+            .Where(
+                f => (f.EndsWith(".cs", StringComparison.Ordinal) || f.EndsWith(".razor", StringComparison.Ordinal)) && !IsBuilt(f)
+                    && !f.Contains("/CoCLR.Runs/", StringComparison.Ordinal));
         var found = new List<string>();
         foreach (string file in files)
         {
             string[] lines = File.ReadAllLines(file);
-            found.AddRange(lines.Select((line, at) => (line, at)).Where(l => !l.line.TrimStart().StartsWith("//", StringComparison.Ordinal) && Spells(l.line)).Select(l => $"{Path.GetRelativePath(s_root, file)}({l.at + 1}): {l.line.Trim()}"));
+            found.AddRange(
+                lines.Select((line, at) => (line, at))
+                    .Where(l => !l.line.TrimStart().StartsWith("//", StringComparison.Ordinal) && Spells(l.line))
+                    .Select(l => $"{Path.GetRelativePath(s_root, file)}({l.at + 1}): {l.line.Trim()}"));
         }
 
         Assert.Empty(found);
@@ -32,9 +38,11 @@ public sealed partial class LayoutTests
     public void Spells_Line_IsJudged(string line, bool spells) => Assert.Equal(spells, Spells(line));
 
     private static bool Spells(string line) =>
-        FileName().IsMatch(line) || (line.Contains("Path.", StringComparison.Ordinal) && FolderName().IsMatch(line)) || RelativePath().IsMatch(line);
+        FileName().IsMatch(line) || (line.Contains("Path.", StringComparison.Ordinal) && FolderName().IsMatch(line))
+            || RelativePath().IsMatch(line);
 
-    private static bool IsBuilt(string file) => file.Contains("/obj/", StringComparison.Ordinal) || file.Contains("/bin/", StringComparison.Ordinal);
+    private static bool IsBuilt(string file) =>
+        file.Contains("/obj/", StringComparison.Ordinal) || file.Contains("/bin/", StringComparison.Ordinal);
 
     [GeneratedRegex("""["/](events\.jsonl|plan\.json|result\.json|report\.json|report\.md|checkpoint\.safetensors|checkpoint\.json|run\.lock|events\.sent|artifacts\.sent)\b|"[^"]*[ (](events\.jsonl|plan\.json|result\.json|report\.json|report\.md|checkpoint\.safetensors|checkpoint\.json)\b""")]
     private static partial Regex FileName();

@@ -33,7 +33,11 @@ internal sealed class Api : IDisposable
     {
         _http = http;
         _http.DefaultRequestHeaders.UserAgent.ParseAdd("tests/1.0");
-        _out = text => text.Replace("namespaces/default", "namespaces/" + ns, StringComparison.Ordinal).Replace("serviceaccount:default:", $"serviceaccount:{ns}:", StringComparison.Ordinal).Replace("\"namespace\":\"default\"", $"\"namespace\":\"{ns}\"", StringComparison.Ordinal).Replace("\"name\":\"default\"", $"\"name\":\"{ns}\"", StringComparison.Ordinal).Replace("example.com", group, StringComparison.Ordinal);
+        _out = text => text.Replace("namespaces/default", "namespaces/" + ns, StringComparison.Ordinal)
+            .Replace("serviceaccount:default:", $"serviceaccount:{ns}:", StringComparison.Ordinal)
+            .Replace("\"namespace\":\"default\"", $"\"namespace\":\"{ns}\"", StringComparison.Ordinal)
+            .Replace("\"name\":\"default\"", $"\"name\":\"{ns}\"", StringComparison.Ordinal)
+            .Replace("example.com", group, StringComparison.Ordinal);
         _in = text => text.Replace(ns, "default", StringComparison.Ordinal).Replace(group, "example.com", StringComparison.Ordinal);
     }
 
@@ -55,7 +59,10 @@ internal sealed class Api : IDisposable
 
         using var response = await _http.SendAsync(request, TestContext.Current.CancellationToken);
         var text = _in(await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken));
-        return new Answer((int)response.StatusCode, text.StartsWith('{') ? JsonNode.Parse(text) : text.Length > 0 ? JsonValue.Create(text) : null, response.Headers);
+        return new Answer(
+            (int)response.StatusCode,
+            text.StartsWith('{') ? JsonNode.Parse(text) : text.Length > 0 ? JsonValue.Create(text) : null,
+            response.Headers);
     }
 
     public Task<Answer> Get(string path) => SendAsync(HttpMethod.Get, path);
@@ -66,11 +73,14 @@ internal sealed class Api : IDisposable
 
     public Task<Answer> Delete(string path, JsonNode? options = null) => SendAsync(HttpMethod.Delete, path, options);
 
-    public Task<Answer> Merge(string path, string patch) => SendAsync(HttpMethod.Patch, path, JsonNode.Parse(patch), "application/merge-patch+json");
+    public Task<Answer> Merge(string path, string patch) =>
+        SendAsync(HttpMethod.Patch, path, JsonNode.Parse(patch), "application/merge-patch+json");
 
-    public Task<Answer> Strategic(string path, string patch) => SendAsync(HttpMethod.Patch, path, JsonNode.Parse(patch), "application/strategic-merge-patch+json");
+    public Task<Answer> Strategic(string path, string patch) =>
+        SendAsync(HttpMethod.Patch, path, JsonNode.Parse(patch), "application/strategic-merge-patch+json");
 
-    public Task<Answer> JsonPatch(string path, string patch) => SendAsync(HttpMethod.Patch, path, JsonNode.Parse(patch), "application/json-patch+json");
+    public Task<Answer> JsonPatch(string path, string patch) =>
+        SendAsync(HttpMethod.Patch, path, JsonNode.Parse(patch), "application/json-patch+json");
 
     public Task<Answer> Apply(string path, string manager, JsonNode body, bool force = false) =>
         SendAsync(HttpMethod.Patch, $"{path}?fieldManager={manager}{(force ? "&force=true" : "")}", body, "application/apply-patch+yaml");
@@ -95,7 +105,8 @@ internal sealed class Api : IDisposable
     }
 
     /// <summary>The lines of a watch, as they come.</summary>
-    public async IAsyncEnumerable<JsonNode> Watch(string path, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken stop = default)
+    public async IAsyncEnumerable<JsonNode> Watch(
+        string path, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken stop = default)
     {
         using var response = await _http.GetAsync(new Uri(_out(path), UriKind.Relative), HttpCompletionOption.ResponseHeadersRead, stop);
         if (response.StatusCode != HttpStatusCode.OK)
@@ -118,7 +129,9 @@ internal sealed class Api : IDisposable
     }
 }
 
-/// <summary>The in-process cluster, or a real server where the environment names one: what the tests say of the one must be true of the other.</summary>
+/// <summary>
+/// The in-process cluster, or a real server where the environment names one: what the tests say of the one must be true of the other.
+/// </summary>
 internal sealed class Server : IAsyncDisposable
 {
     private readonly InProcessCluster? _cluster;
@@ -170,7 +183,9 @@ internal sealed class Server : IAsyncDisposable
 
         Assert.SkipWhen(needsControllers && !real.HasControllers, "needs the controllers of Kubernetes");
         var server = new Server(null, real);
-        await server.Api.Ok(server.Api.Post("/api/v1/namespaces", Objects.Parse("""{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"default"}}""")));
+        await server.Api.Ok(
+            server.Api.Post(
+                "/api/v1/namespaces", Objects.Parse("""{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"default"}}""")));
         return server;
     }
 
@@ -209,14 +224,15 @@ internal static class Objects
           "schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{{{{{{{specSchema}}}}}}},"status":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}}}{{{{{{{extra}}}}}}}}]}}
         """);
 
-    public static JsonObject Widget(string spec, string name = "a") => Parse($$$$$$$"""{"apiVersion":"example.com/v1","kind":"Widget","metadata":{"name":"{{{{{{{name}}}}}}}"},"spec":{{{{{{{spec}}}}}}}}""");
+    public static JsonObject Widget(string spec, string name = "a") => Parse(
+        $$$$$$$"""{"apiVersion":"example.com/v1","kind":"Widget","metadata":{"name":"{{{{{{{name}}}}}}}"},"spec":{{{{{{{spec}}}}}}}}""");
 
     public static JsonObject Job(string name, string script, string spec = "", string pod = "") => Parse($$$$$$$"""
         {"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"{{{{{{{name}}}}}}}"},"spec":{{{{{{{{spec}}}}}}}"template":{"spec":{{{{{{{{pod}}}}}}}"restartPolicy":"Never","containers":[
          {"name":"main","image":"bash:1","command":["bash","-c"],"args":[{{{{{{{JsonValue.Create(script).ToJsonString()}}}}}}}]}]}}}}
         """);
 
-    public static async Task Until(Func<Task<bool>> condition, string what, int seconds = 20)
+    public static async Task Until(Func<Task<bool>> condition, string what, int seconds = 120)
     {
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(seconds));
         while (!await condition())

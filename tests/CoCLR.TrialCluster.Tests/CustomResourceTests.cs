@@ -24,13 +24,37 @@ public sealed class CustomResourceTests : IAsyncLifetime
     }
 
     [Theory]
-    [InlineData("""{"type":"object","properties":{"n":{"type":"integer","maximum":3}}}""", """{"n":4}""", "spec.n: Invalid value: 4: spec.n in body should be less than or equal to 3")]
-    [InlineData("""{"type":"object","properties":{"n":{"type":"integer"}}}""", """{"n":"x"}""", "spec.n: Invalid value: \"string\": spec.n in body must be of type integer: \"string\"")]
+    [
+        InlineData(
+            """{"type":"object","properties":{"n":{"type":"integer","maximum":3}}}""",
+            """{"n":4}""",
+            "spec.n: Invalid value: 4: spec.n in body should be less than or equal to 3")]
+    [
+        InlineData(
+            """{"type":"object","properties":{"n":{"type":"integer"}}}""",
+            """{"n":"x"}""",
+            "spec.n: Invalid value: \"string\": spec.n in body must be of type integer: \"string\"")]
     [InlineData("""{"type":"object","required":["n"],"properties":{"n":{"type":"integer"}}}""", "{}", "spec.n: Required value")]
-    [InlineData("""{"type":"object","properties":{"s":{"type":"string","enum":["A","B"]}}}""", """{"s":"C"}""", "spec.s: Unsupported value: \"C\": supported values: \"A\", \"B\"")]
-    [InlineData("""{"type":"object","properties":{"s":{"type":"string","maxLength":2}}}""", """{"s":"abc"}""", "spec.s: Too long: may not be more than 2 bytes")]
-    [InlineData("""{"type":"object","properties":{"s":{"type":"string","pattern":"^a+$"}}}""", """{"s":"b"}""", "spec.s: Invalid value: \"b\": spec.s in body should match '^a+$'")]
-    [InlineData("""{"type":"object","properties":{"l":{"type":"array","maxItems":1,"items":{"type":"string"}}}}""", """{"l":["a","b"]}""", "spec.l: Too many: 2: must have at most 1 item")]
+    [
+        InlineData(
+            """{"type":"object","properties":{"s":{"type":"string","enum":["A","B"]}}}""",
+            """{"s":"C"}""",
+            "spec.s: Unsupported value: \"C\": supported values: \"A\", \"B\"")]
+    [
+        InlineData(
+            """{"type":"object","properties":{"s":{"type":"string","maxLength":2}}}""",
+            """{"s":"abc"}""",
+            "spec.s: Too long: may not be more than 2 bytes")]
+    [
+        InlineData(
+            """{"type":"object","properties":{"s":{"type":"string","pattern":"^a+$"}}}""",
+            """{"s":"b"}""",
+            "spec.s: Invalid value: \"b\": spec.s in body should match '^a+$'")]
+    [
+        InlineData(
+            """{"type":"object","properties":{"l":{"type":"array","maxItems":1,"items":{"type":"string"}}}}""",
+            """{"l":["a","b"]}""",
+            "spec.l: Too many: 2: must have at most 1 item")]
     public async Task Object_AgainstTheSchema_IsRefusedInTheServersWords(string schema, string spec, string message)
     {
         await _api.Define((Objects.Crd(schema)));
@@ -47,13 +71,17 @@ public sealed class CustomResourceTests : IAsyncLifetime
     public async Task Rule_ThatRefuses_ShowsScalarsOnly(string field, string value, string expected)
     {
         var type = field switch { "i" => "integer", "s" => "string", "f" => "boolean", "l" => "array", _ => "object" };
-        var property = new JsonObject { ["type"] = type, ["x-kubernetes-validations"] = new JsonArray(new JsonObject { ["rule"] = "false", ["message"] = "no good" }) };
+        var property = new JsonObject
+        {
+            ["type"] = type, ["x-kubernetes-validations"] = new JsonArray(new JsonObject { ["rule"] = "false", ["message"] = "no good" })
+        };
         if (type == "array")
         {
             property["items"] = new JsonObject { ["type"] = "integer" };
         }
 
-        await _api.Define(Objects.Crd(new JsonObject { ["type"] = "object", ["properties"] = new JsonObject { [field] = property } }.ToJsonString()));
+        await _api.Define(
+            Objects.Crd(new JsonObject { ["type"] = "object", ["properties"] = new JsonObject { [field] = property } }.ToJsonString()));
         var answer = await _api.Post(Objects.Widgets, Objects.Widget($$"""{"{{field}}":{{value}}}"""));
         Assert.Equal((422, $"Widget.example.com \"a\" is invalid: spec.{field}: Invalid value: {expected}"), (answer.Code, answer.Message));
     }
@@ -61,9 +89,14 @@ public sealed class CustomResourceTests : IAsyncLifetime
     [Fact]
     public async Task Object_OfAWrongType_IsNotCheckedByRules()
     {
-        await _api.Define(Objects.Crd("""{"type":"object","properties":{"a":{"type":"integer"}},"x-kubernetes-validations":[{"rule":"self.a > 1"}]}"""));
+        await _api.Define(
+            Objects.Crd("""{"type":"object","properties":{"a":{"type":"integer"}},"x-kubernetes-validations":[{"rule":"self.a > 1"}]}"""));
         var answer = await _api.Post(Objects.Widgets, Objects.Widget("""{"a":"x"}"""));
-        Assert.Equal("Widget.example.com \"a\" is invalid: [spec.a: Invalid value: \"string\": spec.a in body must be of type integer: \"string\", <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation]", answer.Message);
+        Assert.Equal(
+            "Widget.example.com \"a\" is invalid: [spec.a: Invalid value: \"string\": spec.a in body must be of type integer: \"string\", "
+                + "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing "
+                    + "errors to complete validation]",
+            answer.Message);
     }
 
     [Theory]
@@ -76,7 +109,12 @@ public sealed class CustomResourceTests : IAsyncLifetime
     [InlineData("double(self.s) > 0.5", """{"s":"0.6"}""", """{"s":"0.4"}""")]
     [InlineData("self.a % 4 == 0", """{"a":8}""", """{"a":9}""")]
     [InlineData("duration(self.s) <= duration('1h')", """{"s":"59m"}""", """{"s":"61m"}""")]
-    [InlineData("self.s in ['x', 'y'] ? self.a == 1 : true", """{"s":"x","a":1}""", """{"s":"y1","a":1,"b":0,"l":["only the first may"]}""", true)]
+    [
+        InlineData(
+            "self.s in ['x', 'y'] ? self.a == 1 : true",
+            """{"s":"x","a":1}""",
+            """{"s":"y1","a":1,"b":0,"l":["only the first may"]}""",
+            true)]
     [InlineData("'k' in self.m && self.m['k'] == 'v'", """{"m":{"k":"v"}}""", """{"m":{"k":"w"}}""")]
     [InlineData("self.__namespace__ == 'n'", """{"namespace":"n"}""", """{"namespace":"m"}""")]
     [InlineData("self.dash__dash__ed == 1", """{"dash-ed":1}""", """{"dash-ed":2}""")]
@@ -91,7 +129,8 @@ public sealed class CustomResourceTests : IAsyncLifetime
         await _api.Define((Objects.Crd(schema.ToJsonString())));
         await _api.Ok(_api.Post(Objects.Widgets, Objects.Widget(good, "good")));
         var answer = await _api.Post(Objects.Widgets, Objects.Widget(bad, "bad"));
-        Assert.Equal(both ? (201, "") : (422, "Widget.example.com \"bad\" is invalid: spec: Invalid value: no good"), (answer.Code, answer.Message));
+        Assert.Equal(
+            both ? (201, "") : (422, "Widget.example.com \"bad\" is invalid: spec: Invalid value: no good"), (answer.Code, answer.Message));
     }
 
     [Fact]
@@ -107,17 +146,32 @@ public sealed class CustomResourceTests : IAsyncLifetime
     }
 
     [Theory]
-    [InlineData("""{"type":"object","properties":{"a":{}}}""", "properties[spec].properties[a].type: Required value: must not be empty for specified object fields")]
+    [
+        InlineData(
+            """{"type":"object","properties":{"a":{}}}""",
+            "properties[spec].properties[a].type: Required value: must not be empty for specified object fields")]
     [InlineData("""{"type":"object","properties":{"a":{"type":"integer","default":"x"}}}""", "must be of type integer")]
     [InlineData("""{"type":"object","properties":{"l":{"type":"array"}}}""", "properties[l].items: Required value: must be specified")]
-    [InlineData("""{"type":"object","properties":{"l":{"type":"array","uniqueItems":true,"items":{"type":"string"}}}}""", "uniqueItems cannot be set to true")]
+    [
+        InlineData(
+            """{"type":"object","properties":{"l":{"type":"array","uniqueItems":true,"items":{"type":"string"}}}}""",
+            "uniqueItems cannot be set to true")]
     [InlineData("""{"type":"object","properties":{"l":{"type":"array","x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["k"],"items":{"type":"object","properties":{"k":{"type":"string"}}}}}}""", "must have a default or be a required property")]
     [InlineData("""{"type":"object","anyOf":[{"type":"object"}]}""", "anyOf[0].type: Forbidden: must be empty to be structural")]
     [InlineData("""{"type":"object","properties":{"a":{"type":"object","properties":{"b":{"type":"string"}},"additionalProperties":{"type":"string"}}}}""", "mutual exclusive")]
     [InlineData("""{"type":"object","properties":{"s":{"type":"string","pattern":"("}}}""", "must be a valid regular expression")]
-    [InlineData("""{"type":"object","properties":{"s":{"type":"string"}},"x-kubernetes-validations":[{"rule":"self.t == ''"}]}""", "undefined field 't'")]
-    [InlineData("""{"type":"object","properties":{"s":{"type":"string"}},"x-kubernetes-validations":[{"rule":"self.s == 1"}]}""", "found no matching overload for '_==_' applied to '(string, int)'")]
-    [InlineData("""{"type":"object","properties":{"s":{"type":"string"}},"x-kubernetes-validations":[{"rule":"self.s"}]}""", "must evaluate to a bool")]
+    [
+        InlineData(
+            """{"type":"object","properties":{"s":{"type":"string"}},"x-kubernetes-validations":[{"rule":"self.t == ''"}]}""",
+            "undefined field 't'")]
+    [
+        InlineData(
+            """{"type":"object","properties":{"s":{"type":"string"}},"x-kubernetes-validations":[{"rule":"self.s == 1"}]}""",
+            "found no matching overload for '_==_' applied to '(string, int)'")]
+    [
+        InlineData(
+            """{"type":"object","properties":{"s":{"type":"string"}},"x-kubernetes-validations":[{"rule":"self.s"}]}""",
+            "must evaluate to a bool")]
     [InlineData("""{"type":"object","properties":{"l":{"type":"array","items":{"type":"string"}}},"x-kubernetes-validations":[{"rule":"self.l.all(x, self.l.all(y, x == y || x != y))"}]}""", "estimated rule cost exceeds budget by factor of more than 100x")]
     [InlineData("""{"type":"object","properties":{"l":{"type":"array","items":{"type":"object","properties":{"s":{"type":"string"}},"x-kubernetes-validations":[{"rule":"self.s.contains('x')"}]}}}}""", "estimated rule cost exceeds budget")]
     [InlineData("""{"type":"object","properties":{"a":{"type":"integer","x-kubernetes-validations":[{"rule":"self > 0","messageExpression":"'is ' + string(self)"}]}}}""", "messageExpression: Forbidden: estimated messageExpression cost exceeds budget by factor of more than 100x")]
@@ -158,7 +212,8 @@ public sealed class CustomResourceTests : IAsyncLifetime
         await _api.Ok(_api.Post(Objects.Widgets, Objects.Widget("""{"a":"poison"}""")));
         var strict = Objects.Crd("""{"type":"object","properties":{"a":{"type":"integer"},"b":{"type":"integer"}}}""");
         strict["metadata"]!["resourceVersion"] = crd.Text("metadata", "resourceVersion");
-        strict["metadata"]!["resourceVersion"] = (await _api.Ok(_api.Get(Crds + "/widgets.example.com"))).Text("metadata", "resourceVersion");
+        strict["metadata"]!["resourceVersion"] = (await _api.Ok(_api.Get(Crds + "/widgets.example.com")))
+            .Text("metadata", "resourceVersion");
         await _api.Ok(_api.Put(Crds + "/widgets.example.com", strict));
         Assert.Equal("poison", (await _api.Ok(_api.Get(Objects.Widgets + "/a"))).Text("spec", "a"));
         await _api.Ok(_api.Merge(Objects.Widgets + "/a", """{"metadata":{"labels":{"x":"y"}}}"""));
@@ -171,7 +226,9 @@ public sealed class CustomResourceTests : IAsyncLifetime
         await _api.Define((Objects.Crd("""{"type":"object"}""")));
         await _api.Ok(_api.Post(Objects.Widgets, Objects.Widget("{}")));
         await _api.Ok(_api.Delete(Crds + "/widgets.example.com"));
-        await Objects.Until(async () => (await _api.Get(Objects.Widgets)).Code == 404 && (await _api.Get(Crds + "/widgets.example.com")).Code == 404, "the definition is gone");
+        await Objects.Until(
+            async () => (await _api.Get(Objects.Widgets)).Code == 404 && (await _api.Get(Crds + "/widgets.example.com")).Code == 404,
+            "the definition is gone");
         await _api.Define((Objects.Crd("""{"type":"object"}""")));
         Assert.Empty((await _api.Ok(_api.Get(Objects.Widgets))).Items("items"));
     }

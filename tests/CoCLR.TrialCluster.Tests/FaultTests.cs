@@ -10,7 +10,8 @@ public sealed class FaultTests : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        _cluster = await InProcessCluster.StartAsync(new InProcessClusterOptions { RunPods = false, RunControllers = false }, TestContext.Current.CancellationToken);
+        _cluster = await InProcessCluster.StartAsync(
+            new InProcessClusterOptions { RunPods = false, RunControllers = false }, TestContext.Current.CancellationToken);
         _api = new Api(_cluster);
     }
 
@@ -46,7 +47,7 @@ public sealed class FaultTests : IAsyncLifetime
         await Assert.ThrowsAnyAsync<HttpRequestException>(() => _api.Post(Objects.ConfigMaps, Objects.ConfigMap("b")));
         Assert.NotNull(_cluster.Store.Get(new ResourceKey("", "configmaps"), "default", "b"));
         var hanging = _api.Get(Objects.ConfigMaps);
-        await Task.Delay(200, TestContext.Current.CancellationToken);
+        await Objects.Until(() => Task.FromResult(_cluster.Faults.Held == 1), "the request has arrived");
         Assert.False(hanging.IsCompleted);
         _cluster.Faults.Restore();
         await _api.Ok(hanging);
@@ -89,7 +90,9 @@ public sealed class FaultTests : IAsyncLifetime
         var broken = false;
         try
         {
-            await foreach (var _ in _api.Watch(Objects.ConfigMaps + "?watch=1&resourceVersion=1&labelSelector=app", TestContext.Current.CancellationToken))
+            await foreach (
+                var _ in _api.Watch(
+                    Objects.ConfigMaps + "?watch=1&resourceVersion=1&labelSelector=app", TestContext.Current.CancellationToken))
             {
                 complete++;
             }
@@ -105,20 +108,32 @@ public sealed class FaultTests : IAsyncLifetime
     [Fact]
     public async Task Watch_ThatFallsSilent_StaysOpenAndSaysNothing()
     {
-        _cluster.Faults.OnWatch(FaultKind.WatchSilent, "configmaps");
+        Fault silent = _cluster.Faults.OnWatch(FaultKind.WatchSilent, "configmaps");
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
         var watching = Task.Run(
             async () =>
             {
-                await foreach (var e in _api.Watch(Objects.ConfigMaps + "?watch=1&resourceVersion=1&allowWatchBookmarks=true&fieldSelector=metadata.name%3Da", limit.Token))
+                await foreach (
+                    var e in _api.Watch(
+                        Objects.ConfigMaps + "?watch=1&resourceVersion=1&allowWatchBookmarks=true&fieldSelector=metadata.name%3Da",
+                        limit.Token))
                 {
                     Assert.Fail("the watch said " + e.ToJsonString());
                 }
             },
             TestContext.Current.CancellationToken);
-        await Task.Delay(300, TestContext.Current.CancellationToken);
+        await Objects.Until(() => Task.FromResult(silent.Hits == 1), "the watch is open and silent");
         await _api.Ok(_api.Post(Objects.ConfigMaps, Objects.ConfigMap("a")));
-        await Task.Delay(500, TestContext.Current.CancellationToken);
+
+        // Another watch is told of it meanwhile.
+        await foreach (
+            var told in _api.Watch(
+                Objects.ConfigMaps + "?watch=1&resourceVersion=1&fieldSelector=metadata.name%3Da", TestContext.Current.CancellationToken))
+        {
+            Assert.Equal("ADDED", told["type"]!.ToString());
+            break;
+        }
+
         Assert.False(watching.IsCompleted);
         await limit.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => watching);
@@ -138,7 +153,10 @@ public sealed class FaultTests : IAsyncLifetime
     [Fact]
     public async Task Poison_PastTheSchema_IsServedAsStored()
     {
-        await _api.Ok(_api.Post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", Objects.Crd("""{"type":"object","properties":{"a":{"type":"integer"}}}""")));
+        await _api.Ok(
+            _api.Post(
+                "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+                Objects.Crd("""{"type":"object","properties":{"a":{"type":"integer"}}}""")));
         var poison = Objects.Widget("""{"a":{"not":"a number"}}""");
         poison["metadata"]!["namespace"] = "default";
         _cluster.StoreUnchecked(poison);

@@ -13,10 +13,15 @@ public sealed class JobTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         _cluster = await InProcessCluster.StartAsync(
-            new InProcessClusterOptions { Images = [ImageProgram.For("bash:*", ["/bin/bash"])], JobBackoff = TimeSpan.FromSeconds(0.05), Nodes = [new TrialNode("node-1", Gpus: 1)] },
+            new InProcessClusterOptions
+            {
+                Images = [ImageProgram.For("bash:*", ["/bin/bash"])], JobBackoff = TimeSpan.FromSeconds(0.05),
+                Nodes = [new TrialNode("node-1", Gpus: 1)]
+            },
             TestContext.Current.CancellationToken);
         _api = new Api(_cluster);
-        await Objects.Until(async () => (await _api.Get("/api/v1/namespaces/default/serviceaccounts/default")).Code == 200, "default service account");
+        await Objects.Until(
+            async () => (await _api.Get("/api/v1/namespaces/default/serviceaccounts/default")).Code == 200, "default service account");
     }
 
     public async ValueTask DisposeAsync()
@@ -28,14 +33,22 @@ public sealed class JobTests : IAsyncLifetime
     private async Task<JsonNode> Finished(string name)
     {
         JsonNode? job = null;
-        await Objects.Until(async () => (job = (await _api.Get($"{Jobs}/{name}")).Body).Items("status", "conditions").Any(c => c.Text("type") is "Complete" or "Failed"), $"job {name} ends");
+        await Objects.Until(
+            async () => (job = (await _api.Get($"{Jobs}/{name}")).Body).Items("status", "conditions")
+                .Any(c => c.Text("type") is "Complete" or "Failed"),
+            $"job {name} ends");
         return job!;
     }
 
     private async Task<JsonNode> Pod(string job, Func<JsonNode, bool> when, string what)
     {
         JsonNode? pod = null;
-        await Objects.Until(async () => (pod = (await _api.Get($"{Pods}?labelSelector=job-name%3D{job}")).Body.Items("items").FirstOrDefault(p => when(p!))) is not null, what);
+        await Objects.Until(
+            async () =>
+                (
+                    pod = (await _api.Get($"{Pods}?labelSelector=job-name%3D{job}")).Body.Items("items")
+                        .FirstOrDefault(p => when(p!))) is not null,
+            what);
         return pod!;
     }
 
@@ -58,17 +71,25 @@ public sealed class JobTests : IAsyncLifetime
         var job = await Finished("j");
         Assert.Equal(3, job.Number("status", "failed"));
         var failed = job.Items("status", "conditions").First(c => c.Text("type") == "Failed");
-        Assert.Equal(("BackoffLimitExceeded", "Job has reached the specified backoff limit"), (failed.Text("reason"), failed.Text("message")));
+        Assert.Equal(
+            ("BackoffLimitExceeded", "Job has reached the specified backoff limit"), (failed.Text("reason"), failed.Text("message")));
     }
 
     [Fact]
     public async Task FailurePolicy_OnAnExitCode_FailsAtOnce()
     {
-        await _api.Ok(_api.Post(Jobs, Objects.Job("j", "exit 65", """ "podFailurePolicy":{"rules":[{"action":"FailJob","onExitCodes":{"operator":"In","values":[65,66]}}]}, """)));
+        await _api.Ok(
+            _api.Post(
+                Jobs,
+                Objects.Job(
+                    "j",
+                    "exit 65",
+                    """ "podFailurePolicy":{"rules":[{"action":"FailJob","onExitCodes":{"operator":"In","values":[65,66]}}]}, """)));
         var job = await Finished("j");
         var failed = job.Items("status", "conditions").First(c => c.Text("type") == "Failed");
         Assert.Equal("PodFailurePolicy", failed.Text("reason"));
-        Assert.Matches("^Container main for pod default/j-.* failed with exit code 65 matching FailJob rule at index 0$", failed.Text("message"));
+        Assert.Matches(
+            "^Container main for pod default/j-.* failed with exit code 65 matching FailJob rule at index 0$", failed.Text("message"));
         Assert.Equal(1, job.Number("status", "failed"));
     }
 
@@ -77,12 +98,19 @@ public sealed class JobTests : IAsyncLifetime
     {
         // The first pod waits for its end; the one after it finds the mark and succeeds.
         var mark = Path.Combine(_cluster.Folder, "mark");
-        await _api.Ok(_api.Post(Jobs, Objects.Job("j", $"if [ -e {mark} ]; then exit 0; fi; trap 'touch {mark}; exit 143' TERM; echo ready; while true; do sleep 0.05; done",
+        await _api.Ok(_api.Post(Jobs, Objects.Job("j", $"if [ -e {mark} ]; then exit 0; fi; trap 'touch {mark}; exit 143' TERM; echo "
+            + $"ready; while true; do sleep 0.05; done",
             """ "backoffLimit":0,"podFailurePolicy":{"rules":[{"action":"Ignore","onPodConditions":[{"type":"DisruptionTarget"}]}]}, """)));
         var pod = await Pod("j", p => p.Text("status", "phase") == "Running", "pod runs");
         var name = pod.Text("metadata", "name")!;
-        await Objects.Until(async () => (await _api.Get($"{Pods}/{name}/log")).Body is JsonValue v && v.ToString().Contains("ready", StringComparison.Ordinal), "the trap is set");
-        await _api.Ok(_api.Post($"{Pods}/{name}/eviction", Objects.Parse($$$$"""{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"{{{{name}}}}"}}""")));
+        await Objects.Until(
+            async () =>
+                (await _api.Get($"{Pods}/{name}/log")).Body is JsonValue v && v.ToString().Contains("ready", StringComparison.Ordinal),
+            "the trap is set");
+        await _api.Ok(
+            _api.Post(
+                $"{Pods}/{name}/eviction",
+                Objects.Parse($$$$"""{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"{{{{name}}}}"}}""")));
         var job = await Finished("j");
         Assert.Contains(job.Items("status", "conditions"), c => c.Text("type") == "Complete");
         Assert.Null(job.Number("status", "failed"));
@@ -94,7 +122,8 @@ public sealed class JobTests : IAsyncLifetime
         await _api.Ok(_api.Post(Jobs, Objects.Job("j", "trap 'exit 143' TERM; while true; do sleep 0.05; done")));
         await Pod("j", p => p.Text("status", "phase") == "Running", "pod runs");
         await _api.Ok(_api.Merge($"{Jobs}/j", """{"spec":{"suspend":true}}"""));
-        await Objects.Until(async () => (await _api.Get($"{Pods}?labelSelector=job-name%3Dj")).Body.Items("items").Count == 0, "no pod is left");
+        await Objects.Until(
+            async () => (await _api.Get($"{Pods}?labelSelector=job-name%3Dj")).Body.Items("items").Count == 0, "no pod is left");
         var job = (await _api.Get($"{Jobs}/j")).Body;
         Assert.Contains(job.Items("status", "conditions"), c => c.Text("type") == "Suspended" && c.Text("status") == "True");
         Assert.Null(job.Text("status", "startTime"));
@@ -105,7 +134,8 @@ public sealed class JobTests : IAsyncLifetime
     [Fact]
     public async Task Deadline_EndsTheJob()
     {
-        await _api.Ok(_api.Post(Jobs, Objects.Job("j", "trap 'exit 143' TERM; while true; do sleep 0.05; done", """ "activeDeadlineSeconds":1, """)));
+        await _api.Ok(
+            _api.Post(Jobs, Objects.Job("j", "trap 'exit 143' TERM; while true; do sleep 0.05; done", """ "activeDeadlineSeconds":1, """)));
         var job = await Finished("j");
         Assert.Equal("DeadlineExceeded", job.Items("status", "conditions").First(c => c.Text("type") == "Failed").Text("reason"));
     }
@@ -114,7 +144,10 @@ public sealed class JobTests : IAsyncLifetime
     public async Task TimeToLive_RemovesTheJobAndItsPods()
     {
         await _api.Ok(_api.Post(Jobs, Objects.Job("j", "true", """ "ttlSecondsAfterFinished":0, """)));
-        await Objects.Until(async () => (await _api.Get($"{Jobs}/j")).Code == 404 && (await _api.Get($"{Pods}?labelSelector=job-name%3Dj")).Body.Items("items").Count == 0, "job and pods are gone");
+        await Objects.Until(
+            async () => (await _api.Get($"{Jobs}/j")).Code == 404
+                && (await _api.Get($"{Pods}?labelSelector=job-name%3Dj")).Body.Items("items").Count == 0,
+            "job and pods are gone");
     }
 
     [Theory]
@@ -124,7 +157,8 @@ public sealed class JobTests : IAsyncLifetime
         var job = Objects.Job("j", "true");
         job["spec"]!["template"]!["spec"]!["containers"]![0]!["image"] = image;
         await _api.Ok(_api.Post(Jobs, job));
-        await Pod("j", p => p.Items("status", "containerStatuses").Any(c => c.Text("state", "waiting", "reason") == reason), "the pull fails");
+        await Pod(
+            "j", p => p.Items("status", "containerStatuses").Any(c => c.Text("state", "waiting", "reason") == reason), "the pull fails");
     }
 
     [Fact]
@@ -133,15 +167,18 @@ public sealed class JobTests : IAsyncLifetime
         JsonObject Job(string name)
         {
             var job = Objects.Job(name, "trap 'exit 0' TERM; while true; do sleep 0.05; done");
-            job["spec"]!["template"]!["spec"]!["containers"]![0]!["resources"] = new JsonObject { ["limits"] = new JsonObject { ["nvidia.com/gpu"] = "1" } };
+            job["spec"]!["template"]!["spec"]!["containers"]![0]!["resources"] =
+                new JsonObject { ["limits"] = new JsonObject { ["nvidia.com/gpu"] = "1" } };
             return job;
         }
 
         await _api.Ok(_api.Post(Jobs, Job("first")));
         await Pod("first", p => p.Text("status", "phase") == "Running", "the first runs");
         await _api.Ok(_api.Post(Jobs, Job("second")));
-        var pod = await Pod("second", p => p.Items("status", "conditions").Any(c => c.Text("reason") == "Unschedulable"), "the second waits");
-        Assert.Equal("0/1 nodes are available: 1 Insufficient nvidia.com/gpu. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.",
+        var pod =
+            await Pod("second", p => p.Items("status", "conditions").Any(c => c.Text("reason") == "Unschedulable"), "the second waits");
+        Assert.Equal("0/1 nodes are available: 1 Insufficient nvidia.com/gpu. preemption: 0/1 nodes are available: 1 No preemption victims "
+            + "found for incoming pod.",
             pod.Items("status", "conditions").First(c => c.Text("type") == "PodScheduled").Text("message"));
         await _api.Ok(_api.Delete($"{Jobs}/first?propagationPolicy=Background"));
         await Pod("second", p => p.Text("status", "phase") == "Running", "the second runs");
@@ -151,8 +188,13 @@ public sealed class JobTests : IAsyncLifetime
     public async Task Claim_IsSharedAndMountPathsAreTranslated()
     {
         await _api.Ok(_api.Post("/api/v1/namespaces/default/persistentvolumeclaims", Objects.Parse("""{"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{"name":"runs"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}}""")));
-        await _api.Ok(_api.Post(Objects.ConfigMaps, Objects.Parse("""{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"plan"},"data":{"plan.json":"{\"out\":\"/runs/x\"}"}}""")));
-        const string Volumes = """ "volumes":[{"name":"r","persistentVolumeClaim":{"claimName":"runs"}},{"name":"p","configMap":{"name":"plan"}}], """;
+        await _api.Ok(
+            _api.Post(
+                Objects.ConfigMaps,
+                Objects.Parse(
+                    """{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"plan"},"data":{"plan.json":"{\"out\":\"/runs/x\"}"}}""")));
+        const string Volumes =
+            """ "volumes":[{"name":"r","persistentVolumeClaim":{"claimName":"runs"}},{"name":"p","configMap":{"name":"plan"}}], """;
         JsonObject Job(string name, string script)
         {
             var job = Objects.Job(name, script, pod: Volumes);
@@ -164,12 +206,18 @@ public sealed class JobTests : IAsyncLifetime
 
         await _api.Ok(_api.Post(Jobs, Job("writer", "mkdir -p /runs/x && echo 42 > $RUN/value")));
         Assert.Contains((await Finished("writer")).Items("status", "conditions"), c => c.Text("type") == "Complete");
-        await _api.Ok(_api.Post(Jobs, Job("reader", "grep -q \"$RUN\" /plan/plan.json && cat /runs/x/value; echo \"left /runs/x\" > /dev/termination-log")));
+        await _api.Ok(
+            _api.Post(
+                Jobs,
+                Job("reader", "grep -q \"$RUN\" /plan/plan.json && cat /runs/x/value; echo \"left /runs/x\" > /dev/termination-log")));
         await Finished("reader");
         var pod = await Pod("reader", p => p.Text("status", "phase") == "Succeeded", "the reader ends");
         Assert.Equal("42\n", (await _api.Get($"{Pods}/{pod.Text("metadata", "name")}/log")).Body!.GetValue<string>());
         Assert.Equal("left /runs/x\n", pod.Items("status", "containerStatuses")[0].Text("state", "terminated", "message"));
-        Assert.Equal("42\n", await File.ReadAllTextAsync(Path.Combine(_cluster.Kubelet!.ClaimFolder("default", "runs"), "x", "value"), TestContext.Current.CancellationToken));
+        Assert.Equal(
+            "42\n",
+            await File.ReadAllTextAsync(
+                Path.Combine(_cluster.Kubelet!.ClaimFolder("default", "runs"), "x", "value"), TestContext.Current.CancellationToken));
     }
 
     [Fact]
@@ -180,17 +228,28 @@ public sealed class JobTests : IAsyncLifetime
         Assert.True(_cluster.Kubelet!.OutOfMemory("default", pod.Text("metadata", "name")!));
         await Finished("j");
         pod = await Pod("j", p => p.Text("status", "phase") == "Failed", "pod failed");
-        Assert.Equal(("OOMKilled", 137L), (pod.Items("status", "containerStatuses")[0].Text("state", "terminated", "reason"), pod.Items("status", "containerStatuses")[0].Number("state", "terminated", "exitCode")));
+        Assert.Equal(
+            ("OOMKilled", 137L),
+            (
+                pod.Items("status", "containerStatuses")[0].Text("state", "terminated", "reason"),
+                pod.Items("status", "containerStatuses")[0].Number("state", "terminated", "exitCode")));
     }
 
     [Fact]
     public async Task Secret_ThatIsMissing_HoldsTheContainerUntilItComes()
     {
         var job = Objects.Job("j", "echo $TOKEN");
-        job["spec"]!["template"]!["spec"]!["containers"]![0]!["env"] = JsonNode.Parse("""[{"name":"TOKEN","valueFrom":{"secretKeyRef":{"name":"s","key":"k"}}}]""");
+        job["spec"]!["template"]!["spec"]!["containers"]![0]!["env"] =
+            JsonNode.Parse("""[{"name":"TOKEN","valueFrom":{"secretKeyRef":{"name":"s","key":"k"}}}]""");
         await _api.Ok(_api.Post(Jobs, job));
-        await Pod("j", p => p.Items("status", "containerStatuses").Any(c => c.Text("state", "waiting", "reason") == "CreateContainerConfigError"), "the container waits");
-        await _api.Ok(_api.Post("/api/v1/namespaces/default/secrets", Objects.Parse("""{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"stringData":{"k":"v"}}""")));
+        await Pod(
+            "j",
+            p => p.Items("status", "containerStatuses").Any(c => c.Text("state", "waiting", "reason") == "CreateContainerConfigError"),
+            "the container waits");
+        await _api.Ok(
+            _api.Post(
+                "/api/v1/namespaces/default/secrets",
+                Objects.Parse("""{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"stringData":{"k":"v"}}""")));
         Assert.Contains((await Finished("j")).Items("status", "conditions"), c => c.Text("type") == "Complete");
     }
 

@@ -41,7 +41,8 @@ public sealed class ServerSideApplyTests : IAsyncLifetime
         await _api.Ok(_api.Apply(Deployments + "/d", "one", Deployment("i:1", "1", A)));
         var refused = await _api.Apply(Deployments + "/d", "two", Deployment("i:2", "1", A));
         Assert.Equal((409, "Conflict"), (refused.Code, refused.Reason));
-        Assert.Equal("Apply failed with 1 conflict: conflict with \"one\": .spec.template.spec.containers[name=\"c\"].image", refused.Message);
+        Assert.Equal(
+            "Apply failed with 1 conflict: conflict with \"one\": .spec.template.spec.containers[name=\"c\"].image", refused.Message);
         Assert.Equal("FieldManagerConflict", refused.Body.Items("details", "causes")[0].Text("reason"));
         var forced = await _api.Ok(_api.Apply(Deployments + "/d", "two", Deployment("i:2", "1", A), force: true));
         Assert.Equal("i:2", forced.Items("spec", "template", "spec", "containers")[0].Text("image"));
@@ -80,7 +81,9 @@ public sealed class ServerSideApplyTests : IAsyncLifetime
         var after = await _api.Ok(_api.Apply(Path, "operator", job));
         Assert.True(after.Flag("spec", "suspend"));
         Assert.Contains(after.Items("metadata", "managedFields"), m => m.Text("manager") == "operator" && m.Text("operation") == "Apply");
-        Assert.Contains(after.Items("metadata", "managedFields"), m => m.Text("manager") == "tests" && m.At("fieldsV1", "f:spec", "f:suspend") is not null);
+        Assert.Contains(
+            after.Items("metadata", "managedFields"),
+            m => m.Text("manager") == "tests" && m.At("fieldsV1", "f:spec", "f:suspend") is not null);
     }
 
     [Fact]
@@ -96,7 +99,8 @@ public sealed class ServerSideApplyTests : IAsyncLifetime
     public async Task Status_AppliedThroughItsSubresource_OwnsOnlyStatus()
     {
         await _api.Ok(_api.Apply(Deployments + "/d", "one", Deployment("i:1", "1", A)));
-        var status = Objects.Parse("""{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},"spec":{"replicas":9},"status":{"replicas":4}}""");
+        var status = Objects.Parse(
+            """{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},"spec":{"replicas":9},"status":{"replicas":4}}""");
         var after = await _api.Ok(_api.Apply(Deployments + "/d/status", "two", status));
         Assert.Equal((4L, 1L), (after.Number("status", "replicas"), after.Number("spec", "replicas")));
         var entry = Assert.Single(after.Items("metadata", "managedFields"), m => m.Text("subresource") == "status");
@@ -110,9 +114,17 @@ public sealed class ServerSideApplyTests : IAsyncLifetime
     [InlineData("""{"spec":{"replicas":"x"}}""", ".spec.replicas: expected numeric (int or float), got string")]
     [InlineData("""{"spec":{"paused":"x"}}""", ".spec.paused: expected boolean, got &{x}")]
     [InlineData("""{"spec":{"selector":[1]}}""", ".spec.selector: expected map, got &{[1]}")]
-    [InlineData("""{"spec":{"template":{"spec":{"containers":{"a":1}}}}}""", ".spec.template.spec.containers: expected list, got &{map[a:1]}")]
-    [InlineData("""{"spec":{"template":{"spec":{"containers":[{"name":"c","image":7}]}}}}""", ".spec.template.spec.containers[name=\"c\"].image: expected string, got &value.valueUnstructured{Value:7}")]
-    [InlineData("""{"spec":{"template":{"spec":{"containers":[{"name":"c"},{"name":"c"}]}}}}""", ".spec.template.spec.containers: duplicate entries for key [name=\"c\"]")]
+    [
+        InlineData(
+            """{"spec":{"template":{"spec":{"containers":{"a":1}}}}}""", ".spec.template.spec.containers: expected list, got &{map[a:1]}")]
+    [
+        InlineData(
+            """{"spec":{"template":{"spec":{"containers":[{"name":"c","image":7}]}}}}""",
+            ".spec.template.spec.containers[name=\"c\"].image: expected string, got &value.valueUnstructured{Value:7}")]
+    [
+        InlineData(
+            """{"spec":{"template":{"spec":{"containers":[{"name":"c"},{"name":"c"}]}}}}""",
+            ".spec.template.spec.containers: duplicate entries for key [name=\"c\"]")]
     public async Task Apply_OfAnIllTypedConfiguration_FailsBeforeValidation(string fields, string message)
     {
         var config = Objects.Parse("""{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"}}""");
@@ -122,19 +134,24 @@ public sealed class ServerSideApplyTests : IAsyncLifetime
         }
 
         var answer = await _api.Apply(Deployments + "/d", "one", config);
-        Assert.Equal((500, "failed to create typed patch object (/d; apps/v1, Kind=Deployment): " + message), (answer.Code, answer.Message));
+        Assert.Equal(
+            (500, "failed to create typed patch object (/d; apps/v1, Kind=Deployment): " + message), (answer.Code, answer.Message));
     }
 
     [Fact]
     public async Task Status_AppliedWithAFieldOfANewerSchema_Fails()
     {
         var crd = Objects.Crd("""{"type":"object"}""");
-        crd["spec"]!["versions"]![0]!["schema"]!["openAPIV3Schema"]!["properties"]!["status"] = Objects.Parse("""{"type":"object","properties":{"known":{"type":"string"}}}""");
+        crd["spec"]!["versions"]![0]!["schema"]!["openAPIV3Schema"]!["properties"]!["status"] =
+            Objects.Parse("""{"type":"object","properties":{"known":{"type":"string"}}}""");
         await _api.Define(crd);
         await _api.Ok(_api.Post(Objects.Widgets, Objects.Widget("{}")));
-        var status = Objects.Parse("""{"apiVersion":"example.com/v1","kind":"Widget","metadata":{"name":"a"},"status":{"known":"x","newer":"y"}}""");
+        var status =
+            Objects.Parse("""{"apiVersion":"example.com/v1","kind":"Widget","metadata":{"name":"a"},"status":{"known":"x","newer":"y"}}""");
         var answer = await _api.Apply(Objects.Widgets + "/a/status", "one", status);
-        Assert.Equal((500, "failed to create typed patch object (/a; example.com/v1, Kind=Widget): .status.newer: field not declared in schema"), (answer.Code, answer.Message));
+        Assert.Equal(
+            (500, "failed to create typed patch object (/a; example.com/v1, Kind=Widget): .status.newer: field not declared in schema"),
+            (answer.Code, answer.Message));
 
         // Other patches drop what is not known.
         var after = await _api.Ok(_api.Merge(Objects.Widgets + "/a/status", """{"status":{"known":"x","newer":"y"}}"""));
@@ -143,5 +160,8 @@ public sealed class ServerSideApplyTests : IAsyncLifetime
 
     [Fact]
     public async Task Apply_WithoutAManager_IsRefused() =>
-        Assert.Contains("fieldManager: Required value", (await _api.SendAsync(HttpMethod.Patch, Deployments + "/d", Deployment("i", "1", A), "application/apply-patch+yaml")).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "fieldManager: Required value",
+            (await _api.SendAsync(HttpMethod.Patch, Deployments + "/d", Deployment("i", "1", A), "application/apply-patch+yaml")).Message,
+            StringComparison.Ordinal);
 }

@@ -29,7 +29,8 @@ public sealed class StorageAndWatchTests : IAsyncLifetime
         await _api.Ok(_api.Merge(Objects.ConfigMaps + "/a", """{"data":{"key":"2"}}"""));
         var answer = await _api.Put(Objects.ConfigMaps + "/a", first);
         Assert.Equal((409, "Conflict"), (answer.Code, answer.Reason));
-        Assert.Equal("Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your changes to the latest version and try again", answer.Message);
+        Assert.Equal("Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your changes to the "
+            + "latest version and try again", answer.Message);
     }
 
     [Fact]
@@ -67,7 +68,8 @@ public sealed class StorageAndWatchTests : IAsyncLifetime
         var token = "";
         do
         {
-            var page = await _api.Ok(_api.Get($"{Objects.ConfigMaps}?limit=3&labelSelector=app%3Dpage&continue={Uri.EscapeDataString(token)}"));
+            var page =
+                await _api.Ok(_api.Get($"{Objects.ConfigMaps}?limit=3&labelSelector=app%3Dpage&continue={Uri.EscapeDataString(token)}"));
             names.AddRange(page.Items("items").Select(i => i.Text("metadata", "name")!));
             token = page.Text("metadata", "continue") ?? "";
             await _api.Delete(Objects.ConfigMaps + "/m6");
@@ -105,12 +107,19 @@ public sealed class StorageAndWatchTests : IAsyncLifetime
         }
 
         var list = await _api.Ok(_api.Get($"{Objects.ConfigMaps}?{query}"));
-        Assert.Equal(expected, string.Join(',', list.Items("items").Select(i => i.Text("metadata", "name")).Where(n => n?.EndsWith("-ca.crt", StringComparison.Ordinal) == false)));
+        Assert.Equal(
+            expected,
+            string.Join(
+                ',',
+                list.Items("items").Select(i => i.Text("metadata", "name"))
+                    .Where(n => n?.EndsWith("-ca.crt", StringComparison.Ordinal) == false)));
     }
 
     [Fact]
     public async Task List_ByAFieldThatCannotBeSelected_IsRefused() =>
-        Assert.Equal((400, "\"spec.foo\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""), await _api.Get(Objects.ConfigMaps + "?fieldSelector=spec.foo%3D1") is var a ? (a.Code, a.Message) : default);
+        Assert.Equal(
+            (400, "\"spec.foo\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""),
+            await _api.Get(Objects.ConfigMaps + "?fieldSelector=spec.foo%3D1") is var a ? (a.Code, a.Message) : default);
 
     [Fact]
     public async Task Watch_FromAListsVersion_SeesEveryChangeInOrder()
@@ -121,10 +130,13 @@ public sealed class StorageAndWatchTests : IAsyncLifetime
         await _api.Ok(_api.Merge(Objects.ConfigMaps + "/a", """{"metadata":{"labels":{"app":"y"}}}"""));
         await _api.Ok(_api.Delete(Objects.ConfigMaps + "/a"));
         var version = list.Text("metadata", "resourceVersion");
-        Assert.Equal(["ADDED 1", "MODIFIED 2", "MODIFIED 2", "DELETED 2"], await Take($"{Objects.ConfigMaps}?watch=1&resourceVersion={version}", 4));
+        Assert.Equal(
+            ["ADDED 1", "MODIFIED 2", "MODIFIED 2", "DELETED 2"], await Take($"{Objects.ConfigMaps}?watch=1&resourceVersion={version}", 4));
 
         // An object that leaves the selection is deleted as far as this watch can see.
-        Assert.Equal(["ADDED 1", "MODIFIED 2", "DELETED 2"], await Take($"{Objects.ConfigMaps}?watch=1&resourceVersion={version}&labelSelector=app%3Dx", 3));
+        Assert.Equal(
+            ["ADDED 1", "MODIFIED 2", "DELETED 2"],
+            await Take($"{Objects.ConfigMaps}?watch=1&resourceVersion={version}&labelSelector=app%3Dx", 3));
     }
 
     private async Task<List<string>> Take(string path, int count)
@@ -175,7 +187,11 @@ public sealed class StorageAndWatchTests : IAsyncLifetime
     }
 
     [Theory]
-    [InlineData("?resourceVersion=abc", 400, "invalid resource version: resourceVersion: Invalid value: \"abc\": strconv.ParseUint: parsing \"abc\": invalid syntax")]
+    [
+        InlineData(
+            "?resourceVersion=abc",
+            400,
+            "invalid resource version: resourceVersion: Invalid value: \"abc\": strconv.ParseUint: parsing \"abc\": invalid syntax")]
     [InlineData("?labelSelector=a+b+c", 400, "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt")]
     [InlineData("/none", 404, "configmaps \"none\" not found")]
     public async Task Read_ThatCannotBe_IsRefusedInTheServersWords(string path, int code, string message)
@@ -197,11 +213,17 @@ public sealed class StorageAndWatchTests : IAsyncLifetime
     public async Task Patch_WithAnotherUid_IsInvalidAndNoConflict()
     {
         await _api.Ok(_api.Post(Objects.ConfigMaps, Objects.ConfigMap("a")));
-        var answer = await _api.Merge(Objects.ConfigMaps + "/a", """{"metadata":{"uid":"00000000-0000-0000-0000-000000000000","labels":{"x":"y"}}}""");
-        Assert.Equal((422, "ConfigMap \"a\" is invalid: metadata.uid: Invalid value: \"00000000-0000-0000-0000-000000000000\": field is immutable"), (answer.Code, answer.Message));
-        answer = await _api.Delete(Objects.ConfigMaps + "/a", Objects.Parse("""{"kind":"DeleteOptions","apiVersion":"v1","preconditions":{"uid":"00000000-0000-0000-0000-000000000000"}}"""));
+        var answer = await _api.Merge(
+            Objects.ConfigMaps + "/a", """{"metadata":{"uid":"00000000-0000-0000-0000-000000000000","labels":{"x":"y"}}}""");
+        Assert.Equal(
+            (422, "ConfigMap \"a\" is invalid: metadata.uid: Invalid value: \"00000000-0000-0000-0000-000000000000\": field is immutable"),
+            (answer.Code, answer.Message));
+        answer = await _api.Delete(
+            Objects.ConfigMaps + "/a",
+            Objects.Parse("""{"kind":"DeleteOptions","apiVersion":"v1","preconditions":{"uid":"00000000-0000-0000-0000-000000000000"}}"""));
         Assert.Equal((409, "Conflict"), (answer.Code, answer.Reason));
-        Assert.StartsWith("Operation cannot be fulfilled on ConfigMap \"a\": the UID in the precondition (00000000-0000-0000-0000-000000000000) does not match the UID in record (", answer.Message, StringComparison.Ordinal);
+        Assert.StartsWith("Operation cannot be fulfilled on ConfigMap \"a\": the UID in the precondition "
+            + "(00000000-0000-0000-0000-000000000000) does not match the UID in record (", answer.Message, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -213,7 +235,9 @@ public sealed class StorageAndWatchTests : IAsyncLifetime
         map["immutable"] = true;
         await _api.Ok(_api.Post(Objects.ConfigMaps, map));
         var answer = await _api.Merge(Objects.ConfigMaps + "/a", patch);
-        Assert.Equal((422, $"ConfigMap \"a\" is invalid: {field}: Forbidden: field is immutable when `immutable` is set"), (answer.Code, answer.Message));
+        Assert.Equal(
+            (422, $"ConfigMap \"a\" is invalid: {field}: Forbidden: field is immutable when `immutable` is set"),
+            (answer.Code, answer.Message));
     }
 
     [Fact]
@@ -221,7 +245,10 @@ public sealed class StorageAndWatchTests : IAsyncLifetime
     {
         var count = 0;
         var version = (await _api.Ok(_api.Get(Objects.ConfigMaps))).Text("metadata", "resourceVersion");
-        await foreach (var _ in _api.Watch($"{Objects.ConfigMaps}?watch=1&resourceVersion={version}&timeoutSeconds=1&fieldSelector=metadata.name%3Dnone", TestContext.Current.CancellationToken))
+        await foreach (
+            var _ in _api.Watch(
+                $"{Objects.ConfigMaps}?watch=1&resourceVersion={version}&timeoutSeconds=1&fieldSelector=metadata.name%3Dnone",
+                TestContext.Current.CancellationToken))
         {
             count++;
         }
@@ -243,7 +270,8 @@ public sealed class StorageAndWatchTests : IAsyncLifetime
         using var client = new k8s.Kubernetes(config);
         var stop = TestContext.Current.CancellationToken;
         var created = await k8s.CoreV1OperationsExtensions.CreateNamespacedConfigMapAsync(
-            client.CoreV1, new k8s.Models.V1ConfigMap { Metadata = new k8s.Models.V1ObjectMeta { GenerateName = "gen-" } }, "default", cancellationToken: stop);
+            client.CoreV1, new k8s.Models.V1ConfigMap { Metadata = new k8s.Models.V1ObjectMeta { GenerateName = "gen-" } }, "default",
+            cancellationToken: stop);
         Assert.StartsWith("gen-", created.Metadata.Name, StringComparison.Ordinal);
         var list = await k8s.CoreV1OperationsExtensions.ListNamespacedConfigMapAsync(client.CoreV1, "default", cancellationToken: stop);
         Assert.Contains(list.Items, c => c.Metadata.Name == created.Metadata.Name);
@@ -260,7 +288,10 @@ public sealed class StorageAndWatchTests : IAsyncLifetime
         Assert.Equal(["80→8080", "443→443"], strategic.Items("spec", "ports").Select(p => $"{p.Number("port")}→{p.Number("targetPort")}"));
         var deleted = await _api.Ok(_api.Strategic(path + "/s", """{"spec":{"ports":[{"port":443,"$patch":"delete"}]}}"""));
         Assert.Single(deleted.Items("spec", "ports"));
-        var json = await _api.Ok(_api.JsonPatch(path + "/s", """[{"op":"test","path":"/spec/ports/0/port","value":80},{"op":"add","path":"/metadata/labels","value":{"x":"y"}}]"""));
+        var json = await _api.Ok(
+            _api.JsonPatch(
+                path + "/s",
+                """[{"op":"test","path":"/spec/ports/0/port","value":80},{"op":"add","path":"/metadata/labels","value":{"x":"y"}}]"""));
         Assert.Equal("y", json.Text("metadata", "labels", "x"));
         Assert.Equal(422, (await _api.JsonPatch(path + "/s", """[{"op":"test","path":"/spec/ports/0/port","value":81}]""")).Code);
     }

@@ -20,14 +20,18 @@ public static class AugmentationBench
 {
     /// <summary>Measures and prints one line of JSON.</summary>
     /// <param name="arguments">
-    /// `--mode policy|base|null` (the real mix, both clips with the base transform, both with the null transform), `--samples 200 --width 320 --height 240
-    /// --frames 32 --size 128`, each optional. `--through augmenter` (one core, processor time; the default), `loader` (background workers as in training, wall
-    /// time; `--workers N --batch 8`) or `device` (the same with the augmentation on `--device cpu|cuda`).
+    /// `--mode policy|base|null` (the real mix, both clips with the base transform, both with the null transform), `--samples 200 --width
+    /// 320 --height 240
+    /// --frames 32 --size 128`, each optional. `--through
+    /// augmenter` (one core, processor time; the default), `loader` (background workers as in training, wall time; `--workers N --batch
+    /// 8`) or `device` (the same with the augmentation on `--device cpu|cuda`).
     /// </param>
     public static void Run(string[] arguments)
     {
-        string Option(string name, string fallback) => Array.IndexOf(arguments, "--" + name) is var i && i >= 0 ? arguments[i + 1] : fallback;
-        int Number(string name, int fallback) => int.Parse(Option(name, fallback.ToString(CultureInfo.InvariantCulture)), CultureInfo.InvariantCulture);
+        string Option(string name, string fallback) =>
+            Array.IndexOf(arguments, "--" + name) is var i && i >= 0 ? arguments[i + 1] : fallback;
+        int Number(string name, int fallback) =>
+            int.Parse(Option(name, fallback.ToString(CultureInfo.InvariantCulture)), CultureInfo.InvariantCulture);
         var mode = Option("mode", "policy");
         var samples = Number("samples", 200);
         var options = new AugmentationOptions { Size = Number("size", 128), ReferenceCompatibility = true };
@@ -46,7 +50,8 @@ public static class AugmentationBench
             Device = new TorchSharp.torch.Device(Option("device", "cpu")),
             AugmentOnDevice = through == "device",
         };
-        var source = new SmoothNoise(loading.Frames + 1, Number("height", 240), Number("width", 320), through == "augmenter" ? 1 : loading.BatchSize);
+        var source = new SmoothNoise(
+            loading.Frames + 1, Number("height", 240), Number("width", 320), through == "augmenter" ? 1 : loading.BatchSize);
         var rate = through == "augmenter" ? OneCore(source, options, loading.Frames, samples) : Loader(source, options, loading, samples);
         Console.WriteLine(JsonSerializer.Serialize(new Dictionary<string, object>
         {
@@ -132,7 +137,8 @@ public static class AugmentationBench
                 var frame = i / (height * width * 3);
                 var x = i / 3 % width;
                 var y = i / (3 * width) % height;
-                _pixels[i] = (byte)(128 + (70 * Math.Sin((x + frame) * 0.05 * ((i % 3) + 1))) + (40 * Math.Cos(y * 0.07)) + random.Next(17));
+                _pixels[i] =
+                    (byte)(128 + (70 * Math.Sin((x + frame) * 0.05 * ((i % 3) + 1))) + (40 * Math.Cos(y * 0.07)) + random.Next(17));
             }
         }
 

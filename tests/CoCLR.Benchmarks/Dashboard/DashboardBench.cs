@@ -1,4 +1,5 @@
-// Why this exists: `coclr bench dashboard` measures what is promised of the dashboard: ingest, latency to a subscriber, pages, live clients, circuits, start, opening. No test is timed.
+// Why this exists: `coclr bench dashboard` measures what is promised of the dashboard: ingest, latency to a subscriber, pages, live
+// clients, circuits, start, opening. No test is timed.
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Globalization;
@@ -20,12 +21,14 @@ public static class DashboardBench
     private static readonly string[] AllParts = ["start", "ingest", "latency", "clients", "pages", "circuits", "open", "sender", "memory"];
 
     /// <summary>Measures and prints a table of medians.</summary>
-    /// <param name="arguments">Parts to run (all when none is named), then `--seconds 5 --rounds 5 --clients 500 --circuits 200 --runs 1000 --open 500 --points 100000 --minutes 60`, each optional.</param>
+    /// <param name="arguments">Parts to run (all when none is named), then
+    /// `--seconds 5 --rounds 5 --clients 500 --circuits 200 --runs 1000 --open 500 --points 100000 --minutes 60`, each optional.</param>
     public static void Run(string[] arguments) => RunAsync(arguments).GetAwaiter().GetResult();
 
     private static async Task RunAsync(string[] arguments)
     {
-        int Option(string name, int fallback) => Array.IndexOf(arguments, "--" + name) is var i && i >= 0 ? int.Parse(arguments[i + 1], CultureInfo.InvariantCulture) : fallback;
+        int Option(string name, int fallback) =>
+            Array.IndexOf(arguments, "--" + name) is var i && i >= 0 ? int.Parse(arguments[i + 1], CultureInfo.InvariantCulture) : fallback;
         int seconds = Option("seconds", 5), rounds = Option("rounds", 5), points = Option("points", 100_000);
         string[] named = [.. AllParts.Where(arguments.Contains)];
         string[] parts = named.Length > 0 ? named : AllParts;
@@ -101,7 +104,11 @@ public static class DashboardBench
             rates.Add(accepted / Stopwatch.GetElapsedTime(begun).TotalSeconds);
         }
 
-        return [("ingest, two senders (points/s)", Median(rates).ToString("#,0", CultureInfo.InvariantCulture)), ("memory after it (MiB)", Show(dashboard.MemoryMib))];
+        return
+        [
+            ("ingest, two senders (points/s)", Median(rates).ToString("#,0", CultureInfo.InvariantCulture)),
+            ("memory after it (MiB)", Show(dashboard.MemoryMib))
+        ];
     }
 
     private static async Task<List<(string, string)>> LatencyAsync(string folder, int seconds)
@@ -141,7 +148,11 @@ public static class DashboardBench
         await stop.CancelAsync();
         await listening;
         double[] sorted = [.. latencies.Order()];
-        return [("1,000 points/s to a subscriber, p50 (ms)", Show(sorted[sorted.Length / 2])), ("1,000 points/s to a subscriber, p99 (ms)", Show(sorted[(int)(sorted.Length * 0.99)]))];
+        return
+        [
+            ("1,000 points/s to a subscriber, p50 (ms)", Show(sorted[sorted.Length / 2])),
+            ("1,000 points/s to a subscriber, p99 (ms)", Show(sorted[(int)(sorted.Length * 0.99)]))
+        ];
     }
 
     private static async Task<List<(string, string)>> ClientsAsync(string folder, int clients, int seconds)
@@ -181,12 +192,20 @@ public static class DashboardBench
             await hub.DisposeAsync();
         }
 
-        return [($"{clients} live clients, updates each (1/s)", Show(messages / elapsed / clients)), ($"{clients} live clients, CPU (cores)", Show(cores)), ($"{clients} live clients, memory (MiB)", Show(dashboard.MemoryMib))];
+        return
+        [
+            ($"{clients} live clients, updates each (1/s)", Show(messages / elapsed / clients)),
+            ($"{clients} live clients, CPU (cores)", Show(cores)), ($"{clients} live clients, memory (MiB)", Show(dashboard.MemoryMib))
+        ];
     }
 
     private static async Task<List<(string, string)>> PagesAsync(string folder, int runs, int points, int rounds)
     {
-        Parallel.For(0, runs, new ParallelOptions { MaxDegreeOfParallelism = 2 }, i => WriteRun(folder, string.Create(CultureInfo.InvariantCulture, $"run-{i:0000}"), 100));
+        Parallel.For(
+            0,
+            runs,
+            new ParallelOptions { MaxDegreeOfParallelism = 2 },
+            i => WriteRun(folder, string.Create(CultureInfo.InvariantCulture, $"run-{i:0000}"), 100));
         WriteRun(folder, "large", points);
         await using DashboardProcess dashboard = await DashboardProcess.StartAsync(folder);
         await UntilReadAsync(dashboard, runs + 1);
@@ -196,7 +215,8 @@ public static class DashboardBench
         }
 
         using IPlaywright playwright = await Playwright.CreateAsync();
-        await using IBrowser browser = await playwright.Chromium.LaunchAsync(new BrowserTypeLaunchOptions { ExecutablePath = program, Args = ["--no-sandbox"] });
+        await using IBrowser browser =
+            await playwright.Chromium.LaunchAsync(new BrowserTypeLaunchOptions { ExecutablePath = program, Args = ["--no-sandbox"] });
         IPage page = await browser.NewPageAsync();
         await page.GotoAsync($"{dashboard.Address}login/link?t={DashboardProcess.Token}");
         var list = new List<double>();
@@ -215,7 +235,11 @@ public static class DashboardBench
             chart.Add(Stopwatch.GetElapsedTime(begun).TotalSeconds);
         }
 
-        return [($"{runs} runs listed in Chromium (s)", Show(Median(list))), ($"page of curves of {points:#,0} points drawn, thinned to the canvas (s)", Show(Median(chart)))];
+        return
+        [
+            ($"{runs} runs listed in Chromium (s)", Show(Median(list))),
+            ($"page of curves of {points:#,0} points drawn, thinned to the canvas (s)", Show(Median(chart)))
+        ];
     }
 
     private static async Task<List<(string, string)>> CircuitsAsync(string folder, int circuits)
@@ -230,13 +254,15 @@ public static class DashboardBench
 
         double before = dashboard.MemoryMib;
         using IPlaywright playwright = await Playwright.CreateAsync();
-        await using IBrowser browser = await playwright.Chromium.LaunchAsync(new BrowserTypeLaunchOptions { ExecutablePath = program, Args = ["--no-sandbox"] });
+        await using IBrowser browser =
+            await playwright.Chromium.LaunchAsync(new BrowserTypeLaunchOptions { ExecutablePath = program, Args = ["--no-sandbox"] });
         IBrowserContext context = await browser.NewContextAsync();
         await context.RouteAsync("**/*.{css,woff2,svg}", r => r.AbortAsync());
         for (int i = 0; i < circuits; i++)
         {
             IPage page = await context.NewPageAsync();
-            await page.GotoAsync(i == 0 ? $"{dashboard.Address}login/link?t={DashboardProcess.Token}" : $"{dashboard.Address}experiments/one");
+            await page.GotoAsync(
+                i == 0 ? $"{dashboard.Address}login/link?t={DashboardProcess.Token}" : $"{dashboard.Address}experiments/one");
             await page.WaitForFunctionAsync("() => window.coclr");
         }
 
@@ -265,10 +291,17 @@ public static class DashboardBench
         }
 
         string index = Path.Combine(folder, ".coclr", "dashboard", "index.db");
-        return [($"start over {runs} runs x {points:#,0} points (s)", Show(Median(opened))), ("memory then (MiB)", Show(memory)), ("index (MiB)", Show(new FileInfo(index).Length / 1048576.0))];
+        return
+        [
+            ($"start over {runs} runs x {points:#,0} points (s)", Show(Median(opened))), ("memory then (MiB)", Show(memory)),
+            ("index (MiB)", Show(new FileInfo(index).Length / 1048576.0))
+        ];
     }
 
-    /// <summary>Four runs at a time for an hour, each watched by a client, 1,000 points/s in all; a run gives way to the next after a twelfth of the time.</summary>
+    /// <summary>
+    /// Four runs at a time for an hour, each watched by a client, 1,000 points/s in all; a run gives way to the next after a twelfth of the
+    /// time.
+    /// </summary>
     private static async Task<List<(string, string)>> MemoryAsync(string folder, int minutes)
     {
         await using DashboardProcess dashboard = await DashboardProcess.StartAsync(folder);
@@ -304,14 +337,21 @@ public static class DashboardBench
         }
 
         await Task.WhenAll(lanes);
-        return [($"memory after each sixth of {minutes} minutes at 1,000 points/s (MiB)", string.Join(", ", memory)), ("CPU meanwhile (cores)", Show(dashboard.CpuSeconds / whole.TotalSeconds))];
+        return
+        [
+            ($"memory after each sixth of {minutes} minutes at 1,000 points/s (MiB)", string.Join(", ", memory)),
+            ("CPU meanwhile (cores)", Show(dashboard.CpuSeconds / whole.TotalSeconds))
+        ];
     }
 
-    private static HttpClient Sender(DashboardProcess dashboard, string run) => dashboard.Client(IngestToken.Create(DashboardProcess.Key, run, DateTimeOffset.UtcNow.AddHours(4)));
+    private static HttpClient Sender(DashboardProcess dashboard, string run) =>
+        dashboard.Client(IngestToken.Create(DashboardProcess.Key, run, DateTimeOffset.UtcNow.AddHours(4)));
 
     private static async Task<HubConnection> ConnectAsync(DashboardProcess dashboard)
     {
-        HubConnection hub = new HubConnectionBuilder().WithUrl(new Uri(dashboard.Address, "hubs/runs"), o => o.AccessTokenProvider = () => Task.FromResult<string?>(DashboardProcess.Token)).Build();
+        HubConnection hub = new HubConnectionBuilder().WithUrl(
+            new Uri(dashboard.Address, "hubs/runs"), o => o.AccessTokenProvider = () => Task.FromResult<string?>(DashboardProcess.Token))
+            .Build();
         await hub.StartAsync();
         return hub;
     }
@@ -354,7 +394,9 @@ public static class DashboardBench
         new MetricEvent
         {
             Run = run, Stage = "pretrain-rgb", Attempt = 1, Seq = seq, Time = DateTimeOffset.UtcNow, Step = seq, Epoch = seq / 100.0,
-            Values = Enumerable.Range(0, MetricsPerEvent).ToDictionary(m => m == 0 ? MetricNames.Loss : string.Create(CultureInfo.InvariantCulture, $"metric-{m}"), m => Math.Round(m + (5 / (1 + (seq * 0.001))) + (0.2 * Math.Sin(seq * 0.37)), 5)),
+            Values = Enumerable.Range(0, MetricsPerEvent).ToDictionary(
+                m => m == 0 ? MetricNames.Loss : string.Create(CultureInfo.InvariantCulture, $"metric-{m}"),
+                m => Math.Round(m + (5 / (1 + (seq * 0.001))) + (0.2 * Math.Sin(seq * 0.37)), 5)),
         },
         CoclrJson.Compact) + "\n");
 
@@ -375,7 +417,8 @@ public static class DashboardBench
         long last = -1;
         while (true)
         {
-            JsonElement page = JsonSerializer.Deserialize<JsonElement>(await client.GetStringAsync(new Uri("api/v1/runs?take=10000", UriKind.Relative)));
+            JsonElement page =
+                JsonSerializer.Deserialize<JsonElement>(await client.GetStringAsync(new Uri("api/v1/runs?take=10000", UriKind.Relative)));
             long cursors = page.GetProperty("runs").EnumerateArray().Sum(r => r.GetProperty("cursor").GetInt64());
             if (page.GetProperty("total").GetInt32() >= runs && cursors == last)
             {
@@ -387,7 +430,8 @@ public static class DashboardBench
         }
     }
 
-    private static string? Chromium() => new[] { Environment.GetEnvironmentVariable("COCLR_CHROMIUM"), "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome" }.FirstOrDefault(File.Exists);
+    private static string? Chromium() =>
+        new[] { Environment.GetEnvironmentVariable("COCLR_CHROMIUM"), "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome" }.FirstOrDefault(File.Exists);
 
     /// <summary>The middle one; the larger of two.</summary>
     internal static double Median(IEnumerable<double> values)
@@ -396,5 +440,6 @@ public static class DashboardBench
         return sorted[sorted.Length / 2];
     }
 
-    private static string Show(double value) => value.ToString(value >= 100 ? "0" : value >= 10 ? "0.0" : "0.00", CultureInfo.InvariantCulture);
+    private static string Show(double value) =>
+        value.ToString(value >= 100 ? "0" : value >= 10 ? "0.0" : "0.00", CultureInfo.InvariantCulture);
 }

@@ -54,7 +54,16 @@ internal sealed class DashboardProcess : IAsyncDisposable
         long begun = Stopwatch.GetTimestamp();
         var process = new Process
         {
-            StartInfo = new ProcessStartInfo("dotnet", [assembly, "--workdir", folder, "--urls", "http://127.0.0.1:0", "--Dashboard:Authentication:Token", Token, "--Dashboard:Ingest:Key", Key, "--Dashboard:Ingest:BatchesPerSecond", "100000", "--Dashboard:Limits:RequestsPerMinute", "10000000", .. more]) { RedirectStandardOutput = true, RedirectStandardError = true },
+            StartInfo = new ProcessStartInfo(
+                "dotnet",
+                [
+                    assembly, "--workdir", folder, "--urls", "http://127.0.0.1:0", "--Dashboard:Authentication:Token", Token,
+                    "--Dashboard:Ingest:Key", Key, "--Dashboard:Ingest:BatchesPerSecond", "100000", "--Dashboard:Limits:RequestsPerMinute",
+                    "10000000", .. more
+                ])
+                {
+                    RedirectStandardOutput = true, RedirectStandardError = true
+                },
             EnableRaisingEvents = true,
         };
         process.OutputDataReceived += (_, e) =>
@@ -64,7 +73,8 @@ internal sealed class DashboardProcess : IAsyncDisposable
                 link.TrySetResult(new Uri(new Uri(e.Data["Dashboard: ".Length..]).GetLeftPart(UriPartial.Authority)));
             }
         };
-        process.Exited += (_, _) => link.TrySetException(new InvalidOperationException($"The dashboard ended with {process.ExitCode.ToString(CultureInfo.InvariantCulture)}."));
+        process.Exited += (_, _) => link.TrySetException(
+            new InvalidOperationException($"The dashboard ended with {process.ExitCode.ToString(CultureInfo.InvariantCulture)}."));
         process.Start();
         process.BeginOutputReadLine();
         process.BeginErrorReadLine();

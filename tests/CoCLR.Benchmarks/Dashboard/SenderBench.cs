@@ -1,5 +1,6 @@
-// Why this exists: sending events must not slow training; the same stage is trained without a dashboard, with one, and with one that is away, in turns. Its steps are as
-// short as can be: what a step's events cost is then more than the noise of the step, and more often paid than in any real training.
+// Why this exists: sending events must not slow training; the same stage is trained without a dashboard, with one, and with one that is
+// away, in turns. Its steps are as short as can be: what a step's events cost is then more than the noise of the step, and more often paid
+// than in any real training.
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
@@ -32,7 +33,8 @@ internal static class SenderBench
     /// <param name="rounds">Turns.</param>
     public static async Task<List<(string, string)>> RunAsync(string folder, int rounds)
     {
-        Manifest<ExperimentSpec> manifest = ManifestReader.ReadExperiment(Manifest).Manifest ?? throw new InvalidOperationException("the manifest is not valid");
+        Manifest<ExperimentSpec> manifest = ManifestReader.ReadExperiment(Manifest).Manifest
+            ?? throw new InvalidOperationException("the manifest is not valid");
         StagePlan plan = Planner.Plan(manifest.Metadata.Name, manifest.Spec);
         string cache = Path.Combine(folder, "cache");
         RunFolder Folder(string run)
@@ -44,10 +46,12 @@ internal static class SenderBench
 
         RunFolder decoded = Folder("sender-decoded");
         await StageAsync(decoded, "decode", cache, null, null);
-        await using DashboardProcess dashboard = await DashboardProcess.StartAsync(Directory.CreateDirectory(Path.Combine(folder, "dashboard")).FullName);
+        await using DashboardProcess dashboard =
+            await DashboardProcess.StartAsync(Directory.CreateDirectory(Path.Combine(folder, "dashboard")).FullName);
         // A port on which nobody listens.
         var away = new Uri("http://127.0.0.1:9");
-        (string Name, Uri? Address)[] ways = [("no dashboard", null), ("a dashboard beside it", dashboard.Address), ("a dashboard that is away", away)];
+        (string Name, Uri? Address)[] ways =
+            [("no dashboard", null), ("a dashboard beside it", dashboard.Address), ("a dashboard that is away", away)];
         double[][] steps = [.. ways.Select(_ => new double[rounds])];
         double[][] cpu = [.. ways.Select(_ => new double[rounds])];
         double dashboardCpu = 0, listening = 0;
@@ -73,20 +77,28 @@ internal static class SenderBench
         }
 
         string Added(double[][] figures, int way) =>
-            (1000 * DashboardBench.Median(figures[way].Zip(figures[0], (with, without) => with - without))).ToString("+0.00;-0.00;0.00", CultureInfo.InvariantCulture);
+            (1000 * DashboardBench.Median(figures[way].Zip(figures[0], (with, without) => with - without)))
+                .ToString("+0.00;-0.00;0.00", CultureInfo.InvariantCulture);
         string Milliseconds(double seconds) => (seconds * 1000).ToString("0.00", CultureInfo.InvariantCulture);
         return
         [
-            ("step without a dashboard: time, CPU (ms)", $"{Milliseconds(DashboardBench.Median(steps[0]))}, {Milliseconds(DashboardBench.Median(cpu[0]))}"),
-            .. Enumerable.Range(1, ways.Length - 1).Select(way => ($"what {ways[way].Name} adds to it (ms)", $"{Added(steps, way)}, {Added(cpu, way)}")),
+            (
+                "step without a dashboard: time, CPU (ms)",
+                $"{Milliseconds(DashboardBench.Median(steps[0]))}, {Milliseconds(DashboardBench.Median(cpu[0]))}"),
+            .. Enumerable.Range(1, ways.Length - 1)
+                .Select(way => ($"what {ways[way].Name} adds to it (ms)", $"{Added(steps, way)}, {Added(cpu, way)}")),
             ("processors that the dashboard takes meanwhile", (dashboardCpu / listening).ToString("0.000", CultureInfo.InvariantCulture)),
         ];
     }
 
     private static async Task StageAsync(RunFolder run, string stage, string cache, Uri? dashboard, string? token)
     {
-        string command = Environment.GetEnvironmentVariable("COCLR_COMMAND") ?? throw new InvalidOperationException("COCLR_COMMAND is not set: start this with ./coclr bench dashboard sender");
-        var start = new ProcessStartInfo(command, ["stage", "--plan", run.PlanFile, "--stage", stage, "--cache", cache]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        string command = Environment.GetEnvironmentVariable("COCLR_COMMAND")
+            ?? throw new InvalidOperationException("COCLR_COMMAND is not set: start this with ./coclr bench dashboard sender");
+        var start = new ProcessStartInfo(command, ["stage", "--plan", run.PlanFile, "--stage", stage, "--cache", cache])
+        {
+            RedirectStandardOutput = true, RedirectStandardError = true
+        };
         start.Environment["OMP_WAIT_POLICY"] = "PASSIVE";
         if (dashboard != null)
         {
@@ -100,16 +112,19 @@ internal static class SenderBench
         await output;
         if (process.ExitCode != 0)
         {
-            throw new InvalidOperationException($"{stage} ended with {process.ExitCode.ToString(CultureInfo.InvariantCulture)}: {await errors}");
+            throw new InvalidOperationException(
+                $"{stage} ended with {process.ExitCode.ToString(CultureInfo.InvariantCulture)}: {await errors}");
         }
     }
 
-    // Means over the steps of a stage but its first tenth: seconds, and seconds of CPU of its whole process. Medians would pass over what is paid twice a second.
+    // Means over the steps of a stage but its first tenth: seconds, and seconds of CPU of its whole process. Medians would pass over what
+    // is paid twice a second.
     private static (double Seconds, double Cpu) Step(string events)
     {
         (double Seconds, double Cores)[] steps =
         [
-            .. File.ReadLines(events).Select(line => JsonDocument.Parse(line).RootElement).Where(e => e.GetProperty("kind").GetString() == "metric").Select(e => e.GetProperty("values"))
+            .. File.ReadLines(events).Select(line => JsonDocument.Parse(line).RootElement)
+                .Where(e => e.GetProperty("kind").GetString() == "metric").Select(e => e.GetProperty("values"))
                 .Select(v => (v.GetProperty("speed/step-seconds").GetDouble(), v.GetProperty("system/cpu-cores").GetDouble())),
         ];
         (double Seconds, double Cores)[] warm = steps[(steps.Length / 10)..];

@@ -1,4 +1,5 @@
-// Why this exists: `coclr bench decode` measures filling the clip store against ffmpeg itself writing the same raw frames of the same files.
+// Why this exists: `coclr bench decode` measures filling the clip store against ffmpeg itself writing the same raw frames of the same
+// files.
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
@@ -11,16 +12,20 @@ namespace CoCLR.Benchmarks.Decode;
 internal static class DecodeBench
 {
     /// <summary>Measures and prints one line of JSON.</summary>
-    /// <param name="arguments">`--videos FOLDER --rounds 5 --side 147 --limit 40`; without a folder, ../shared/data/ucf101-11 beside the repository.</param>
+    /// <param name="arguments">`--videos FOLDER --rounds 5 --side 147 --limit 40`; without a folder, ../shared/data/ucf101-11 beside the
+    /// repository.</param>
     public static void Run(string[] arguments)
     {
-        string Option(string name, string fallback) => Array.IndexOf(arguments, "--" + name) is var i && i >= 0 && i + 1 < arguments.Length ? arguments[i + 1] : fallback;
-        int Number(string name, int fallback) => int.Parse(Option(name, fallback.ToString(CultureInfo.InvariantCulture)), CultureInfo.InvariantCulture);
+        string Option(string name, string fallback) =>
+            Array.IndexOf(arguments, "--" + name) is var i && i >= 0 && i + 1 < arguments.Length ? arguments[i + 1] : fallback;
+        int Number(string name, int fallback) =>
+            int.Parse(Option(name, fallback.ToString(CultureInfo.InvariantCulture)), CultureInfo.InvariantCulture);
         var root = Environment.GetEnvironmentVariable("COCLR_ROOT") ?? Directory.GetCurrentDirectory();
         var folder = Option("videos", Path.GetFullPath(Path.Combine(root, "..", "shared", "data", "ucf101-11")));
         if (!Directory.Exists(folder))
         {
-            Console.Error.WriteLine("bench decode: --videos FOLDER names a folder of videos, for example one that `coclr data synth` made.");
+            Console.Error.WriteLine(
+                "bench decode: --videos FOLDER names a folder of videos, for example one that `coclr data synth` made.");
             Environment.ExitCode = 66;
             return;
         }
@@ -32,7 +37,8 @@ internal static class DecodeBench
             // The same files for both, in a folder of their own.
             var data = Path.Combine(scratch, "data");
             Directory.CreateDirectory(data);
-            var files = Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories).Where(VideoCatalogue.IsVideoName).Order(StringComparer.Ordinal).ToList();
+            var files = Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories).Where(VideoCatalogue.IsVideoName)
+                .Order(StringComparer.Ordinal).ToList();
             var step = Math.Max(1, files.Count / limit);
             foreach (var (file, i) in files.Where((_, i) => i % step == 0).Take(limit).Select((f, i) => (f, i)))
             {
@@ -56,7 +62,10 @@ internal static class DecodeBench
                 var raw = Path.Combine(scratch, "raw");
                 Directory.CreateDirectory(raw);
                 watch.Restart();
-                Parallel.ForEach(Directory.EnumerateFiles(data), new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount }, file => Ffmpeg(file, raw, side));
+                Parallel.ForEach(
+                    Directory.EnumerateFiles(data),
+                    new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount },
+                    file => Ffmpeg(file, raw, side));
                 var its = watch.Elapsed.TotalSeconds;
                 Directory.Delete(raw, recursive: true);
                 if (round >= 0)
@@ -95,7 +104,8 @@ internal static class DecodeBench
             ArgumentList =
             {
                 "-hide_banner", "-nostdin", "-loglevel", "error", "-threads", "1", "-i", file, "-map", "0:V:0", "-filter_threads", "1",
-                "-vf", $"scale=w='if(lte(iw,ih),{side},-1)':h='if(lte(iw,ih),-1,{side})':flags=bicubic", "-f", "rawvideo", "-pix_fmt", "rgb24",
+                "-vf", $"scale=w='if(lte(iw,ih),{side},-1)':h='if(lte(iw,ih),-1,{side})':flags=bicubic", "-f", "rawvideo", "-pix_fmt",
+                "rgb24",
                 Path.Combine(folder, Path.GetFileName(file) + ".rgb"),
             },
         };

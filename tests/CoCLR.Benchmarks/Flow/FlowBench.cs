@@ -1,4 +1,5 @@
-// Why this exists: `coclr bench flow` measures optical flow on the same frames, sizes and threads as its peer beside this file (opencv_flow.py).
+// Why this exists: `coclr bench flow` measures optical flow on the same frames, sizes and threads as its peer beside this file
+// (opencv_flow.py).
 using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
@@ -22,14 +23,16 @@ public static class FlowBench
 {
     /// <summary>Measures and prints one line of JSON.</summary>
     /// <param name="arguments">
-    /// `--size 320x240 --threads 2 --pairs 16 --repeats 5 --algorithm TVL1|Fast --device cpu|cuda`, each optional; `--frames FILE` reads raw grey
-    /// frames instead of making some, `--write-frames FILE` writes the frames that were made, `--write-flow FILE` the flow (float32 [pairs, 2, height, width]).
+    /// `--size 320x240 --threads 2 --pairs 16 --repeats 5 --algorithm TVL1|Fast --device cpu|cuda`, each optional; `--frames FILE` reads
+    /// raw grey frames instead of making some, `--write-frames FILE` writes the frames that were made, `--write-flow FILE` the flow
+    /// (float32 [pairs, 2, height, width]).
     /// </param>
     public static void Run(string[] arguments)
     {
         string Option(string name, string fallback) =>
             Array.IndexOf(arguments, "--" + name) is var i && i >= 0 ? arguments[i + 1] : fallback;
-        int Number(string name, int fallback) => int.Parse(Option(name, fallback.ToString(CultureInfo.InvariantCulture)), CultureInfo.InvariantCulture);
+        int Number(string name, int fallback) =>
+            int.Parse(Option(name, fallback.ToString(CultureInfo.InvariantCulture)), CultureInfo.InvariantCulture);
         var size = Option("size", "320x240").Split('x');
         var (width, height) = (int.Parse(size[0], CultureInfo.InvariantCulture), int.Parse(size[1], CultureInfo.InvariantCulture));
         var threads = Number("threads", Environment.ProcessorCount);
@@ -54,7 +57,9 @@ public static class FlowBench
             process.Refresh();
             var before = process.TotalProcessorTime;
             var watch = Stopwatch.StartNew();
-            flow = device == "cpu" ? FlowSequence.Estimate(frames, width, height, options, threads) : InOneBatch(frames, width, height, options, device);
+            flow = device == "cpu"
+                ? FlowSequence.Estimate(frames, width, height, options, threads)
+                : InOneBatch(frames, width, height, options, device);
             var seconds = watch.Elapsed.TotalSeconds;
             process.Refresh();
             if (round >= 0)
@@ -111,7 +116,8 @@ public static class FlowBench
             var sum = 0.0;
             for (var k = 1; k <= 6; k++)
             {
-                sum += Math.Sin((x * Math.Cos(seed + (k * 2.4)) * 0.07 * k) + (y * Math.Sin(seed + (k * 2.4)) * 0.07 * k) + (seed * k)) / Math.Sqrt(k);
+                sum += Math.Sin(
+                    (x * Math.Cos(seed + (k * 2.4)) * 0.07 * k) + (y * Math.Sin(seed + (k * 2.4)) * 0.07 * k) + (seed * k)) / Math.Sqrt(k);
             }
 
             return sum;

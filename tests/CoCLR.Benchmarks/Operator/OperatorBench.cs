@@ -1,4 +1,5 @@
-// Why this exists: `coclr bench operator` measures what docs/benchmarks.md promises of the operator: latency, writes, memory, restart, CPU of a reconcile. No test is timed.
+// Why this exists: `coclr bench operator` measures what docs/benchmarks.md promises of the operator: latency, writes, memory, restart, CPU
+// of a reconcile. No test is timed.
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Globalization;
@@ -24,21 +25,29 @@ namespace CoCLR.Benchmarks.Operator;
 /// <summary>The operator, as a process of its own, against the in-process API server.</summary>
 public static class OperatorBench
 {
-    private const string Spec = """{"dataset":{"source":{"synthetic":{}}},"training":{"method":"CoCLR","epochs":10},"cotrain":{"cycles":2},"resources":{"gpus":0,"cpu":"10m","memory":"1Mi"}}""";
+    private const string Spec =
+        """{"dataset":{"source":{"synthetic":{}}},"training":{"method":"CoCLR","epochs":10},"cotrain":{"cycles":2},"resources":{"gpus":0,"cpu":"10m","memory":"1Mi"}}""";
 
     /// <summary>Measures and prints one line of JSON.</summary>
-    /// <param name="arguments">`--new 500 --finished 5000 --rest 15 --warm-up 40`, and `--operator DIR` for a published operator instead of the one built here; each optional.</param>
+    /// <param name="arguments">`--new 500 --finished 5000 --rest 15 --warm-up 40`, and `--operator DIR` for a published operator instead of
+    /// the one built here; each optional.</param>
     public static void Run(string[] arguments) => RunAsync(arguments).GetAwaiter().GetResult();
 
     private static async Task RunAsync(string[] arguments)
     {
-        int Option(string name, int fallback) => Array.IndexOf(arguments, "--" + name) is var i && i >= 0 ? int.Parse(arguments[i + 1], CultureInfo.InvariantCulture) : fallback;
+        int Option(string name, int fallback) =>
+            Array.IndexOf(arguments, "--" + name) is var i && i >= 0 ? int.Parse(arguments[i + 1], CultureInfo.InvariantCulture) : fallback;
         int fresh = Option("new", 500), finished = Option("finished", 5000), rest = Option("rest", 15), warmUp = Option("warm-up", 40);
-        string program = Array.IndexOf(arguments, "--operator") is var at && at >= 0 ? Path.Combine(arguments[at + 1], "CoCLR.Operator.dll") : typeof(ExperimentReconciler).Assembly.Location;
+        string program = Array.IndexOf(arguments, "--operator") is var at
+            && at >= 0 ? Path.Combine(arguments[at + 1], "CoCLR.Operator.dll") : typeof(ExperimentReconciler).Assembly.Location;
         (double reconcileMedian, double reconcileWorst) = Reconciles();
         JsonObject burst = await BurstAsync(program, fresh, warmUp, rest);
         JsonObject steady = await FinishedAsync(program, finished);
-        var line = new JsonObject { ["benchmark"] = "operator", ["cores"] = Environment.ProcessorCount, ["reconcileCpuMedianMs"] = Math.Round(reconcileMedian, 3), ["reconcileCpuWorstMs"] = Math.Round(reconcileWorst, 3) };
+        var line = new JsonObject
+        {
+            ["benchmark"] = "operator", ["cores"] = Environment.ProcessorCount, ["reconcileCpuMedianMs"] = Math.Round(reconcileMedian, 3),
+            ["reconcileCpuWorstMs"] = Math.Round(reconcileWorst, 3)
+        };
         foreach ((string key, JsonNode? value) in burst.Concat(steady))
         {
             line[key] = value?.DeepClone();
@@ -63,7 +72,8 @@ public static class OperatorBench
         };
         using var operatr = await OperatorProcess.StartAsync(cluster, program);
         using HttpClient client = Client(cluster);
-        // Unless --warm-up 0: an operator that has been at work before, on a server that has; what is compiled at first use is no part of a burst's cost.
+        // Unless --warm-up 0: an operator that has been at work before, on a server that has; what is compiled at first use is no part of a
+        // burst's cost.
         await ApplyAsync("w", warmUp);
         await UntilAsync(() => pods.Count == warmUp);
         await QuietAsync(cluster);
@@ -74,7 +84,9 @@ public static class OperatorBench
         double[] seconds = [.. applied.Select(a => Stopwatch.GetElapsedTime(a.Value, jobs[a.Key]).TotalSeconds).Order()];
         await QuietAsync(cluster);
         LoggedRequest[] writes = [.. cluster.Log.Writes.Where(w => w.User == "operator")];
-        int[] each = [.. writes.Where(w => w.Name.Length >= 6 || w.Resource == "events").GroupBy(w => w.Name.Length >= 6 ? w.Name[..6] : "events").Select(g => g.Count()).Order()];
+        int[] each = [
+            .. writes.Where(w => w.Name.Length >= 6 || w.Resource == "events").GroupBy(w => w.Name.Length >= 6 ? w.Name[..6] : "events")
+                .Select(g => g.Count()).Order()];
         cluster.Log.Clear();
         await Task.Delay(TimeSpan.FromSeconds(rest));
         return new JsonObject
@@ -96,7 +108,10 @@ public static class OperatorBench
             {
                 string name = $"{prefix}{i:00000}";
                 times[name] = Stopwatch.GetTimestamp();
-                using HttpResponseMessage answer = await client.PatchAsync(new Uri($"apis/coclr.dev/v1alpha1/namespaces/train/coclrexperiments/{name}?fieldManager=bench", UriKind.Relative), Body(Experiment(name)), cancellation);
+                using HttpResponseMessage answer = await client.PatchAsync(
+                    new Uri($"apis/coclr.dev/v1alpha1/namespaces/train/coclrexperiments/{name}?fieldManager=bench", UriKind.Relative),
+                    Body(Experiment(name)),
+                    cancellation);
                 answer.EnsureSuccessStatusCode();
             });
             return times;
@@ -117,7 +132,15 @@ public static class OperatorBench
             cluster.StoreUnchecked(experiment);
             foreach (JobView job in done.Jobs)
             {
-                cluster.StoreUnchecked(Child("batch/v1", "Job", $"{name}-{job.Meta.Label(Labels.Stage)}", name, uid, job.Meta.Label(Labels.Stage)!, """{"conditions":[{"type":"Complete","status":"True"}],"succeeded":1}"""));
+                cluster.StoreUnchecked(
+                    Child(
+                        "batch/v1",
+                        "Job",
+                        $"{name}-{job.Meta.Label(Labels.Stage)}",
+                        name,
+                        uid,
+                        job.Meta.Label(Labels.Stage)!,
+                        """{"conditions":[{"type":"Complete","status":"True"}],"succeeded":1}"""));
                 cluster.StoreUnchecked(Child("v1", "Pod", $"{name}-{job.Meta.Label(Labels.Stage)}-x", name, uid, job.Meta.Label(Labels.Stage)!, """{"phase":"Succeeded","containerStatuses":[{"name":"stage","state":{"terminated":{"exitCode":0,"reason":"Completed","message":"{\"stage\":\"probe-rgb\",\"outcome\":\"succeeded\",\"result\":{\"linearProbeTop1\":0.61}}","startedAt":"2026-01-31T12:00:00Z","finishedAt":"2026-01-31T12:00:00Z"}}}]}"""));
             }
 
@@ -147,7 +170,9 @@ public static class OperatorBench
         };
     }
 
-    /// <summary>CPU of one reconcile of an experiment in mid-training: reading its status and spec, deciding, writing the status as JSON.</summary>
+    /// <summary>
+    /// CPU of one reconcile of an experiment in mid-training: reading its status and spec, deciding, writing the status as JSON.
+    /// </summary>
     private static (double Median, double Worst) Reconciles()
     {
         (ExperimentObservation observed, _) = Played(7);
@@ -238,7 +263,8 @@ public static class OperatorBench
         ["spec"] = JsonNode.Parse(Spec),
     };
 
-    private static JsonObject Child(string apiVersion, string kind, string name, string experiment, string uid, string stage, string status) => new()
+    private static JsonObject Child(
+        string apiVersion, string kind, string name, string experiment, string uid, string stage, string status) => new()
     {
         ["apiVersion"] = apiVersion,
         ["kind"] = kind,
@@ -246,8 +272,17 @@ public static class OperatorBench
         {
             ["name"] = name,
             ["namespace"] = "train",
-            ["labels"] = new JsonObject { [Labels.Experiment] = experiment, [Labels.ExperimentUid] = uid, [Labels.Stage] = stage, ["app.kubernetes.io/managed-by"] = Labels.Manager },
-            ["ownerReferences"] = new JsonArray(new JsonObject { ["apiVersion"] = ApiNames.ApiVersion, ["kind"] = ApiNames.Experiment, ["name"] = experiment, ["uid"] = uid, ["controller"] = true }),
+            ["labels"] = new JsonObject
+            {
+                [Labels.Experiment] = experiment, [Labels.ExperimentUid] = uid, [Labels.Stage] = stage,
+                ["app.kubernetes.io/managed-by"] = Labels.Manager
+            },
+            ["ownerReferences"] = new JsonArray(
+                new JsonObject
+                {
+                    ["apiVersion"] = ApiNames.ApiVersion, ["kind"] = ApiNames.Experiment, ["name"] = experiment, ["uid"] = uid,
+                    ["controller"] = true
+                }),
         },
         ["spec"] = new JsonObject(),
         ["status"] = JsonNode.Parse(status),
@@ -257,13 +292,22 @@ public static class OperatorBench
 
     private static async Task<InProcessCluster> StartClusterAsync(bool controllers)
     {
-        InProcessCluster cluster = await InProcessCluster.StartAsync(new InProcessClusterOptions { RunControllers = controllers, RunPods = false, Namespaces = ["train"], HistoryLimit = 50_000, Nodes = [new TrialNode("node-1", Cpu: 100_000, Memory: "100Ti")] });
+        InProcessCluster cluster = await InProcessCluster.StartAsync(
+            new InProcessClusterOptions
+            {
+                RunControllers = controllers, RunPods = false, Namespaces = ["train"], HistoryLimit = 50_000,
+                Nodes = [new TrialNode("node-1", Cpu: 100_000, Memory: "100Ti")]
+            });
         using HttpClient client = Client(cluster);
         foreach (string yaml in CrdGenerator.Files().Values)
         {
             object parsed = new DeserializerBuilder().WithAttemptingUnquotedStringTypeDeserialization().Build().Deserialize(yaml)!;
             JsonNode crd = JsonNode.Parse(new SerializerBuilder().JsonCompatible().Build().Serialize(parsed))!;
-            using HttpResponseMessage answer = await client.PatchAsync(new Uri($"apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd["metadata"]!["name"]}?fieldManager=bench", UriKind.Relative), Body(crd));
+            using HttpResponseMessage answer = await client.PatchAsync(
+                new Uri(
+                    $"apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd["metadata"]!["name"]}?fieldManager=bench",
+                    UriKind.Relative),
+                Body(crd));
             answer.EnsureSuccessStatusCode();
         }
 
@@ -273,14 +317,16 @@ public static class OperatorBench
     private static HttpClient Client(InProcessCluster cluster)
     {
         var handler = new SocketsHttpHandler { MaxConnectionsPerServer = 32 };
-        handler.SslOptions.CertificateChainPolicy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
+        handler.SslOptions.CertificateChainPolicy =
+            new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
         handler.SslOptions.CertificateChainPolicy.CustomTrustStore.ImportFromPem(cluster.CertificateAuthority);
         var client = new HttpClient(handler) { BaseAddress = cluster.Url };
         client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", cluster.AdminToken);
         return client;
     }
 
-    private static StringContent Body(JsonNode value) => new(value.ToJsonString(), Encoding.UTF8, new MediaTypeHeaderValue("application/apply-patch+yaml"));
+    private static StringContent Body(JsonNode value) =>
+        new(value.ToJsonString(), Encoding.UTF8, new MediaTypeHeaderValue("application/apply-patch+yaml"));
 
     private static async Task UntilAsync(Func<bool> condition)
     {

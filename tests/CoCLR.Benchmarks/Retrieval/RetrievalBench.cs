@@ -2,7 +2,7 @@
 using System.Diagnostics;
 using System.Runtime.Intrinsics;
 using System.Text.Json;
-using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Features;
 
 namespace CoCLR.Benchmarks.Retrieval;
 
@@ -13,7 +13,8 @@ public static class RetrievalBench
     /// <param name="arguments">`--n 100000 --d 1024 --k 50 --batch 64 --rounds 9 --threads 2`, each optional.</param>
     public static void Run(string[] arguments)
     {
-        int Option(string name, int fallback) => Array.IndexOf(arguments, "--" + name) is var i && i >= 0 ? int.Parse(arguments[i + 1]) : fallback;
+        int Option(string name, int fallback) =>
+            Array.IndexOf(arguments, "--" + name) is var i && i >= 0 ? int.Parse(arguments[i + 1]) : fallback;
         var (n, d, k) = (Option("n", 100_000), Option("d", 1024), Option("k", 50));
         var (batch, rounds, threads) = (Option("batch", 64), Option("rounds", 9), Option("threads", Environment.ProcessorCount));
 

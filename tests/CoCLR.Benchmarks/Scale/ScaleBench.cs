@@ -1,5 +1,5 @@
-// Why this exists: `coclr bench scale` measures how cost grows with the number of videos, the length of the queue, the batch, the frames and the resolution:
-// docs/benchmarks.md extrapolates from it.
+// Why this exists: `coclr bench scale` measures how cost grows with the number of videos, the length of the queue, the batch, the frames
+// and the resolution: docs/benchmarks.md extrapolates from it.
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
@@ -21,11 +21,14 @@ internal static class ScaleBench
     private const int Height = 54;
 
     /// <summary>Measures and prints.</summary>
-    /// <param name="arguments">`--videos 1000,10000 --queues 512,1024,...,65536 --batch 32`, each optional; `--device cuda` for the steps.</param>
+    /// <param name="arguments">`--videos 1000,10000 --queues 512,1024,...,65536 --batch 32`, each optional; `--device cuda` for the
+    /// steps.</param>
     public static void Run(string[] arguments)
     {
         int[] List(string name, string fallback) =>
-            [.. (Array.IndexOf(arguments, "--" + name) is >= 0 and var i ? arguments[i + 1] : fallback).Split(',', StringSplitOptions.RemoveEmptyEntries).Select(n => int.Parse(n, CultureInfo.InvariantCulture))];
+            [
+                .. (Array.IndexOf(arguments, "--" + name) is >= 0 and var i ? arguments[i + 1] : fallback)
+                    .Split(',', StringSplitOptions.RemoveEmptyEntries).Select(n => int.Parse(n, CultureInfo.InvariantCulture))];
         TorchRuntime.Initialize();
         var batch = List("batch", "32")[0];
         foreach (var videos in List("videos", "1000,10000"))
@@ -55,7 +58,12 @@ internal static class ScaleBench
     private static void Step(int batch, int frames, int size, string device)
     {
         string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
-        using var one = Process.Start(Environment.ProcessPath!, [typeof(ScaleBench).Assembly.Location, "step", "--device", device, "--steps", "3", "--warmup", "1", "--batch", Text(batch), "--frames", Text(frames), "--size", Text(size)]);
+        using var one = Process.Start(
+            Environment.ProcessPath!,
+            [
+                typeof(ScaleBench).Assembly.Location, "step", "--device", device, "--steps", "3", "--warmup", "1", "--batch", Text(batch),
+                "--frames", Text(frames), "--size", Text(size)
+            ]);
         one.WaitForExit();
         if (one.ExitCode != 0)
         {
@@ -75,7 +83,13 @@ internal static class ScaleBench
                 for (var i = 0; i < videos; i++)
                 {
                     random.NextBytes(pixels);
-                    writer.Add(new ClipStoreVideo { Id = string.Create(CultureInfo.InvariantCulture, $"class-{i % 100}/video-{i:D7}.mp4"), Frames = Frames, Width = Width, Height = Height, Fps = 25 }, pixels);
+                    writer.Add(
+                        new ClipStoreVideo
+                        {
+                            Id = string.Create(CultureInfo.InvariantCulture, $"class-{i % 100}/video-{i:D7}.mp4"), Frames = Frames,
+                            Width = Width, Height = Height, Fps = 25
+                        },
+                        pixels);
                 }
 
                 writer.Complete();
@@ -86,7 +100,11 @@ internal static class ScaleBench
             using var store = ClipStore.Open(folder);
             var open = watch.Elapsed.TotalSeconds;
             ClipItem[] items = [.. Enumerable.Range(0, videos).Select(v => new ClipItem([v]))];
-            using var loader = new ClipBatchLoader([new ClipView(store, false)], items, new AugmentationOptions { Size = 48 }, new LoaderOptions { BatchSize = batch, Frames = 8 });
+            using var loader = new ClipBatchLoader(
+                [new ClipView(store, false)],
+                items,
+                new AugmentationOptions { Size = 48 },
+                new LoaderOptions { BatchSize = batch, Frames = 8 });
             watch.Restart();
             // As a run that is resumed in the middle of its second epoch.
             loader.StartAt(1, loader.StepsPerEpoch / 2);
@@ -107,8 +125,10 @@ internal static class ScaleBench
 
             Console.WriteLine(JsonSerializer.Serialize(new
             {
-                bench = "scale", videos, bytesPerClip = bytes / videos, overheadPerClip = (bytes / videos) - pixels.Length, openSeconds = Math.Round(open, 3), resumeSeconds = Math.Round(resume, 3),
-                epochClipsPerSecond = Math.Round(steps * batch / watch.Elapsed.TotalSeconds, 1), quarterEpochMib = Math.Round(memory[0]), wholeEpochMib = Math.Round(memory[^1]),
+                bench = "scale", videos, bytesPerClip = bytes / videos, overheadPerClip = (bytes / videos) - pixels.Length,
+                openSeconds = Math.Round(open, 3), resumeSeconds = Math.Round(resume, 3),
+                epochClipsPerSecond = Math.Round(steps * batch / watch.Elapsed.TotalSeconds, 1), quarterEpochMib = Math.Round(memory[0]),
+                wholeEpochMib = Math.Round(memory[^1]),
             }));
         }
         finally
@@ -148,6 +168,12 @@ internal static class ScaleBench
         }
 
         times.Sort();
-        Console.WriteLine(JsonSerializer.Serialize(new { bench = "scale", queue = length, batch, lossAndMiningMs = Math.Round(times[times.Count / 2], 2), queueMib = Math.Round(length * 128 * 4 * 2 / 1048576.0, 2) }));
+        Console.WriteLine(
+            JsonSerializer.Serialize(
+                new
+                {
+                    bench = "scale", queue = length, batch, lossAndMiningMs = Math.Round(times[times.Count / 2], 2),
+                    queueMib = Math.Round(length * 128 * 4 * 2 / 1048576.0, 2)
+                }));
     }
 }

@@ -10,8 +10,10 @@ internal static class StartBench
 {
     private static readonly string[][] Verbs =
     [
-        ["--version"], ["demo", "--help"], ["up", "--help"], ["run", "--help"], ["plan", "--help"], ["stage", "--help"], ["data", "scan", "--help"], ["embed", "--help"],
-        ["search", "--help"], ["export", "--help"], ["import", "--help"], ["apply", "--help"], ["get", "--help"], ["watch", "--help"], ["crd", "--help"], ["doctor", "--help"],
+        ["--version"], ["demo", "--help"], ["up", "--help"], ["run", "--help"], ["plan", "--help"], ["stage", "--help"],
+        ["data", "scan", "--help"], ["embed", "--help"],
+        ["search", "--help"], ["export", "--help"], ["import", "--help"], ["apply", "--help"], ["get", "--help"], ["watch", "--help"],
+        ["crd", "--help"], ["doctor", "--help"],
     ];
 
     /// <summary>Measures and prints one line of JSON.</summary>
@@ -19,7 +21,8 @@ internal static class StartBench
     public static void Run(string[] arguments)
     {
         var rounds = Array.IndexOf(arguments, "--rounds") is >= 0 and var i ? int.Parse(arguments[i + 1], CultureInfo.InvariantCulture) : 5;
-        var command = Environment.GetEnvironmentVariable("COCLR_COMMAND") ?? throw new InvalidOperationException("COCLR_COMMAND is not set: start this with ./coclr bench start");
+        var command = Environment.GetEnvironmentVariable("COCLR_COMMAND")
+            ?? throw new InvalidOperationException("COCLR_COMMAND is not set: start this with ./coclr bench start");
         var medians = new SortedDictionary<string, double>(StringComparer.Ordinal);
         foreach (var verb in Verbs)
         {
@@ -27,7 +30,8 @@ internal static class StartBench
             for (var round = -1; round < rounds; round++)
             {
                 var watch = Stopwatch.StartNew();
-                using var process = Process.Start(new ProcessStartInfo(command, verb) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+                using var process =
+                    Process.Start(new ProcessStartInfo(command, verb) { RedirectStandardOutput = true, RedirectStandardError = true })!;
                 process.StandardOutput.ReadToEnd();
                 process.WaitForExit();
                 if (process.ExitCode != 0)
@@ -45,6 +49,7 @@ internal static class StartBench
             medians[string.Join(' ', verb)] = Math.Round(times[rounds / 2], 3);
         }
 
-        Console.WriteLine(JsonSerializer.Serialize(new { bench = "start", rounds, slowestSeconds = medians.Values.Max(), medianSeconds = medians }));
+        Console.WriteLine(
+            JsonSerializer.Serialize(new { bench = "start", rounds, slowestSeconds = medians.Values.Max(), medianSeconds = medians }));
     }
 }

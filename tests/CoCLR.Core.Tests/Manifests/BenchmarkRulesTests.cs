@@ -37,7 +37,12 @@ public sealed class BenchmarkRulesTests
     [Fact]
     public void Edit_OfOneAxisValue_KeepsTheNamesOfTheRest()
     {
-        string Names(string values) => string.Join(' ', BenchmarkRules.Expand("suite", ManifestReader.ReadBenchmark(Suite($"  matrix:\n  - {{name: k, field: cotrain.topK, values: [{values}]}}")).Manifest!.Spec).Select(e => e.Name));
+        string Names(string values) => string.Join(
+            ' ',
+            BenchmarkRules.Expand(
+                "suite",
+                ManifestReader.ReadBenchmark(Suite($"  matrix:\n  - {{name: k, field: cotrain.topK, values: [{values}]}}")).Manifest!.Spec)
+                .Select(e => e.Name));
         string[] before = Names("\"1\", \"5\"").Split(' ');
         string[] after = Names("\"5\", \"9\"").Split(' ');
         Assert.Equal(before[1], after[0]);
@@ -62,7 +67,8 @@ public sealed class BenchmarkRulesTests
     public void Matrix_ThatExplodes_IsRefused()
     {
         string values = string.Join(", ", Enumerable.Range(1, 32).Select(i => $"\"{i}\""));
-        var reading = ManifestReader.ReadBenchmark(Suite($"  matrix:\n  - {{name: a, field: cotrain.topK, values: [{values}]}}\n  - {{name: b, field: training.epochs, values: [{values}]}}"));
+        var reading = ManifestReader.ReadBenchmark(Suite($"  matrix:\n  - {{name: a, field: cotrain.topK, values: [{values}]}}\n  - "
+            + $"{{name: b, field: training.epochs, values: [{values}]}}"));
         Assert.Contains("1024 experiments", Assert.Single(reading.Problems).Message, StringComparison.Ordinal);
     }
 }

@@ -1,4 +1,4 @@
-// Why this exists: every way a manifest can be wrong gives one sentence that names the field and the mend.
+// Why this exists: every way a manifest can be wrong gives one sentence that names the field and the fix.
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Schema;
 

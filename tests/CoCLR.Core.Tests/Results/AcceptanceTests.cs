@@ -6,7 +6,8 @@ namespace CoCLR.Core.Tests.Results;
 
 public sealed class AcceptanceTests
 {
-    private static BenchmarkSpec Suite(string expect) => Read(expect).Manifest?.Spec ?? throw new InvalidOperationException(string.Join("; ", Read(expect).Problems));
+    private static BenchmarkSpec Suite(string expect) =>
+        Read(expect).Manifest?.Spec ?? throw new InvalidOperationException(string.Join("; ", Read(expect).Problems));
 
     private static ManifestReading<BenchmarkSpec> Read(string expect, string baseline = "baseline: [{axis: method, value: InfoNCE}]") => ManifestReader.ReadBenchmark($$"""
         apiVersion: coclr.dev/v1alpha1
@@ -25,7 +26,12 @@ public sealed class AcceptanceTests
     {
         BenchmarkSpec spec = Suite(expect);
         IReadOnlyList<MatrixExperiment> experiments = BenchmarkRules.Expand("suite", spec);
-        return Acceptance.Judge(spec, experiments, (e, view, measure) => view == ResultView.Rgb && measure == ResultMeasure.LinearProbeTop1 ? values[experiments.ToList().IndexOf(e)] : null, _ => ended);
+        return Acceptance.Judge(
+            spec,
+            experiments,
+            (e, view, measure) =>
+                view == ResultView.Rgb && measure == ResultMeasure.LinearProbeTop1 ? values[experiments.ToList().IndexOf(e)] : null,
+            _ => ended);
     }
 
     [Theory]
@@ -33,7 +39,8 @@ public sealed class AcceptanceTests
     [InlineData("0.61", false)]
     public void Minimum_IsOfTheMeanOverTheSeeds(string minimum, bool met)
     {
-        ExpectationOutcome outcome = Assert.Single(Judge($"[{{cell: [{{axis: method, value: CoCLR}}], measure: linearProbeTop1, minimum: \"{minimum}\"}}]", [0.1, 0.1, 0.5, 0.7]));
+        ExpectationOutcome outcome = Assert.Single(
+            Judge($"[{{cell: [{{axis: method, value: CoCLR}}], measure: linearProbeTop1, minimum: \"{minimum}\"}}]", [0.1, 0.1, 0.5, 0.7]));
         Assert.Equal(met, outcome.Met);
         Assert.Contains("method=CoCLR, rgb, linear probe: 60.0 over 2 seeds", outcome.Text, StringComparison.Ordinal);
     }
@@ -44,7 +51,8 @@ public sealed class AcceptanceTests
     [InlineData("-0.5", true)]
     public void Difference_IsToTheBaselinesCellAndNeverOfTheBaselineItself(string difference, bool met)
     {
-        ExpectationOutcome outcome = Assert.Single(Judge($"[{{measure: linearProbeTop1, minimumDifference: \"{difference}\"}}]", [0.5, 0.5, 0.625, 0.625]));
+        ExpectationOutcome outcome =
+            Assert.Single(Judge($"[{{measure: linearProbeTop1, minimumDifference: \"{difference}\"}}]", [0.5, 0.5, 0.625, 0.625]));
         Assert.Equal(met, outcome.Met);
         Assert.Contains("over method=InfoNCE: +12.5 (62.5 against 50.0)", outcome.Text, StringComparison.Ordinal);
     }
@@ -72,7 +80,11 @@ public sealed class AcceptanceTests
     [Theory]
     [InlineData("[{measure: linearProbeTop1}]", "spec.expect[0]", "give minimum, minimumDifference or both")]
     [InlineData("[{measure: accuracy, minimum: \"0.5\"}]", "spec.expect[0].measure", "'accuracy' is not one of")]
-    [InlineData("[{cell: [{axis: method, value: CMC}], measure: recallAt1, minimum: \"0.5\"}]", "spec.expect[0].cell[0].value", "'CMC' is not a value of method")]
+    [
+        InlineData(
+            "[{cell: [{axis: method, value: CMC}], measure: recallAt1, minimum: \"0.5\"}]",
+            "spec.expect[0].cell[0].value",
+            "'CMC' is not a value of method")]
     [InlineData("[{measure: recallAt1, minimum: \"50\"}]", "spec.expect[0].minimum", "out of range")]
     public void Mistake_IsNamed(string expect, string path, string words)
     {
@@ -83,5 +95,8 @@ public sealed class AcceptanceTests
 
     [Fact]
     public void Difference_WithoutABaseline_IsRefused() =>
-        Assert.Contains("needs spec.baseline", Assert.Single(Read("""[{measure: recallAt1, minimumDifference: "0"}]""", "").Problems).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "needs spec.baseline",
+            Assert.Single(Read("""[{measure: recallAt1, minimumDifference: "0"}]""", "").Problems).Message,
+            StringComparison.Ordinal);
 }

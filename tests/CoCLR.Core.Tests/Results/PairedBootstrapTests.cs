@@ -1,4 +1,5 @@
-// Why this exists: an interval that promises 95 % must hold the truth in 95 of 100 data sets, also where siblings are right or wrong together.
+// Why this exists: an interval that promises 95 % must hold the truth in 95 of 100 data sets, also where siblings are right or wrong
+// together.
 using CoCLR.Core.Results;
 
 namespace CoCLR.Core.Tests.Results;
@@ -11,7 +12,8 @@ public sealed class PairedBootstrapTests
     [InlineData(100, 4, 0.5)]
     public void OfDifference_InSimulatedDataSets_HoldsTheTruthAsOftenAsItPromises(int groups, int siblings, double together)
     {
-        // Two methods that are right on 55 and 40 % of videos: the truth is 0.15. A sibling copies the first of its group with probability "together".
+        // Two methods that are right on 55 and 40 % of videos: the truth is 0.15. A sibling copies the first of its group with probability
+        // "together".
         const double Truth = 0.15;
         const int DataSets = 600;
         var random = new Random(7);
@@ -58,7 +60,9 @@ public sealed class PairedBootstrapTests
         Assert.True(interval is { Low: >= 0.5, High: 1 });
         Assert.Equal(interval, PairedBootstrap.OfDifference([first, first], [worse]));
 
-        Assert.Null(PairedBootstrap.OfDifference([first], [VideoHits.Of([("a", "0", true), ("x", "1", true), ("c", "1", true), ("d", "2", true)])]));
+        Assert.Null(
+            PairedBootstrap.OfDifference(
+                [first], [VideoHits.Of([("a", "0", true), ("x", "1", true), ("c", "1", true), ("d", "2", true)])]));
         Assert.Null(PairedBootstrap.OfDifference([first], [null]));
         Assert.Null(PairedBootstrap.OfDifference([1.0], null));
         Assert.Null(VideoHits.Of([]));

@@ -6,7 +6,8 @@ namespace CoCLR.Core.Tests.Results;
 
 public class ReportTests
 {
-    private static readonly Recall[] Recalls = [new() { K = 1, Value = 0.518, Chance = 0.25 }, new() { K = 5, Value = 0.694, Chance = 0.75 }];
+    private static readonly Recall[] Recalls =
+        [new() { K = 1, Value = 0.518, Chance = 0.25 }, new() { K = 5, Value = 0.694, Chance = 0.75 }];
 
     [Fact]
     public void From_ProbeAndRetrievalOfTwoViews_OneRowEachThenRandomThenChance()
@@ -98,16 +99,25 @@ public class ReportTests
     {
         var common = new StageResult
         {
-            Stage = "", View = "rgb", Method = "CoCLR", DataSet = "synthetic", Split = "1", EpochsTrained = 500, Seed = 7, Device = "CPU", WallSeconds = 20,
+            Stage = "", View = "rgb", Method = "CoCLR", DataSet = "synthetic", Split = "1", EpochsTrained = 500, Seed = 7, Device = "CPU",
+            WallSeconds = 20,
             Outcome = new PretrainResult { Epochs = 100, Steps = 10, Loss = 1, PretextTop1 = 0.5 },
         };
         var retrieval = new RetrievalResult { Recalls = Recalls, Queries = 80, GallerySize = 300, Gallery = Gallery.AllClips };
         return
         [
-            common with { Stage = "probe-rgb", Outcome = Probe(0.702, Selection.Last, new KnnAccuracy { K = 20, Vote = "weighted", Top1 = 0.61, Top5 = 0.9 }) with { RandomFeatures = Probe(0.2, Selection.Test) } },
+            common with
+            {
+                Stage = "probe-rgb",
+                Outcome = Probe(0.702, Selection.Last, new KnnAccuracy { K = 20, Vote = "weighted", Top1 = 0.61, Top5 = 0.9 }) with { RandomFeatures = Probe(0.2, Selection.Test) }
+            },
             common with { Stage = "retrieve-rgb", Outcome = retrieval },
             common with { Stage = "probe-flow", View = "flow", Outcome = Probe(0.687, Selection.Last) },
-            common with { Stage = "fuse", View = "two-stream", Outcome = new FusionResult { Probe = Probe(0.721, Selection.Last).Accuracy, Retrieval = retrieval } },
+            common with
+            {
+                Stage = "fuse", View = "two-stream",
+                Outcome = new FusionResult { Probe = Probe(0.721, Selection.Last).Accuracy, Retrieval = retrieval }
+            },
             common with { Stage = "cycle-1-rgb" },
         ];
     }
@@ -115,7 +125,11 @@ public class ReportTests
     private static ProbeResult Probe(double top1, Selection selection, params KnnAccuracy[] knn) => new()
     {
         Mode = "features",
-        Accuracy = new Accuracy { Top1 = top1, Top5 = 1, Chance = 0.25, Videos = 80, ClassNames = ["a", "b", "c", "d"], PerClass = [1, null, 0, 0.5], Confusion = [[1]] },
+        Accuracy = new Accuracy
+        {
+            Top1 = top1, Top5 = 1, Chance = 0.25, Videos = 80, ClassNames = ["a", "b", "c", "d"], PerClass = [1, null, 0, 0.5],
+            Confusion = [[1]]
+        },
         Selection = selection,
         Epoch = 100,
         Epochs = 100,

@@ -13,7 +13,9 @@ public sealed class SuiteTableTests
             [Run("InfoNCE", 0, 0.30, 0.20), Run("InfoNCE", 1, 0.40, 0.30), Run("CoCLR", 0, 0.50, 0.45), Run("CoCLR", 1, 0.50, 0.55)],
             [new AxisValue { Axis = "method", Value = "InfoNCE" }],
             []);
-        Assert.Equal(["cell", "view", "epochs", "seeds", "linear probe", "kNN", "R@1", "R@5", "R@10", "probe, difference", "R@1, difference"], table.Headers);
+        Assert.Equal(
+            ["cell", "view", "epochs", "seeds", "linear probe", "kNN", "R@1", "R@5", "R@10", "probe, difference", "R@1, difference"],
+            table.Headers);
         Assert.Equal(
             [
                 ["method=InfoNCE", "rgb", "7", "2", "35.0 ± 7.1", "-", "25.0 ± 7.1", "-", "-", "-", "-"],
@@ -27,7 +29,8 @@ public sealed class SuiteTableTests
     [Fact]
     public void Of_RowsWithTheirHits_GivesTheIntervalOfADifference()
     {
-        VideoHits Hits(Func<int, bool> right) => VideoHits.Of(Enumerable.Range(0, 200).Select(v => ($"v{v:000}", (string?)$"g{v / 4}", right(v))))!;
+        VideoHits Hits(Func<int, bool> right) =>
+            VideoHits.Of(Enumerable.Range(0, 200).Select(v => ($"v{v:000}", (string?)$"g{v / 4}", right(v))))!;
         (MatrixExperiment, RunReport) With((MatrixExperiment Experiment, RunReport Report) run, VideoHits hits) =>
             (run.Experiment, run.Report with { Rows = [run.Report.Rows[0] with { ProbeHits = hits, RecallHits = hits }] });
         ReportTable table = SuiteTable.Of(
@@ -42,7 +45,8 @@ public sealed class SuiteTableTests
     [Fact]
     public void Of_AnAxisWhoseMeanIsTaken_IsNoCell_AndItsTestVideosCountTogether()
     {
-        VideoHits Hits(string fold, Func<int, bool> right) => VideoHits.Of(Enumerable.Range(0, 40).Select(v => ($"{fold}-{v:00}", (string?)$"{v}", right(v))))!;
+        VideoHits Hits(string fold, Func<int, bool> right) =>
+            VideoHits.Of(Enumerable.Range(0, 40).Select(v => ($"{fold}-{v:00}", (string?)$"{v}", right(v))))!;
         (MatrixExperiment, RunReport) Fold(string method, string fold, double probe, Func<int, bool> right)
         {
             (MatrixExperiment experiment, RunReport report) = Run(method, 0, probe, probe);
@@ -70,8 +74,15 @@ public sealed class SuiteTableTests
             Name = "s", DataSet = "d", Device = "CPU", Seed = seed,
             Rows =
             [
-                new ReportRow { Method = method, View = "rgb", Kind = ReportRowKind.Learned, Epochs = 7, Seed = seed, LinearProbe = probe, Recalls = [new Recall { K = 1, Value = recall, Chance = 0.25 }] },
-                new ReportRow { Method = "Random features", View = "rgb", Kind = ReportRowKind.Random, Seed = seed, LinearProbe = 0.12 + (0.01 * seed) },
+                new ReportRow
+                {
+                    Method = method, View = "rgb", Kind = ReportRowKind.Learned, Epochs = 7, Seed = seed, LinearProbe = probe,
+                    Recalls = [new Recall { K = 1, Value = recall, Chance = 0.25 }]
+                },
+                new ReportRow
+                {
+                    Method = "Random features", View = "rgb", Kind = ReportRowKind.Random, Seed = seed, LinearProbe = 0.12 + (0.01 * seed)
+                },
                 new ReportRow { Method = "Chance", View = "-", Kind = ReportRowKind.Chance, LinearProbe = 0.25 },
             ],
         });

@@ -21,7 +21,8 @@ public sealed class CircuitLimitTests
         using HttpResponseMessage page = await browser.GetAsync("/");
         Assert.Equal(HttpStatusCode.ServiceUnavailable, page.StatusCode);
         Assert.Contains("Dashboard:Limits:Circuits", await page.Content.ReadAsStringAsync(), StringComparison.Ordinal);
-        Assert.Equal(HttpStatusCode.ServiceUnavailable, (await browser.PostAsync("/_blazor/negotiate?negotiateVersion=1", null)).StatusCode);
+        Assert.Equal(
+            HttpStatusCode.ServiceUnavailable, (await browser.PostAsync("/_blazor/negotiate?negotiateVersion=1", null)).StatusCode);
         Assert.Equal(HttpStatusCode.OK, (await browser.GetAsync("/api/v1/runs")).StatusCode);
         Assert.Equal(HttpStatusCode.OK, (await browser.GetAsync("/healthz")).StatusCode);
 

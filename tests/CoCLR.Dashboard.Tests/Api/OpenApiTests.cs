@@ -34,7 +34,10 @@ public sealed class OpenApiTests(ServerFixture fixture) : IClassFixture<ServerFi
                     missing.Add($"{where}: no schema of its answer");
                 }
 
-                missing.AddRange(answers.Where(a => a.Name[0] is '4' or '5' && !a.Value.GetProperty("content").TryGetProperty("application/problem+json", out _)).Select(a => $"{where}: {a.Name} is no problem"));
+                missing.AddRange(
+                    answers.Where(
+                        a => a.Name[0] is '4' or '5' && !a.Value.GetProperty("content").TryGetProperty("application/problem+json", out _))
+                        .Select(a => $"{where}: {a.Name} is no problem"));
                 if (answers.All(a => a.Name[0] != '4') || !says.TryGetProperty("security", out _) || !says.TryGetProperty("summary", out _))
                 {
                     missing.Add($"{where}: no errors, security or summary");
@@ -50,7 +53,8 @@ public sealed class OpenApiTests(ServerFixture fixture) : IClassFixture<ServerFi
     [Fact]
     public async Task Description_LintsClean()
     {
-        string? npx = Environment.GetEnvironmentVariable("PATH")!.Split(':').Select(p => Path.Combine(p, "npx")).FirstOrDefault(File.Exists);
+        string? npx = Environment.GetEnvironmentVariable("PATH")!.Split(':').Select(p => Path.Combine(p, "npx"))
+            .FirstOrDefault(File.Exists);
         Assert.SkipWhen(npx is null, "npm is not installed.");
         using var folder = new TemporaryFolder();
         using HttpClient client = _server.Admin();
@@ -64,7 +68,10 @@ public sealed class OpenApiTests(ServerFixture fixture) : IClassFixture<ServerFi
 
         async Task<(int Code, string Output)> RunAsync(params string[] arguments)
         {
-            var start = new ProcessStartInfo(npx!, ["--yes", "--package", "@redocly/cli@2", "redocly", .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = folder.Path };
+            var start = new ProcessStartInfo(npx!, ["--yes", "--package", "@redocly/cli@2", "redocly", .. arguments])
+            {
+                RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = folder.Path
+            };
             start.Environment["REDOCLY_TELEMETRY"] = "off";
             start.Environment["NO_COLOR"] = "1";
             using Process process = Process.Start(start)!;

@@ -1,5 +1,4 @@
 // Why this exists: whatever a script does wrong is answered in one format, with the right status and a sentence that helps.
-using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text;
@@ -46,7 +45,8 @@ public sealed class ProblemTests(ServerFixture fixture) : IClassFixture<ServerFi
 
     [Theory]
     [MemberData(nameof(Wrong))]
-    public async Task Request_ThatIsWrong_IsAnsweredWithAProblem(string method, string path, string? body, string? type, int status, string words)
+    public async Task Request_ThatIsWrong_IsAnsweredWithAProblem(
+        string method, string path, string? body, string? type, int status, string words)
     {
         _server.Store.Apply("seen", "pretrain-rgb", [Make.Started(run: "seen")]);
         using HttpClient client = _server.Admin();
@@ -66,16 +66,22 @@ public sealed class ProblemTests(ServerFixture fixture) : IClassFixture<ServerFi
     [InlineData("{\"a\":", "", 40_000)]
     public async Task Manifest_NestedTooDeeply_IsRefusedWithItsLine(string open, string close, int times)
     {
-        string text = open.StartsWith('a') ? "a: " + new string('[', times) : string.Concat(Enumerable.Repeat(open, times)) + string.Concat(Enumerable.Repeat(close, times));
+        string text = open.StartsWith('a') ? "a: " + new string('[', times) : string.Concat(Enumerable.Repeat(open, times))
+            + string.Concat(Enumerable.Repeat(close, times));
         using HttpClient client = _server.Admin();
         foreach (string type in new[] { "application/yaml", "application/json" })
         {
-            await AssertProblemAsync(await client.PostAsync("/api/v1/runs", new StringContent(text, Encoding.UTF8, type)), 400, "line 1: not valid YAML: nested too deeply");
+            await AssertProblemAsync(
+                await client.PostAsync("/api/v1/runs", new StringContent(text, Encoding.UTF8, type)),
+                400,
+                "line 1: not valid YAML: nested too deeply");
         }
 
-        await AssertProblemAsync(await client.PatchAsync("/api/v1/runs/seen", new StringContent(text, Encoding.UTF8, "application/json")), 400, "");
+        await AssertProblemAsync(
+            await client.PatchAsync("/api/v1/runs/seen", new StringContent(text, Encoding.UTF8, "application/json")), 400, "");
         using HttpClient sender = _server.Sender("deep");
-        using HttpResponseMessage plan = await sender.PutAsync("/api/v1/ingest/plan", new StringContent(text, Encoding.UTF8, "application/json"));
+        using HttpResponseMessage plan =
+            await sender.PutAsync("/api/v1/ingest/plan", new StringContent(text, Encoding.UTF8, "application/json"));
         await AssertProblemAsync(plan, 400, "The plan cannot be read");
     }
 
@@ -120,15 +126,22 @@ public sealed class ProblemTests(ServerFixture fixture) : IClassFixture<ServerFi
         _server.Store.Apply("seen", "pretrain-rgb", [Make.Metric(7, 1, 0.5, "some/metric", "seen")]);
         using HttpClient client = _server.Admin();
         JsonElement[] fields = (await client.GetFromJsonAsync<JsonElement[]>("/api/v1/fields"))!;
-        Assert.Contains(fields, f => f.GetProperty("name").GetString() == "training.momentum" && f.GetProperty("kind").GetString() == "manifest");
+        Assert.Contains(
+            fields, f => f.GetProperty("name").GetString() == "training.momentum" && f.GetProperty("kind").GetString() == "manifest");
         foreach (string name in fields.Select(f => f.GetProperty("name").GetString()!))
         {
-            JsonElement page = await client.GetFromJsonAsync<JsonElement>($"/api/v1/runs?sort=-{Uri.EscapeDataString(name)}&columns={Uri.EscapeDataString(name)}&group={Uri.EscapeDataString(name)}");
+            JsonElement page = await client.GetFromJsonAsync<JsonElement>(
+                $"/api/v1/runs?sort=-{Uri.EscapeDataString(name)}&columns={Uri.EscapeDataString(name)}&group={Uri.EscapeDataString(name)}");
             Assert.True(page.GetProperty("runs").GetArrayLength() > 0, name);
         }
 
-        JsonElement row = (await client.GetFromJsonAsync<JsonElement>("/api/v1/runs?filter=some/metric>0.4&columns=some/metric,state")).GetProperty("runs")[0];
-        Assert.Equal(("0.5", "Running"), (row.GetProperty("columns").GetProperty("some/metric").GetString(), row.GetProperty("columns").GetProperty("state").GetString()));
+        JsonElement row = (await client.GetFromJsonAsync<JsonElement>("/api/v1/runs?filter=some/metric>0.4&columns=some/metric,state"))
+            .GetProperty("runs")[0];
+        Assert.Equal(
+            ("0.5", "Running"),
+            (
+                row.GetProperty("columns").GetProperty("some/metric").GetString(),
+                row.GetProperty("columns").GetProperty("state").GetString()));
     }
 
     private static async Task AssertProblemAsync(HttpResponseMessage answer, int status, string words)
@@ -141,7 +154,10 @@ public sealed class ProblemTests(ServerFixture fixture) : IClassFixture<ServerFi
             using JsonDocument problem = JsonDocument.Parse(text);
             Assert.Equal(status, problem.RootElement.GetProperty("status").GetInt32());
             Assert.False(string.IsNullOrEmpty(problem.RootElement.GetProperty("title").GetString()));
-            Assert.Contains(words, problem.RootElement.TryGetProperty("detail", out JsonElement detail) ? detail.GetString()! : "", StringComparison.Ordinal);
+            Assert.Contains(
+                words,
+                problem.RootElement.TryGetProperty("detail", out JsonElement detail) ? detail.GetString()! : "",
+                StringComparison.Ordinal);
             Assert.DoesNotContain("CoCLR.Dashboard", text, StringComparison.Ordinal);
         }
     }

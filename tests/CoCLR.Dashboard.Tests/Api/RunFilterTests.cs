@@ -106,14 +106,38 @@ public sealed class RunFilterTests
     public void Filter_Huge_IsRefused(string piece)
     {
         Assert.False(RunFilter.Parse([Run], string.Concat(Enumerable.Repeat(piece, 1_000_000))).Matches(Run, Annotation.None));
-        Assert.False(RunFilter.Parse([Run], string.Concat(Enumerable.Repeat(piece, 990 / piece.Length)) + "zzz").Matches(Run, Annotation.None));
+        Assert.False(
+            RunFilter.Parse([Run], string.Concat(Enumerable.Repeat(piece, 990 / piece.Length)) + "zzz").Matches(Run, Annotation.None));
     }
 
     [Fact]
     public void Filter_AnyText_NeverThrows()
     {
         Gen<string> words = Gen.OneOf(
-            Gen.OneOf("(", ")", "-", "or", "and", "not", "\"", ":", "=", "!=", "<", ">=", "%", "0.5", "1e999", "name", "probe", "training.momentum", "age<2", "d", ".", "spec.", " "),
+            Gen.OneOf(
+                "(",
+                ")",
+                "-",
+                "or",
+                "and",
+                "not",
+                "\"",
+                ":",
+                "=",
+                "!=",
+                "<",
+                ">=",
+                "%",
+                "0.5",
+                "1e999",
+                "name",
+                "probe",
+                "training.momentum",
+                "age<2",
+                "d",
+                ".",
+                "spec.",
+                " "),
             Gen.String[Gen.Char, 0, 6]);
         Gen.Select(words.Array[0, 14], Gen.Bool).Sample((parts, spaced) =>
         {
@@ -127,13 +151,16 @@ public sealed class RunFilterTests
     public void Filter_OfAnyTree_MatchesAsTheTree()
     {
         Gen<(string Text, Func<RunInfo, bool> Is)> leaf = Gen.OneOf(
-            Gen.Double[0, 1].Select(p => (string.Create(CultureInfo.InvariantCulture, $"probe>{p:R}"), (Func<RunInfo, bool>)(r => r.BestProbe > p))),
-            Gen.Double[0, 1].Select(p => (string.Create(CultureInfo.InvariantCulture, $"probe<={p:R}"), (Func<RunInfo, bool>)(r => r.BestProbe <= p))),
+            Gen.Double[0, 1]
+                .Select(p => (string.Create(CultureInfo.InvariantCulture, $"probe>{p:R}"), (Func<RunInfo, bool>)(r => r.BestProbe > p))),
+            Gen.Double[0, 1]
+                .Select(p => (string.Create(CultureInfo.InvariantCulture, $"probe<={p:R}"), (Func<RunInfo, bool>)(r => r.BestProbe <= p))),
             Gen.Int[2, 5].Select(s => ($"seed={s}", (Func<RunInfo, bool>)(r => r.Seed == s))),
             Gen.Int[2, 5].Select(s => ($"seed!={s}", (Func<RunInfo, bool>)(r => r.Seed != s))),
             Gen.Const(("training.momentum>0.95", (Func<RunInfo, bool>)(r => r != Other))),
             Gen.Const(("name:ucf", (Func<RunInfo, bool>)(r => r != Other))));
-        Gen<(string Text, Func<RunInfo, bool> Is)> tree = Gen.Recursive<(string Text, Func<RunInfo, bool> Is)>((depth, inner) => depth > 4 ? leaf : Gen.OneOf(
+        Gen<(string Text, Func<RunInfo, bool> Is)> tree =
+            Gen.Recursive<(string Text, Func<RunInfo, bool> Is)>((depth, inner) => depth > 4 ? leaf : Gen.OneOf(
             leaf,
             Gen.Select(inner, inner).Select((a, b) => ($"({a.Text} or {b.Text})", (Func<RunInfo, bool>)(r => a.Is(r) || b.Is(r)))),
             Gen.Select(inner, inner).Select((a, b) => ($"({a.Text} {b.Text})", (Func<RunInfo, bool>)(r => a.Is(r) && b.Is(r)))),
@@ -165,7 +192,8 @@ public sealed class RunFilterTests
             Run = $"{name}-{seed}", Experiment = name, Method = "CoCLR", BestProbe = probe, RecallAt1 = 0.4, Loss = 1.5, Seed = seed,
             Created = DateTimeOffset.UtcNow.AddHours(-3), Device = "NVIDIA H100",
             PlanJson = JsonSerializer.Serialize(Planner.Plan(name, spec), CoclrJson.Indented),
-            Stages = [new StageInfo { Name = "pretrain-rgb", Latest = ImmutableSortedDictionary<string, double>.Empty.Add("train/top1", 0.75) }],
+            Stages =
+                [new StageInfo { Name = "pretrain-rgb", Latest = ImmutableSortedDictionary<string, double>.Empty.Add("train/top1", 0.75) }],
         };
     }
 }

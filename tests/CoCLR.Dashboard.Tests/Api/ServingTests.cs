@@ -4,6 +4,7 @@ using System.Net.Http.Headers;
 using System.Net.WebSockets;
 using System.Security.Claims;
 using System.Text;
+using System.Text.Json;
 using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
 using CoCLR.Dashboard.Authentication;
@@ -11,7 +12,9 @@ using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Storage;
 using CoCLR.Dashboard.Tests.Fixtures;
 using CoCLR.Dashboard.Tests.Ingest;
+using CoCLR.Dashboard.Tests.Live;
 using Microsoft.AspNetCore.Components.Authorization;
+using Microsoft.AspNetCore.SignalR.Client;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace CoCLR.Dashboard.Tests.Api;
@@ -53,7 +56,10 @@ public sealed class ServingTests
         Assert.Equal(HttpStatusCode.OK, (await browser.GetAsync("/team/coclr/api/v1/runs")).StatusCode);
         Assert.Equal(HttpStatusCode.OK, (await browser.PostAsync("/team/coclr/hubs/runs/negotiate?negotiateVersion=1", null)).StatusCode);
         using HttpResponseMessage strange = await server.Anonymous().GetAsync("/team/coclr/data");
-        Assert.StartsWith("/team/coclr/login", strange.Headers.Location!.IsAbsoluteUri ? strange.Headers.Location.AbsolutePath : strange.Headers.Location.OriginalString, StringComparison.Ordinal);
+        Assert.StartsWith(
+            "/team/coclr/login",
+            strange.Headers.Location!.IsAbsoluteUri ? strange.Headers.Location.AbsolutePath : strange.Headers.Location.OriginalString,
+            StringComparison.Ordinal);
     }
 
     // Of several ranges, the whole file or one of them, never a body put together; many at once cost no memory either.
@@ -62,7 +68,8 @@ public sealed class ServingTests
     {
         const long Size = 2L << 30;
         await using DashboardServer server = await DashboardServer.StartAsync();
-        (string run, string folder, _) = new SampleRuns(Path.Combine(server.Folder, "runs")).Write("sample", Method.InfoNCE, SampleRuns.Until.Planned);
+        (string run, string folder, _) = new SampleRuns(Path.Combine(server.Folder, "runs"))
+            .Write("sample", Method.InfoNCE, SampleRuns.Until.Planned);
         string file = Path.Combine(folder, "stages", "report", "artifacts", "features.bin");
         Directory.CreateDirectory(Path.GetDirectoryName(file)!);
         using (FileStream sparse = File.Create(file))
@@ -73,7 +80,12 @@ public sealed class ServingTests
         }
 
         var writer = new StageWriter(folder, run, "report", Make.Start);
-        writer.Add(new ArtifactEvent { Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Name = "features.bin", File = "stages/report/artifacts/features.bin", MediaType = "application/octet-stream", Bytes = Size, Sha256 = "" });
+        writer.Add(
+            new ArtifactEvent
+            {
+                Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Name = "features.bin",
+                File = "stages/report/artifacts/features.bin", MediaType = "application/octet-stream", Bytes = Size, Sha256 = ""
+            });
         writer.Save();
         await IngestApiTests.Until(() => server.Store.Find(run)?.Stage("report")?.Artifacts.Length == 1);
         string address = $"/api/v1/artifacts/{server.Store.Find(run)!.Stage("report")!.Artifacts[0].Id}";
@@ -115,6 +127,8 @@ public sealed class ServingTests
     {
         await using DashboardServer server = await DashboardServer.StartAsync();
         server.Store.Apply("r1", "pretrain-rgb", [Make.Started()]);
+        var feed = server.App.Services.GetRequiredService<LiveFeed>();
+        int others = feed.Listeners;
         var sockets = new List<ClientWebSocket>();
         for (int i = 0; i < 20; i++)
         {
@@ -126,11 +140,22 @@ public sealed class ServingTests
             sockets.Add(socket);
         }
 
-        long seq = 1;
-        for (int batch = 0; batch < 40; batch++)
+        // One that reads tells when the server has told its listeners.
+        await using (HubConnection reader = await RunsHubTests.ConnectAsync(server, DashboardServer.Token))
+        await using (
+            IAsyncEnumerator<JsonElement> deltas = reader.StreamAsync<JsonElement>("WatchRun", "r1", 0, null, true, true)
+                .GetAsyncEnumerator())
         {
-            server.Store.Apply("r1", "pretrain-rgb", [.. Enumerable.Range(0, 2000).Select(_ => Make.Metric(seq, seq++, 0.5))]);
-            await Task.Delay(50);
+            long seq = 1;
+            for (int batch = 0; batch < 40; batch++)
+            {
+                server.Store.Apply("r1", "pretrain-rgb", [.. Enumerable.Range(0, 2000).Select(_ => Make.Metric(seq, seq++, 0.5))]);
+                do
+                {
+                    Assert.True(await deltas.MoveNextAsync());
+                }
+                while (deltas.Current.GetProperty("to").GetInt64() < server.Store.Find("r1")!.Cursor);
+            }
         }
 
         long with = GC.GetTotalMemory(forceFullCollection: true);
@@ -140,7 +165,7 @@ public sealed class ServingTests
             socket.Dispose();
         }
 
-        await Task.Delay(2000);
+        await IngestApiTests.Until(() => feed.Listeners == others);
         Assert.InRange(with - GC.GetTotalMemory(forceFullCollection: true), long.MinValue, 20L * (1 << 20));
         using HttpClient admin = server.Admin();
         Assert.Equal(HttpStatusCode.OK, (await admin.GetAsync("/api/v1/runs/r1/metrics?names=loss")).StatusCode);
@@ -155,16 +180,12 @@ public sealed class ServingTests
         var made = tokens.CreateApi("page", Roles.Viewer, [], null);
         using IServiceScope scope = server.App.Services.CreateScope();
         var state = (RevalidatingUser)scope.ServiceProvider.GetRequiredService<AuthenticationStateProvider>();
-        var user = new ClaimsPrincipal(new ClaimsIdentity([new Claim(Policies.TokenClaim, made.Token.Id), new Claim(ClaimTypes.Role, Roles.Viewer)], "token"));
+        var user = new ClaimsPrincipal(
+            new ClaimsIdentity([new Claim(Policies.TokenClaim, made.Token.Id), new Claim(ClaimTypes.Role, Roles.Viewer)], "token"));
         state.SetAuthenticationState(Task.FromResult(new AuthenticationState(user)));
         Assert.True((await state.GetAuthenticationStateAsync()).User.Identity!.IsAuthenticated);
         tokens.Revoke(made.Token.Id);
-        for (int i = 0; i < 600 && (await state.GetAuthenticationStateAsync()).User.Identity is { IsAuthenticated: true }; i++)
-        {
-            await Task.Delay(50);
-        }
-
-        Assert.NotEqual(true, (await state.GetAuthenticationStateAsync()).User.Identity?.IsAuthenticated);
+        await IngestApiTests.Until(async () => (await state.GetAuthenticationStateAsync()).User.Identity is not { IsAuthenticated: true });
     }
 
     // Secrets given to the server are in none of its answers and files.
@@ -176,7 +197,8 @@ public sealed class ServingTests
         string api;
         await using (DashboardServer server = await DashboardServer.StartAsync(folder.Path, "--Dashboard:Ingest:Key", Canary))
         {
-            (string run, _, _) = new SampleRuns(Path.Combine(server.Folder, "runs")).Write("sample", Method.CoCLR, epochs: 2, previews: false);
+            (string run, _, _) = new SampleRuns(Path.Combine(server.Folder, "runs"))
+                .Write("sample", Method.CoCLR, epochs: 2, previews: false);
             await IngestApiTests.Until(() => server.Store.Find(run)?.State == RunState.Succeeded);
             api = server.App.Services.GetRequiredService<Tokens>().CreateApi("robot", Roles.Admin, [], null).Secret;
             using HttpClient browser = await server.BrowserAsync();
@@ -193,11 +215,12 @@ public sealed class ServingTests
             HoldsNone(await reader.ReadToEndAsync());
         }
 
-        void HoldsNone(string text) => Assert.All(new[] { Canary, DashboardServer.Token, api }, secret => Assert.DoesNotContain(secret, text, StringComparison.Ordinal));
+        void HoldsNone(string text) => Assert.All(
+            new[] { Canary, DashboardServer.Token, api }, secret => Assert.DoesNotContain(secret, text, StringComparison.Ordinal));
     }
 
-    // A checkpoint is opened by child processes only. Nothing that a person writes is fetched: outgoing clients are those of the cluster, of sign-in and of
-    // webhooks, whose addresses come from the configuration alone (WebhookTests).
+    // A checkpoint is opened by child processes only. Nothing that a person writes is fetched: outgoing clients are those of the cluster,
+    // of sign-in and of webhooks, whose addresses come from the configuration alone (WebhookTests).
     [Fact]
     public void Dashboard_CannotEvenLoadATensor()
     {
@@ -216,5 +239,6 @@ public sealed class ServingTests
         return request;
     }
 
-    private static ValueTask SendAsync(ClientWebSocket socket, string message) => socket.SendAsync(Encoding.UTF8.GetBytes(message + "\u001e"), WebSocketMessageType.Text, WebSocketMessageFlags.EndOfMessage, CancellationToken.None);
+    private static ValueTask SendAsync(ClientWebSocket socket, string message) => socket.SendAsync(
+        Encoding.UTF8.GetBytes(message + "\u001e"), WebSocketMessageType.Text, WebSocketMessageFlags.EndOfMessage, CancellationToken.None);
 }

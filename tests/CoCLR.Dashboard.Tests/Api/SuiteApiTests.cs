@@ -22,7 +22,8 @@ public sealed class SuiteApiTests
               template: {dataset: {source: {synthetic: {} } }, views: [RGB], training: {method: InfoNCE} }
               expect: [{measure: linearProbeTop1, minimum: "{{minimum}}"}]
             """);
-        BenchmarkSpec suite = ManifestReader.ReadBenchmark(await File.ReadAllTextAsync(Path.Combine(folder.Path, "guard.yaml"))).Manifest!.Spec;
+        BenchmarkSpec suite =
+            ManifestReader.ReadBenchmark(await File.ReadAllTextAsync(Path.Combine(folder.Path, "guard.yaml"))).Manifest!.Spec;
         new SampleRuns(folder.Path).Write(Assert.Single(BenchmarkRules.Expand("guard", suite)).Name, Method.InfoNCE);
         DashboardServer server = await DashboardServer.StartAsync(folder.Path, more);
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(60));
@@ -44,7 +45,12 @@ public sealed class SuiteApiTests
         using TemporaryFolder __ = folder;
         using HttpClient viewer = server.Role("viewer");
         JsonElement verdict = JsonDocument.Parse(await viewer.GetStringAsync("/api/v1/suites/guard")).RootElement;
-        Assert.Equal((met, 1, 1), (verdict.GetProperty("met").GetBoolean(), verdict.GetProperty("experiments").GetInt32(), verdict.GetProperty("finished").GetInt32()));
+        Assert.Equal(
+            (met, 1, 1),
+            (
+                verdict.GetProperty("met").GetBoolean(),
+                verdict.GetProperty("experiments").GetInt32(),
+                verdict.GetProperty("finished").GetInt32()));
         using HttpResponseMessage drawn = await viewer.GetAsync("/api/v1/suites/guard/badge.svg");
         Assert.Equal("image/svg+xml", drawn.Content.Headers.ContentType!.MediaType);
         XElement svg = XElement.Parse(await drawn.Content.ReadAsStringAsync());

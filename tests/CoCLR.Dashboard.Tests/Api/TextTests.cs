@@ -13,7 +13,11 @@ namespace CoCLR.Dashboard.Tests.Api;
 
 public sealed class TextTests
 {
-    private static readonly RunInfo Run = new() { Run = "ucf-coclr-1", Experiment = "ucf-coclr", Method = "CoCLR", BestProbe = 0.62, RecallAt1 = 0.4, Loss = 1.5, Seed = 3, Created = DateTimeOffset.UtcNow.AddHours(-3), Device = "NVIDIA H100" };
+    private static readonly RunInfo Run = new()
+    {
+        Run = "ucf-coclr-1", Experiment = "ucf-coclr", Method = "CoCLR", BestProbe = 0.62, RecallAt1 = 0.4, Loss = 1.5, Seed = 3,
+        Created = DateTimeOffset.UtcNow.AddHours(-3), Device = "NVIDIA H100"
+    };
 
     [Theory]
     [InlineData("plain", "plain")]
@@ -28,7 +32,9 @@ public sealed class TextTests
     public void Ansi_OnlyColoursGetThrough(string line, string text) => Assert.Equal(text, Ansi.Strip(line));
 
     [Fact]
-    public void Ansi_Colours_BecomeClasses() => Assert.Equal([new AnsiPiece("a", ""), new AnsiPiece("b", "ansi-32 ansi-bold"), new AnsiPiece("c", "ansi-bold"), new AnsiPiece("d", "")], Ansi.Parse("a\u001b[1;32mb\u001b[39mc\u001b[md"));
+    public void Ansi_Colours_BecomeClasses() => Assert.Equal(
+        [new AnsiPiece("a", ""), new AnsiPiece("b", "ansi-32 ansi-bold"), new AnsiPiece("c", "ansi-bold"), new AnsiPiece("d", "")],
+        Ansi.Parse("a\u001b[1;32mb\u001b[39mc\u001b[md"));
 
     [Theory]
     [InlineData("de-DE")]
@@ -58,13 +64,24 @@ public sealed class TextTests
     public async Task CsvExport_NamesLikeFormulas_AreTextAndJsonIsParsed()
     {
         await using DashboardServer server = await DashboardServer.StartAsync();
-        server.Store.Apply("r1", "pretrain-rgb", [Make.Metric(0, 0, 1), new LogEvent { Run = "r1", Stage = "pretrain-rgb", Attempt = 1, Seq = 1, Time = Make.Start, Level = "info", Message = "<script>alert(1)</script>\r\nHTTP/1.1 200" }]);
+        server.Store.Apply(
+            "r1",
+            "pretrain-rgb",
+            [
+                Make.Metric(0, 0, 1),
+                new LogEvent
+                {
+                    Run = "r1", Stage = "pretrain-rgb", Attempt = 1, Seq = 1, Time = Make.Start, Level = "info",
+                    Message = "<script>alert(1)</script>\r\nHTTP/1.1 200"
+                }
+            ]);
         using HttpClient client = server.Admin();
         string csv = await client.GetStringAsync("/api/v1/runs/r1/metrics.csv");
         Assert.Equal(2, csv.Split('\n', StringSplitOptions.RemoveEmptyEntries).Length);
         using HttpResponseMessage log = await client.GetAsync("/api/v1/runs/r1/logs.txt");
         Assert.Equal("attachment", log.Content.Headers.ContentDisposition!.DispositionType);
-        Assert.Equal("    HTTP/1.1 200", (await log.Content.ReadAsStringAsync()).Split('\n', StringSplitOptions.RemoveEmptyEntries)[1..].Single());
+        Assert.Equal(
+            "    HTTP/1.1 200", (await log.Content.ReadAsStringAsync()).Split('\n', StringSplitOptions.RemoveEmptyEntries)[1..].Single());
         using JsonDocument openApi = JsonDocument.Parse(await client.GetStringAsync("/openapi/v1.json"));
         Assert.True(openApi.RootElement.GetProperty("paths").EnumerateObject().Count() > 20);
         Assert.Equal(HttpStatusCode.NotFound, (await client.GetAsync("/api/v1/runs/nothing")).StatusCode);

@@ -25,25 +25,31 @@ public sealed class WebhookTests
     public async Task Run_ThatFails_IsToldOnceSignedAndAgainAfterAFailureOfTheReceiver()
     {
         await using Receiver receiver = await Receiver.StartAsync(HttpStatusCode.ServiceUnavailable, HttpStatusCode.NoContent);
-        await using DashboardServer server = await DashboardServer.StartAsync(null, [.. receiver.Settings("Json", Secret), "--Dashboard:Webhooks:DashboardUrl", "https://coclr.example.com"]);
+        await using DashboardServer server = await DashboardServer.StartAsync(
+            null, [.. receiver.Settings("Json", Secret), "--Dashboard:Webhooks:DashboardUrl", "https://coclr.example.com"]);
         using HttpClient sender = server.Sender("r1");
         DateTimeOffset now = DateTimeOffset.UtcNow;
         (await sender.PostAsync("/api/v1/ingest", DashboardServer.Batch(
-            Make.Started() with { Time = now }, Make.Metric(1, 1, 3.0) with { Time = now }, Make.Finished(2, StageOutcome.Failed, 65, "bad <data>") with { Time = now }))).EnsureSuccessStatusCode();
+            Make.Started() with { Time = now }, Make.Metric(1, 1, 3.0) with { Time = now },
+            Make.Finished(2, StageOutcome.Failed, 65, "bad <data>") with { Time = now }))).EnsureSuccessStatusCode();
 
         (string Body, IHeaderDictionary Headers)[] told = await receiver.UntilAsync(2);
         JsonElement body = JsonDocument.Parse(told[1].Body).RootElement;
-        Assert.Equal(("failed", "r1", "pretrain-rgb failed"), (body.GetProperty("event").GetString(), body.GetProperty("run").GetString(), body.GetProperty("message").GetString()));
+        Assert.Equal(
+            ("failed", "r1", "pretrain-rgb failed"),
+            (body.GetProperty("event").GetString(), body.GetProperty("run").GetString(), body.GetProperty("message").GetString()));
         Assert.Contains("<https://coclr.example.com/experiments/r1|open>", body.GetProperty("text").GetString(), StringComparison.Ordinal);
         Assert.Equal(told[0].Headers["X-Coclr-Delivery"], told[1].Headers["X-Coclr-Delivery"]);
         string[] signature = told[1].Headers["X-Coclr-Signature"].ToString().Split(',');
         Assert.Equal("v1=" + WebhookSender.Signature(Secret, long.Parse(signature[0][2..]), told[1].Body), signature[1]);
 
         // Nothing new is nothing to tell.
-        (await sender.PostAsync("/api/v1/ingest", DashboardServer.Batch(Make.Log(3, "the end") with { Time = now }))).EnsureSuccessStatusCode();
+        (await sender.PostAsync("/api/v1/ingest", DashboardServer.Batch(Make.Log(3, "the end") with { Time = now })))
+            .EnsureSuccessStatusCode();
         using HttpClient other = server.Sender("r2");
         (await other.PostAsync("/api/v1/ingest", DashboardServer.Batch(
-            Make.Started(run: "r2") with { Time = now }, Make.Metric(1, 1, 1, "monitor/collapsed", run: "r2") with { Time = now }))).EnsureSuccessStatusCode();
+            Make.Started(run: "r2") with { Time = now }, Make.Metric(1, 1, 1, "monitor/collapsed", run: "r2") with { Time = now })))
+                .EnsureSuccessStatusCode();
         told = await receiver.UntilAsync(3);
         Assert.Equal("collapsed", JsonDocument.Parse(told[2].Body).RootElement.GetProperty("event").GetString());
     }
@@ -54,7 +60,10 @@ public sealed class WebhookTests
         await using Receiver receiver = await Receiver.StartAsync(HttpStatusCode.OK);
         await SendAsync(receiver.Options(WebhookFormat.Slack), receiver.Target(WebhookFormat.Slack), "a <b> & c");
         JsonElement body = JsonDocument.Parse((await receiver.UntilAsync(1))[0].Body).RootElement;
-        Assert.Equal("""{"text":"exp is failed: a &lt;b&gt; &amp; c"}""", JsonSerializer.Serialize(body, CoclrJson.Compact).Replace("\\u003C", "<", StringComparison.Ordinal).Replace("\\u003E", ">", StringComparison.Ordinal).Replace("\\u0026", "&", StringComparison.Ordinal));
+        Assert.Equal(
+            """{"text":"exp is failed: a &lt;b&gt; &amp; c"}""",
+            JsonSerializer.Serialize(body, CoclrJson.Compact).Replace("\\u003C", "<", StringComparison.Ordinal)
+                .Replace("\\u003E", ">", StringComparison.Ordinal).Replace("\\u0026", "&", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -97,7 +106,8 @@ public sealed class WebhookTests
     [InlineData("fd00::1", false)]
     [InlineData("64:ff9b::a00:1", false)]
     [InlineData("2002:a00:1::", false)]
-    public void Address_IsPublicOrNot(string address, bool isPublic) => Assert.Equal(isPublic, WebhookSender.IsPublic(IPAddress.Parse(address)));
+    public void Address_IsPublicOrNot(string address, bool isPublic) =>
+        Assert.Equal(isPublic, WebhookSender.IsPublic(IPAddress.Parse(address)));
 
     [Theory]
     [InlineData("http://hooks.example.com/x", Secret, "hooks.example.com", "is not an https address")]
@@ -110,14 +120,21 @@ public sealed class WebhookTests
         var options = new DashboardOptions { WorkDir = folder.Path };
         options.Webhooks.AllowedHosts = [allowed];
         options.Webhooks.Targets = [new WebhookTarget { Url = url, Secret = secret }];
-        Assert.Contains(words, Assert.Throws<UserErrorException>(() => DashboardOptionsValidator.Validate(options, ["http://127.0.0.1:1"])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            words,
+            Assert.Throws<UserErrorException>(() => DashboardOptionsValidator.Validate(options, ["http://127.0.0.1:1"])).Message,
+            StringComparison.Ordinal);
     }
 
     private static async Task SendAsync(DashboardOptions options, WebhookTarget target, string message)
     {
         using ILoggerFactory loggers = LoggerFactory.Create(_ => { });
-        using var sender = new WebhookSender(Options.Create(options), new FakeTimeProvider(DateTimeOffset.UtcNow), loggers.CreateLogger<WebhookSender>());
-        await sender.SendAsync(target, new Notice("failed", new RunInfo { Run = "r1", Experiment = "exp" }, message, DateTimeOffset.UtcNow), TestContext.Current.CancellationToken);
+        using var sender =
+            new WebhookSender(Options.Create(options), new FakeTimeProvider(DateTimeOffset.UtcNow), loggers.CreateLogger<WebhookSender>());
+        await sender.SendAsync(
+            target,
+            new Notice("failed", new RunInfo { Run = "r1", Experiment = "exp" }, message, DateTimeOffset.UtcNow),
+            TestContext.Current.CancellationToken);
     }
 
     /// <summary>A server that keeps what it is told.</summary>
@@ -159,13 +176,15 @@ public sealed class WebhookTests
 
         public string[] Settings(string format, string secret) =>
         [
-            "--Dashboard:Webhooks:AllowedHosts:0", "127.0.0.1", "--Dashboard:Webhooks:AllowPrivateAddresses", "true", "--Dashboard:Webhooks:Targets:0:Url", Address,
+            "--Dashboard:Webhooks:AllowedHosts:0", "127.0.0.1", "--Dashboard:Webhooks:AllowPrivateAddresses", "true",
+            "--Dashboard:Webhooks:Targets:0:Url", Address,
             "--Dashboard:Webhooks:Targets:0:Secret", secret, "--Dashboard:Webhooks:Targets:0:Format", format,
         ];
 
         public WebhookTarget Target(WebhookFormat format) => new() { Url = Address, Secret = Secret, Format = format };
 
-        public DashboardOptions Options(WebhookFormat format) => new() { Webhooks = new WebhookSettings { AllowedHosts = ["127.0.0.1"], AllowPrivateAddresses = true, Targets = [Target(format)] } };
+        public DashboardOptions Options(WebhookFormat format) =>
+            new() { Webhooks = new WebhookSettings { AllowedHosts = ["127.0.0.1"], AllowPrivateAddresses = true, Targets = [Target(format)] } };
 
         public async Task<(string Body, IHeaderDictionary Headers)[]> UntilAsync(int count)
         {

@@ -29,7 +29,9 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
         RouteEndpoint[] endpoints = [.. _server.App.Services.GetRequiredService<EndpointDataSource>().Endpoints.OfType<RouteEndpoint>()];
         Assert.True(endpoints.Length > 40);
         string[] without = [.. endpoints
-            .Where(e => e.Metadata.GetMetadata<IAuthorizeData>() == null && !e.Metadata.OfType<AuthorizationPolicy>().Any() && e.Metadata.GetMetadata<IAllowAnonymous>() == null)
+            .Where(
+                e => e.Metadata.GetMetadata<IAuthorizeData>() == null && !e.Metadata.OfType<AuthorizationPolicy>().Any()
+                    && e.Metadata.GetMetadata<IAllowAnonymous>() == null)
             .Select(e => "/" + e.RoutePattern.RawText?.TrimStart('/'))
             // Blazor's own transport is behind the fallback policy, which the next test asks for.
             .Where(p => !p.StartsWith("/_blazor", StringComparison.Ordinal) && !p.StartsWith("/_framework", StringComparison.Ordinal))
@@ -61,7 +63,10 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
         Assert.Equal(status, answer.StatusCode);
         if (status == HttpStatusCode.Redirect)
         {
-            Assert.StartsWith("/login", answer.Headers.Location!.IsAbsoluteUri ? answer.Headers.Location.AbsolutePath : answer.Headers.Location.OriginalString, StringComparison.Ordinal);
+            Assert.StartsWith(
+                "/login",
+                answer.Headers.Location!.IsAbsoluteUri ? answer.Headers.Location.AbsolutePath : answer.Headers.Location.OriginalString,
+                StringComparison.Ordinal);
         }
     }
 
@@ -75,7 +80,8 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
     public async Task Write_WithoutSignIn_IsRefused(string method, string path)
     {
         using HttpClient client = _server.Anonymous();
-        using HttpResponseMessage answer = await client.SendAsync(new HttpRequestMessage(new HttpMethod(method), path) { Content = JsonContent.Create(new { name = "x" }) });
+        using HttpResponseMessage answer = await client.SendAsync(
+            new HttpRequestMessage(new HttpMethod(method), path) { Content = JsonContent.Create(new { name = "x" }) });
         Assert.Equal(HttpStatusCode.Unauthorized, answer.StatusCode);
     }
 
@@ -126,8 +132,11 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
         foreach (HttpClient foreign in new[] { _server.Sender("team-c-run", "team-d"), _server.Sender("team-c-run") })
         {
             Assert.Equal(HttpStatusCode.Conflict, await PutPlanAsync(foreign, "team-c-run"));
-            Assert.Equal(HttpStatusCode.Conflict, (await foreign.PostAsync("/api/v1/ingest", DashboardServer.Batch(Make.Metric(0, 0, 0, run: "team-c-run")))).StatusCode);
-            using var artifact = new HttpRequestMessage(HttpMethod.Put, "/api/v1/ingest/artifacts/report/report.md") { Content = new ByteArrayContent([1]) };
+            Assert.Equal(
+                HttpStatusCode.Conflict,
+                (await foreign.PostAsync("/api/v1/ingest", DashboardServer.Batch(Make.Metric(0, 0, 0, run: "team-c-run")))).StatusCode);
+            using var artifact =
+                new HttpRequestMessage(HttpMethod.Put, "/api/v1/ingest/artifacts/report/report.md") { Content = new ByteArrayContent([1]) };
             artifact.Headers.Add("Upload-Length", "1");
             artifact.Headers.Add("X-Sha256", new string('0', 64));
             Assert.Equal(HttpStatusCode.Conflict, (await foreign.SendAsync(artifact)).StatusCode);
@@ -178,7 +187,8 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
                 socket.Options.SetRequestHeader("Origin", origin);
             }
 
-            var refused = await Assert.ThrowsAsync<WebSocketException>(() => socket.ConnectAsync(new Uri($"ws://{_server.Address.Authority}{path}"), CancellationToken.None));
+            var refused = await Assert.ThrowsAsync<WebSocketException>(
+                () => socket.ConnectAsync(new Uri($"ws://{_server.Address.Authority}{path}"), CancellationToken.None));
             Assert.Contains("403", refused.Message, StringComparison.Ordinal);
         }
     }
@@ -260,7 +270,8 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
     public async Task Link_LeadsNowhereElse(string returnUrl)
     {
         using HttpClient client = _server.Anonymous();
-        using HttpResponseMessage answer = await client.GetAsync($"/login/link?t={DashboardServer.Token}&returnUrl={Uri.EscapeDataString(returnUrl)}");
+        using HttpResponseMessage answer =
+            await client.GetAsync($"/login/link?t={DashboardServer.Token}&returnUrl={Uri.EscapeDataString(returnUrl)}");
         Assert.Equal("/", answer.Headers.Location!.OriginalString);
     }
 
@@ -294,7 +305,8 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
 
         Assert.Equal(HttpStatusCode.NoContent, await Status(admin, "DELETE", $"/api/v1/tokens/{token.GetProperty("id").GetString()}"));
         Assert.Equal(HttpStatusCode.Unauthorized, await Status(user, "GET", "/api/v1/runs"));
-        string old = _server.App.Services.GetRequiredService<Tokens>().CreateApi("old", Roles.Admin, [], DateTimeOffset.UtcNow.AddSeconds(-1)).Secret;
+        string old = _server.App.Services.GetRequiredService<Tokens>()
+            .CreateApi("old", Roles.Admin, [], DateTimeOffset.UtcNow.AddSeconds(-1)).Secret;
         using HttpClient late = _server.With(old);
         Assert.Equal(HttpStatusCode.Unauthorized, await Status(late, "GET", "/api/v1/runs"));
     }
@@ -313,10 +325,19 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
     [InlineData("http://localhost:5180", AuthenticationMode.Unsecured, "", "", true)]
     [InlineData("http://[::1]:5180", null, "", "", true)]
     [InlineData("http://127.0.0.1:5180;http://10.0.0.1:80", null, "", "", false)]
-    public void Start_OpenToTheNetworkWithoutSignIn_IsRefused(string urls, AuthenticationMode? mode, string token, string authority, bool starts)
+    public void Start_OpenToTheNetworkWithoutSignIn_IsRefused(
+        string urls, AuthenticationMode? mode, string token, string authority, bool starts)
     {
         using var folder = new TemporaryFolder();
-        var options = new DashboardOptions { WorkDir = folder.Path, Authentication = new AuthenticationSettings { Mode = mode, Token = token, Oidc = new OidcSettings { Authority = authority, ClientId = authority.Length > 0 ? "coclr" : "" } } };
+        var options = new DashboardOptions
+        {
+            WorkDir = folder.Path,
+            Authentication = new AuthenticationSettings
+            {
+                Mode = mode, Token = token,
+                Oidc = new OidcSettings { Authority = authority, ClientId = authority.Length > 0 ? "coclr" : "" }
+            }
+        };
         if (starts)
         {
             DashboardOptionsValidator.Validate(options, urls.Split(';'));
@@ -344,13 +365,19 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
     [Fact]
     public async Task Artifact_WithMarkup_IsSavedNotShown()
     {
-        (string run, string folder, _) = new SampleRuns(Path.Combine(_server.Folder, "runs")).Write("sample", Method.InfoNCE, SampleRuns.Until.Planned);
+        (string run, string folder, _) = new SampleRuns(Path.Combine(_server.Folder, "runs"))
+            .Write("sample", Method.InfoNCE, SampleRuns.Until.Planned);
         var writer = new StageWriter(folder, run, "report", Make.Start);
         foreach ((string name, string type) in new[] { ("a.html", "text/html"), ("b.svg", "image/svg+xml"), ("c.js", "text/javascript"), ("d.json", "application/json") })
         {
             Directory.CreateDirectory(Path.Combine(folder, "stages", "report", "artifacts"));
             await File.WriteAllTextAsync(Path.Combine(folder, "stages", "report", "artifacts", name), "<script>alert(1)</script>");
-            writer.Add(new CoCLR.Core.Events.ArtifactEvent { Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Name = name, File = $"stages/report/artifacts/{name}", MediaType = type, Bytes = 25, Sha256 = "" });
+            writer.Add(
+                new CoCLR.Core.Events.ArtifactEvent
+                {
+                    Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Name = name, File = $"stages/report/artifacts/{name}",
+                    MediaType = type, Bytes = 25, Sha256 = ""
+                });
         }
 
         writer.Save();
@@ -359,7 +386,8 @@ public sealed class AccessTests(ServerFixture fixture) : IClassFixture<ServerFix
         foreach (ArtifactInfo artifact in _server.Store.Find(run)!.Stage("report")!.Artifacts)
         {
             using HttpResponseMessage answer = await client.GetAsync($"/api/v1/artifacts/{artifact.Id}");
-            Assert.Equal(artifact.Name == "d.json" ? "application/json" : "application/octet-stream", answer.Content.Headers.ContentType!.MediaType);
+            Assert.Equal(
+                artifact.Name == "d.json" ? "application/json" : "application/octet-stream", answer.Content.Headers.ContentType!.MediaType);
             Assert.Equal(artifact.Name == "d.json" ? "inline" : "attachment", answer.Content.Headers.ContentDisposition!.DispositionType);
             Assert.Contains("sandbox", string.Join(' ', answer.Headers.GetValues("Content-Security-Policy")), StringComparison.Ordinal);
         }

@@ -1,4 +1,5 @@
-// Why this exists: the sign-in over OpenID Connect against a real issuer in this process: code flow, PKCE, state, nonce, audience and roles.
+// Why this exists: the sign-in over OpenID Connect against a real issuer in this process: code flow, PKCE, state, nonce, audience and
+// roles.
 using System.Buffers.Text;
 using System.Net;
 using System.Security.Claims;
@@ -33,21 +34,30 @@ internal sealed class Issuer : IAsyncDisposable
         var security = new RsaSecurityKey(_key) { KeyId = "one" };
         _app.MapGet("/.well-known/openid-configuration", () => new Dictionary<string, object>
         {
-            ["issuer"] = Address, ["authorization_endpoint"] = $"{Address}/authorize", ["token_endpoint"] = $"{Address}/token", ["jwks_uri"] = $"{Address}/keys",
-            ["userinfo_endpoint"] = $"{Address}/userinfo", ["response_types_supported"] = new[] { "code" }, ["subject_types_supported"] = new[] { "public" }, ["id_token_signing_alg_values_supported"] = new[] { "RS256" },
+            ["issuer"] = Address, ["authorization_endpoint"] = $"{Address}/authorize", ["token_endpoint"] = $"{Address}/token",
+            ["jwks_uri"] = $"{Address}/keys",
+            ["userinfo_endpoint"] = $"{Address}/userinfo", ["response_types_supported"] = new[] { "code" },
+            ["subject_types_supported"] = new[] { "public" }, ["id_token_signing_alg_values_supported"] = new[] { "RS256" },
         });
         _app.MapGet("/keys", () =>
         {
-            JsonWebKey key = JsonWebKeyConverter.ConvertFromRSASecurityKey(new RsaSecurityKey(_key.ExportParameters(false)) { KeyId = "one" });
+            JsonWebKey key =
+                JsonWebKeyConverter.ConvertFromRSASecurityKey(new RsaSecurityKey(_key.ExportParameters(false)) { KeyId = "one" });
             return new { keys = new[] { new { kty = key.Kty, kid = key.Kid, n = key.N, e = key.E, alg = "RS256", use = "sig" } } };
         });
         _app.MapGet("/authorize", (HttpContext context) =>
         {
             IQueryCollection q = context.Request.Query;
-            Assert.Equal(("code", "S256", "dash"), (q["response_type"].ToString(), q["code_challenge_method"].ToString(), q["client_id"].ToString()));
+            Assert.Equal(
+                ("code", "S256", "dash"),
+                (q["response_type"].ToString(), q["code_challenge_method"].ToString(), q["client_id"].ToString()));
             string code = Guid.NewGuid().ToString("N");
             _codes[code] = (q["code_challenge"].ToString(), Nonce ?? q["nonce"].ToString());
-            return Results.Redirect(QueryHelpers.AddQueryString(q["redirect_uri"].ToString(), new Dictionary<string, string?> { ["code"] = code, ["state"] = State ?? q["state"].ToString() }));
+            return Results.Redirect(
+                QueryHelpers.AddQueryString(
+                    q["redirect_uri"].ToString(),
+                    new Dictionary<string,
+                    string?> { ["code"] = code, ["state"] = State ?? q["state"].ToString() }));
         });
         _app.MapPost("/token", async (HttpContext context) =>
         {
@@ -61,7 +71,11 @@ internal sealed class Issuer : IAsyncDisposable
             string token = new JsonWebTokenHandler().CreateToken(new SecurityTokenDescriptor
             {
                 Issuer = Address, Audience = Audience, Expires = DateTime.UtcNow.AddMinutes(5),
-                Subject = new ClaimsIdentity([new Claim("sub", "u-1"), new Claim("nonce", code.Nonce), new Claim("name", "Ada"), .. Roles.Select(r => new Claim("roles", r)), new Claim("groups", "vision"), new Claim("groups", "video")]),
+                Subject = new ClaimsIdentity(
+                    [
+                        new Claim("sub", "u-1"), new Claim("nonce", code.Nonce), new Claim("name", "Ada"),
+                        .. Roles.Select(r => new Claim("roles", r)), new Claim("groups", "vision"), new Claim("groups", "video")
+                    ]),
                 SigningCredentials = new SigningCredentials(security, SecurityAlgorithms.RsaSha256),
             });
             return Results.Json(new { access_token = "a", token_type = "Bearer", expires_in = 300, id_token = token });
@@ -149,14 +163,18 @@ public sealed class OidcTests
     [Fact]
     public void Subject_OfASession_IsWhatTheClusterKnows()
     {
-        var person = new ClaimsPrincipal(new ClaimsIdentity([new Claim(Policies.ClusterUserClaim, "oidc:u-1"), new Claim(Policies.ClusterGroupClaim, "oidc:vision")], "test"));
+        var person = new ClaimsPrincipal(
+            new ClaimsIdentity(
+                [new Claim(Policies.ClusterUserClaim, "oidc:u-1"), new Claim(Policies.ClusterGroupClaim, "oidc:vision")], "test"));
         (string name, string[] groups) = ClusterHost.Subject(person);
         Assert.Equal("oidc:u-1", name);
         Assert.Equal(["oidc:vision", "system:authenticated"], groups);
     }
 
-    private static Task<DashboardServer> StartAsync(Issuer issuer) => DashboardServer.StartAsync(null, "--Dashboard:Authentication:Mode", "OpenIdConnect", "--Dashboard:Authentication:Token", "",
-        "--Dashboard:Authentication:Oidc:Authority", issuer.Address, "--Dashboard:Authentication:Oidc:ClientId", "dash", "--Dashboard:Authentication:Oidc:ClientSecret", "s", "--Dashboard:Authentication:Oidc:ViewerValues:0", "coclr-viewer");
+    private static Task<DashboardServer> StartAsync(Issuer issuer) =>
+        DashboardServer.StartAsync(null, "--Dashboard:Authentication:Mode", "OpenIdConnect", "--Dashboard:Authentication:Token", "",
+        "--Dashboard:Authentication:Oidc:Authority", issuer.Address, "--Dashboard:Authentication:Oidc:ClientId", "dash",
+        "--Dashboard:Authentication:Oidc:ClientSecret", "s", "--Dashboard:Authentication:Oidc:ViewerValues:0", "coclr-viewer");
 
     /// <summary>Follows redirects as a browser does, until a page of the dashboard; its path.</summary>
     private static async Task<string> SignInAsync(HttpClient browser, Uri dashboard, string path)

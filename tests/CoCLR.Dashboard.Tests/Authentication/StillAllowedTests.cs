@@ -2,7 +2,6 @@
 using System.Security.Claims;
 using CoCLR.Dashboard.Authentication;
 using CoCLR.Dashboard.Configuration;
-using CoCLR.Dashboard.Live;
 using CoCLR.Dashboard.Storage;
 using CoCLR.Dashboard.Tests.Fixtures;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -50,7 +49,8 @@ public sealed class StillAllowedTests : IDisposable
     [InlineData(AuthenticationMode.Token, "admin", true)]
     [InlineData(AuthenticationMode.Token, "editor", false)]
     [InlineData(AuthenticationMode.OpenIdConnect, "admin", false)]
-    public void Session_OfTheLink_HoldsWhileThatIsTheWayIn(AuthenticationMode mode, string role, bool holds) => Assert.Equal(holds, New(mode).Is(User(Policies.LinkToken, role)));
+    public void Session_OfTheLink_HoldsWhileThatIsTheWayIn(AuthenticationMode mode, string role, bool holds) =>
+        Assert.Equal(holds, New(mode).Is(User(Policies.LinkToken, role)));
 
     [Fact]
     public void Nobody_IsNotAllowed()
@@ -62,5 +62,6 @@ public sealed class StillAllowedTests : IDisposable
 
     private StillAllowed New(AuthenticationMode mode) => new(_options, _settings, new SignInMode(mode), _clock);
 
-    private static ClaimsPrincipal User(string token, string role) => new(new ClaimsIdentity([new Claim(Policies.TokenClaim, token), new Claim(ClaimTypes.Role, role)], "token"));
+    private static ClaimsPrincipal User(string token, string role) =>
+        new(new ClaimsIdentity([new Claim(Policies.TokenClaim, token), new Claim(ClaimTypes.Role, role)], "token"));
 }

@@ -1,4 +1,5 @@
-// Why this exists: pages rendered without a browser: what they say when there is nothing, when there is something, and when what there is, is hostile.
+// Why this exists: pages rendered without a browser: what they say when there is nothing, when there is something, and when what there is,
+// is hostile.
 using Bunit;
 using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
@@ -33,7 +34,9 @@ public sealed class PageTests : IAsyncLifetime
         _context.Services.AddMemoryCache();
         _context.Services.AddSingleton(Options.Create(new DashboardOptions { WorkDir = _folder.Path }));
         _context.Services.AddSingleton(TimeProvider.System);
-        _context.Services.AddSingleton<LiveFeed>().AddSingleton<SettingsFile>().AddSingleton<RunStore>().AddSingleton<RunFolders>().AddSingleton<LocalHost>().AddSingleton<RunResults>().AddSingleton<Previews>().AddSingleton<QueryVideos>().AddSingleton<Suites>().AddSingleton<Tokens>().AddSingleton<AuditLog>().AddSingleton<RunControl>();
+        _context.Services.AddSingleton<LiveFeed>().AddSingleton<SettingsFile>().AddSingleton<RunStore>().AddSingleton<RunFolders>()
+            .AddSingleton<LocalHost>().AddSingleton<RunResults>().AddSingleton<Previews>().AddSingleton<QueryVideos>()
+            .AddSingleton<Suites>().AddSingleton<Tokens>().AddSingleton<AuditLog>().AddSingleton<RunControl>();
         _context.Services.AddSingleton(new SignInMode(AuthenticationMode.BrowserToken));
         var user = _context.AddAuthorization();
         user.SetAuthorized("someone");
@@ -81,7 +84,11 @@ public sealed class PageTests : IAsyncLifetime
         Assert.Contains("not a number", page.Markup, StringComparison.Ordinal);
     }
 
-    public static TheoryData<string> Hostile() => ["<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "\"><svg onload=alert(1)>", "javascript:alert(1)", "{{7*7}}", "\u001b]8;;http://x\u0007y", "=cmd()"];
+    public static TheoryData<string> Hostile() =>
+    [
+        "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "\"><svg onload=alert(1)>", "javascript:alert(1)", "{{7*7}}",
+        "\u001b]8;;http://x\u0007y", "=cmd()"
+    ];
 
     [Theory]
     [MemberData(nameof(Hostile))]
@@ -89,7 +96,8 @@ public sealed class PageTests : IAsyncLifetime
     {
         Store.Apply("r1", "pretrain-rgb", [Make.Started(), Make.Log(1, words, "error"), Make.Finished(2, StageOutcome.Failed, 1, words)]);
         _context.Services.GetRequiredService<SettingsFile>().Annotate("r1", a => a with { Tags = [words], Note = words });
-        string markup = _context.Render<ExperimentsPage>().Markup + _context.Render<RunPage>(p => p.Add(x => x.Run, "r1")).Markup + _context.Render<RunPage>(p => p.Add(x => x.Run, "r1").Add(x => x.Tab, "log")).Markup;
+        string markup = _context.Render<ExperimentsPage>().Markup + _context.Render<RunPage>(p => p.Add(x => x.Run, "r1")).Markup
+            + _context.Render<RunPage>(p => p.Add(x => x.Run, "r1").Add(x => x.Tab, "log")).Markup;
 
         Assert.DoesNotContain("<script>alert", markup, StringComparison.Ordinal);
         Assert.DoesNotContain("<img src=x", markup, StringComparison.Ordinal);
@@ -124,7 +132,10 @@ public sealed class PageTests : IAsyncLifetime
         (string run, _, _) = new SampleRuns(_folder["runs"]).Write("empty", Method.CoCLR, SampleRuns.Until.Planned);
         _context.Services.GetRequiredService<RunFolders>().Scan();
         IRenderedComponent<RunPage> page = _context.Render<RunPage>(p => p.Add(x => x.Run, run).Add(x => x.Tab, tab));
-        Assert.Contains(tab switch { "overview" => "No stage is at work", "manifest" => "kind", _ => "class=\"empty\"" }, page.Markup, StringComparison.Ordinal);
+        Assert.Contains(
+            tab switch { "overview" => "No stage is at work", "manifest" => "kind", _ => "class=\"empty\"" },
+            page.Markup,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -154,7 +165,9 @@ public sealed class PageTests : IAsyncLifetime
         _context.Services.GetRequiredService<NavigationManager>().NavigateTo($"experiments/{run}/retrieval?show=misses&view=flow");
         IRenderedComponent<RunPage> page = _context.Render<RunPage>(p => p.Add(x => x.Run, run).Add(x => x.Tab, "retrieval"));
         Assert.NotEmpty(page.FindAll("article.query-row"));
-        Assert.All(page.FindAll("article.query-row"), row => Assert.Contains("miss", row.QuerySelector(".found figure")!.ClassName, StringComparison.Ordinal));
+        Assert.All(
+            page.FindAll("article.query-row"),
+            row => Assert.Contains("miss", row.QuerySelector(".found figure")!.ClassName, StringComparison.Ordinal));
     }
 
     [Theory]
@@ -162,7 +175,8 @@ public sealed class PageTests : IAsyncLifetime
     [InlineData(Method.CoCLR, 4)]
     public void StageGraph_Plan_DrawsEveryStageAndWhoMinesForWhom(Method method, int mining)
     {
-        StagePlan plan = Planner.Plan("x", new ExperimentSpec { Training = new TrainingSpec { Method = method }, Cotrain = new CotrainSpec { Cycles = 2 } });
+        StagePlan plan = Planner.Plan(
+            "x", new ExperimentSpec { Training = new TrainingSpec { Method = method }, Cotrain = new CotrainSpec { Cycles = 2 } });
         IRenderedComponent<StageGraph> graph = _context.Render<StageGraph>(p => p.Add(x => x.Plan, plan));
         Assert.Equal(plan.Stages.Count, graph.FindAll(".node").Count);
         Assert.Equal(plan.Stages.Sum(s => s.DependsOn.Count), graph.FindAll("path.edge").Count);
@@ -187,7 +201,8 @@ public sealed class PageTests : IAsyncLifetime
     }
 
     [Fact]
-    public void Templates_AllRecipes_AreValid() => Assert.All(Templates.All, t => Assert.Empty(ManifestReader.ReadExperiment(t.Yaml).Problems));
+    public void Templates_AllRecipes_AreValid() =>
+        Assert.All(Templates.All, t => Assert.Empty(ManifestReader.ReadExperiment(t.Yaml).Problems));
 
     [Fact]
     public void Boundary_PageThrows_SaysSoWithAnId()
@@ -200,8 +215,23 @@ public sealed class PageTests : IAsyncLifetime
     [Fact]
     public void Benchmarks_SeedsOfAMethod_AreMeanAndDeviation()
     {
-        RunInfo Run(string name, double probe) => new() { Run = name, BestProbe = probe, Stages = [new StageInfo { Name = "report", Phase = StagePhase.Succeeded }], PlanJson = System.Text.Json.JsonSerializer.Serialize(Planner.Plan(name, new ExperimentSpec { Training = new TrainingSpec { Method = name[0] == 'a' ? Method.InfoNCE : Method.CoCLR }, Seed = name[1] - '0' }), CoCLR.Core.CoclrJson.Compact) };
-        SuiteMatrix matrix = Suites.Matrix([Run("a0", 0.5), Run("a1", 0.6), Run("b0", 0.9)], "training.method", "", Suites.Reader("probe", "best", _ => throw new InvalidOperationException("the best is known without the stages' results")));
+        RunInfo Run(string name, double probe) => new()
+        {
+            Run = name, BestProbe = probe, Stages = [new StageInfo { Name = "report", Phase = StagePhase.Succeeded }],
+            PlanJson = System.Text.Json.JsonSerializer.Serialize(
+                Planner.Plan(
+                    name,
+                    new ExperimentSpec
+                    {
+                        Training = new TrainingSpec { Method = name[0] == 'a' ? Method.InfoNCE : Method.CoCLR }, Seed = name[1] - '0'
+                    }),
+                CoCLR.Core.CoclrJson.Compact)
+        };
+        SuiteMatrix matrix = Suites.Matrix(
+            [Run("a0", 0.5), Run("a1", 0.6), Run("b0", 0.9)],
+            "training.method",
+            "",
+            Suites.Reader("probe", "best", _ => throw new InvalidOperationException("the best is known without the stages' results")));
         Assert.Equal(["InfoNCE", "CoCLR"], matrix.Rows);
         Assert.Equal("55.0 ± 7.1", Suites.Show(matrix.Cells[0][0], "probe"));
         Assert.Equal("90.0", Suites.Show(matrix.Cells[1][0], "probe"));
@@ -220,9 +250,14 @@ public sealed class PageTests : IAsyncLifetime
         foreach ((string view, string probe, string retrieve) in new[] { ("rgb", "probe-rgb", "retrieve-rgb"), ("flow", "probe-flow", "retrieve-flow") })
         {
             _context.Services.GetRequiredService<NavigationManager>().NavigateTo($"benchmarks?view={view}");
-            string row = _context.Render<BenchmarksPage>().FindAll("tbody tr").First(r => r.TextContent.Contains("CoCLR", StringComparison.Ordinal)).TextContent;
-            Assert.Contains(Percent(((ProbeResult)results.First(r => r.Stage == probe).Outcome).Accuracy.Top1), row, StringComparison.Ordinal);
-            Assert.Contains(Percent(((RetrievalResult)results.First(r => r.Stage == retrieve).Outcome).RecallAt(1)!.Value), row, StringComparison.Ordinal);
+            string row = _context.Render<BenchmarksPage>().FindAll("tbody tr")
+                .First(r => r.TextContent.Contains("CoCLR", StringComparison.Ordinal)).TextContent;
+            Assert.Contains(
+                Percent(((ProbeResult)results.First(r => r.Stage == probe).Outcome).Accuracy.Top1), row, StringComparison.Ordinal);
+            Assert.Contains(
+                Percent(((RetrievalResult)results.First(r => r.Stage == retrieve).Outcome).RecallAt(1)!.Value),
+                row,
+                StringComparison.Ordinal);
         }
 
         static string Percent(double fraction) => (fraction * 100).ToString("0.0", System.Globalization.CultureInfo.InvariantCulture);
@@ -232,19 +267,25 @@ public sealed class PageTests : IAsyncLifetime
     public void Sparkline_OddValues_DrawOrSaySo()
     {
         Assert.Contains("–", _context.Render<Sparkline>(p => p.Add(x => x.Values, [1f])).Markup, StringComparison.Ordinal);
-        Assert.DoesNotContain("NaN", _context.Render<Sparkline>(p => p.Add(x => x.Values, [1f, float.NaN, 1f, float.PositiveInfinity, 1f])).Markup, StringComparison.Ordinal);
+        Assert.DoesNotContain(
+            "NaN",
+            _context.Render<Sparkline>(p => p.Add(x => x.Values, [1f, float.NaN, 1f, float.PositiveInfinity, 1f])).Markup,
+            StringComparison.Ordinal);
     }
 
     [Fact]
     public void Compare_TwoRuns_ShowsDifferencesAndOneTable()
     {
         var samples = new SampleRuns(_folder["runs"]);
-        string a = samples.Write("one", Method.CoCLR, epochs: 4, previews: false).Run, b = samples.Write("two", Method.InfoNCE, epochs: 4, previews: false).Run;
+        string a = samples.Write("one", Method.CoCLR, epochs: 4, previews: false).Run,
+        b = samples.Write("two", Method.InfoNCE, epochs: 4, previews: false).Run;
         _context.Services.GetRequiredService<RunFolders>().Scan();
         _context.Services.GetRequiredService<NavigationManager>().NavigateTo($"compare?runs={a},{b}");
         IRenderedComponent<ComparePage> page = _context.Render<ComparePage>();
         Assert.Contains("training.method", page.Markup, StringComparison.Ordinal);
         Assert.Equal(2, page.FindAll("article.query-row").Count);
-        Assert.Contains(page.FindAll("tbody tr"), r => r.TextContent.Contains("InfoNCE", StringComparison.Ordinal) && r.TextContent.Contains("two", StringComparison.Ordinal));
+        Assert.Contains(
+            page.FindAll("tbody tr"),
+            r => r.TextContent.Contains("InfoNCE", StringComparison.Ordinal) && r.TextContent.Contains("two", StringComparison.Ordinal));
     }
 }

@@ -47,7 +47,10 @@ public sealed class DashboardServer : IAsyncDisposable
         folder ??= own!.Path;
         Directory.CreateDirectory(folder);
         WebApplication app = DashboardApp.Build(
-            ["--workdir", folder, "--urls", "http://127.0.0.1:0", "--Dashboard:Authentication:Token", Token, "--Dashboard:Ingest:Key", "an-ingest-key-of-22-characters", "--Dashboard:CoclrCommand", "/bin/true", .. more],
+            [
+                "--workdir", folder, "--urls", "http://127.0.0.1:0", "--Dashboard:Authentication:Token", Token, "--Dashboard:Ingest:Key",
+                "an-ingest-key-of-22-characters", "--Dashboard:CoclrCommand", "/bin/true", .. more
+            ],
             b => b.Logging.SetMinimumLevel(LogLevel.Error));
         await app.StartAsync();
         return new DashboardServer(app, folder, own);
@@ -74,10 +77,12 @@ public sealed class DashboardServer : IAsyncDisposable
     public HttpClient Admin() => With(Token);
 
     /// <summary>A client with an API token of a role.</summary>
-    public HttpClient Role(string role, params string[] namespaces) => With(App.Services.GetRequiredService<Tokens>().CreateApi("test", role, namespaces, null).Secret);
+    public HttpClient Role(string role, params string[] namespaces) =>
+        With(App.Services.GetRequiredService<Tokens>().CreateApi("test", role, namespaces, null).Secret);
 
     /// <summary>A client that may send the events of one run.</summary>
-    public HttpClient Sender(string run, string? space = null) => With(App.Services.GetRequiredService<Tokens>().ForRun(run, TimeSpan.FromHours(1), space));
+    public HttpClient Sender(string run, string? space = null) =>
+        With(App.Services.GetRequiredService<Tokens>().ForRun(run, TimeSpan.FromHours(1), space));
 
     /// <summary>A browser's session.</summary>
     public async Task<HttpClient> BrowserAsync()
@@ -89,7 +94,8 @@ public sealed class DashboardServer : IAsyncDisposable
     }
 
     /// <summary>A body of events, packed.</summary>
-    public static ByteArrayContent Batch(params IEnumerable<RunEvent> events) => Packed(string.Concat(events.Select(e => JsonSerializer.Serialize(e, CoclrJson.Compact) + "\n")));
+    public static ByteArrayContent Batch(params IEnumerable<RunEvent> events) =>
+        Packed(string.Concat(events.Select(e => JsonSerializer.Serialize(e, CoclrJson.Compact) + "\n")));
 
     /// <summary>A text, packed.</summary>
     public static ByteArrayContent Packed(string text)

@@ -1,4 +1,5 @@
-// Why this exists: run folders as the engine writes them, made in a second, so that storage, pages and API are tested on whole runs: learning, done, failed, empty.
+// Why this exists: run folders as the engine writes them, made in a second, so that storage, pages and API are tested on whole runs:
+// learning, done, failed, empty.
 using System.Diagnostics;
 using System.Globalization;
 using System.Security.Cryptography;
@@ -44,7 +45,16 @@ public sealed class SampleRuns(string folder, int seed = 7)
 
     /// <summary>Writes one run.</summary>
     /// <returns>Its id and folder.</returns>
-    public (string Run, string Folder, StagePlan Plan) Write(string name, Method method, Until until = Until.Done, int seed = 0, int epochs = 12, int stepsPerEpoch = 20, double quality = 0.6, bool previews = true, bool held = true)
+    public (string Run, string Folder, StagePlan Plan) Write(
+        string name,
+        Method method,
+        Until until = Until.Done,
+        int seed = 0,
+        int epochs = 12,
+        int stepsPerEpoch = 20,
+        double quality = 0.6,
+        bool previews = true,
+        bool held = true)
     {
         var spec = new ExperimentSpec
         {
@@ -88,20 +98,41 @@ public sealed class SampleRuns(string folder, int seed = 7)
 
                 if (last)
                 {
-                    writer.Add(new LogEvent { Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Level = "error", Message = "CUDA out of memory: tried to allocate 2.4 GiB" });
-                    writer.Add(new FinishedEvent { Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Outcome = StageOutcome.Failed, ExitCode = 1, Message = "Out of memory on the device: set training.batchSize to 8, or clip.size to 112.", WallSeconds = 93 });
+                    writer.Add(
+                        new LogEvent
+                        {
+                            Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Level = "error",
+                            Message = "CUDA out of memory: tried to allocate 2.4 GiB"
+                        });
+                    writer.Add(
+                        new FinishedEvent
+                        {
+                            Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Outcome = StageOutcome.Failed, ExitCode = 1,
+                            Message = "Out of memory on the device: set training.batchSize to 8, or clip.size to 112.", WallSeconds = 93
+                        });
                     writer.Save();
                     break;
                 }
 
-                writer.Result(new StageResult { Stage = stage.Name, View = View(stage), Method = methodName, DataSet = "synthetic", Device = "CPU (2 threads)", WallSeconds = 61, Seed = seed, FinishedAt = writer.Time, Outcome = new PretrainResult { Epochs = epochs, Steps = epochs * stepsPerEpoch, Loss = 1.2, PretextTop1 = quality } });
+                writer.Result(
+                    new StageResult
+                    {
+                        Stage = stage.Name, View = View(stage), Method = methodName, DataSet = "synthetic", Device = "CPU (2 threads)",
+                        WallSeconds = 61, Seed = seed, FinishedAt = writer.Time,
+                        Outcome = new PretrainResult { Epochs = epochs, Steps = epochs * stepsPerEpoch, Loss = 1.2, PretextTop1 = quality }
+                    });
             }
             else
             {
                 Evaluate(writer, stage, methodName, quality + (stage.View == CoCLR.Core.Manifests.View.Flow ? 0.08 : 0), seed, epochs);
             }
 
-            writer.Add(new FinishedEvent { Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Outcome = StageOutcome.Succeeded, ExitCode = 0, WallSeconds = (writer.Time - time).TotalSeconds });
+            writer.Add(
+                new FinishedEvent
+                {
+                    Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Outcome = StageOutcome.Succeeded, ExitCode = 0,
+                    WallSeconds = (writer.Time - time).TotalSeconds
+                });
             writer.Save();
             time = writer.Time.AddSeconds(1);
         }
@@ -124,24 +155,42 @@ public sealed class SampleRuns(string folder, int seed = 7)
             byte[] header = Encoding.ASCII.GetBytes("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }".PadRight(117) + "\n");
             byte[] lengths = [(byte)header.Length, 0];
             float[] values = [1, 0, 0, 1];
-            File.WriteAllBytes(Path.Combine(folder, name + ".npy"), [0x93, .. "NUMPY"u8, 1, 0, .. lengths, .. header, .. values.SelectMany(BitConverter.GetBytes)]);
+            File.WriteAllBytes(
+                Path.Combine(folder, name + ".npy"),
+                [0x93, .. "NUMPY"u8, 1, 0, .. lengths, .. header, .. values.SelectMany(BitConverter.GetBytes)]);
             File.WriteAllText(Path.Combine(folder, name + ".json"), """{"ids":["a","b"]}""");
         }
     }
 
     /// <summary>Ids of the test videos.</summary>
     public static IEnumerable<(string Id, int Label)> Videos(string split) =>
-        Enumerable.Range(0, Classes.Length).SelectMany(c => Enumerable.Range(0, PerClass).Select(i => ($"{Classes[c]}/{split}_g{i / 2:00}_c{i % 2:00}", c)));
+        Enumerable.Range(0, Classes.Length)
+            .SelectMany(c => Enumerable.Range(0, PerClass).Select(i => ($"{Classes[c]}/{split}_g{i / 2:00}_c{i % 2:00}", c)));
 
     private static string View(Stage stage) => stage.View is { } view ? view.Name() : "two-stream";
 
     private static void Begin(StageWriter writer, Stage stage, ExperimentSpec spec)
     {
-        writer.Add(new StartedEvent { Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Version = "0.1.0", Device = "CPU (2 threads)", Host = "laptop", Epochs = stage.Epochs });
-        writer.Add(new LogEvent { Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Level = "info", Message = $"\u001b[32m{stage.Name}\u001b[0m begins: {stage.Kind} with seed {spec.Seed}" });
+        writer.Add(
+            new StartedEvent
+            {
+                Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Version = "0.1.0", Device = "CPU (2 threads)", Host = "laptop",
+                Epochs = stage.Epochs
+            });
+        writer.Add(
+            new LogEvent
+            {
+                Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Level = "info",
+                Message = $"\u001b[32m{stage.Name}\u001b[0m begins: {stage.Kind} with seed {spec.Seed}"
+            });
         for (int i = 1; i <= 4; i++)
         {
-            writer.Add(new ProgressEvent { Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Phase = stage.Kind.ToString().ToLowerInvariant(), Done = i * 120, Total = 480, Unit = "clips", EtaSeconds = 40 - (i * 10) });
+            writer.Add(
+                new ProgressEvent
+                {
+                    Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Phase = stage.Kind.ToString().ToLowerInvariant(),
+                    Done = i * 120, Total = 480, Unit = "clips", EtaSeconds = 40 - (i * 10)
+                });
         }
     }
 
@@ -180,13 +229,35 @@ public sealed class SampleRuns(string folder, int seed = 7)
             }
 
             writer.Time = writer.Time.AddSeconds(0.25);
-            writer.Add(new MetricEvent { Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Step = step, Epoch = (double)(step + 1) / stepsPerEpoch, Values = values });
+            writer.Add(
+                new MetricEvent
+                {
+                    Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Step = step, Epoch = (double)(step + 1) / stepsPerEpoch,
+                    Values = values
+                });
             if (step % stepsPerEpoch == stepsPerEpoch - 1)
             {
                 int epoch = step / stepsPerEpoch;
-                writer.Add(new LogEvent { Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Level = "info", Message = string.Create(CultureInfo.InvariantCulture, $"epoch {epoch + 1}/{epochs}  loss {loss:0.000}  top-1 {values[MetricNames.Top1]:P1}") });
-                writer.Add(new CheckpointEvent { Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Epoch = epoch + 1, Step = step + 1, File = $"stages/{stage.Name}/checkpoint.safetensors", Bytes = 4_200_000 });
-                writer.Add(new ProgressEvent { Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Phase = "train", Done = step + 1, Total = epochs * stepsPerEpoch, Unit = "steps", EtaSeconds = (epochs * stepsPerEpoch - step) * 0.25 });
+                writer.Add(
+                    new LogEvent
+                    {
+                        Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Level = "info",
+                        Message = string.Create(
+                            CultureInfo.InvariantCulture,
+                            $"epoch {epoch + 1}/{epochs}  loss {loss:0.000}  top-1 {values[MetricNames.Top1]:P1}")
+                    });
+                writer.Add(
+                    new CheckpointEvent
+                    {
+                        Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Epoch = epoch + 1, Step = step + 1,
+                        File = $"stages/{stage.Name}/checkpoint.safetensors", Bytes = 4_200_000
+                    });
+                writer.Add(
+                    new ProgressEvent
+                    {
+                        Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Phase = "train", Done = step + 1,
+                        Total = epochs * stepsPerEpoch, Unit = "steps", EtaSeconds = (epochs * stepsPerEpoch - step) * 0.25
+                    });
                 if (stage.MineWith != null && (epoch % 4 == 3 || epoch == 0))
                 {
                     writer.Add(Mining(stage, epoch, step, precision));
@@ -207,7 +278,12 @@ public sealed class SampleRuns(string folder, int seed = 7)
             {
                 bool right = _random.NextDouble() < precision;
                 int label = right ? a.Label : (a.Label + 1 + _random.Next(Classes.Length - 1)) % Classes.Length;
-                return new MinedPositive { Video = $"{Classes[label]}/train_g{_random.Next(3):00}_c{_random.Next(2):00}", Class = Classes[label], Similarity = 0.95 - (0.04 * k), LearnerSimilarity = 0.5 - (0.1 * k) + (0.2 * _random.NextDouble()), Correct = label == a.Label, Sibling = k == 0 && right };
+                return new MinedPositive
+                {
+                    Video = $"{Classes[label]}/train_g{_random.Next(3):00}_c{_random.Next(2):00}", Class = Classes[label],
+                    Similarity = 0.95 - (0.04 * k), LearnerSimilarity = 0.5 - (0.1 * k) + (0.2 * _random.NextDouble()),
+                    Correct = label == a.Label, Sibling = k == 0 && right
+                };
             })],
         })],
     };
@@ -215,7 +291,11 @@ public sealed class SampleRuns(string folder, int seed = 7)
     private void Evaluate(StageWriter writer, Stage stage, string method, double quality, int seed, int epochs)
     {
         string view = View(stage);
-        StageResult Result(Outcome outcome) => new() { Stage = stage.Name, View = view, Method = method, DataSet = "synthetic", Split = "test", Device = "CPU (2 threads)", EpochsTrained = epochs * 2, Seed = seed, WallSeconds = 12, FinishedAt = writer.Time, Outcome = outcome };
+        StageResult Result(Outcome outcome) => new()
+        {
+            Stage = stage.Name, View = view, Method = method, DataSet = "synthetic", Split = "test", Device = "CPU (2 threads)",
+            EpochsTrained = epochs * 2, Seed = seed, WallSeconds = 12, FinishedAt = writer.Time, Outcome = outcome
+        };
         switch (stage.Kind)
         {
             case StageKind.Probe:
@@ -226,13 +306,20 @@ public sealed class SampleRuns(string folder, int seed = 7)
                     View = view,
                     ClassNames = Classes,
                     Counts = accuracy.Confusion,
-                    Cells = [.. predictions.GroupBy(p => (p.Label, p.Predicted)).Select(g => new ConfusionCell { Label = g.Key.Label, Predicted = g.Key.Predicted, Ids = [.. g.Select(p => p.Id)] })],
+                    Cells = [
+                        .. predictions.GroupBy(p => (p.Label, p.Predicted)).Select(
+                            g => new ConfusionCell { Label = g.Key.Label, Predicted = g.Key.Predicted, Ids = [.. g.Select(p => p.Id)] })],
                 });
                 writer.Artifact("projection.json", Projection(view, predictions, quality));
                 writer.Result(Result(new ProbeResult
                 {
-                    Mode = "features", Accuracy = accuracy, Selection = CoCLR.Core.Manifests.Selection.Last, Epoch = 100, Epochs = 100, TrainTop1 = 0.97, Predictions = predictions,
-                    Knn = [new KnnAccuracy { K = 5, Vote = "weighted", Top1 = quality * 0.92, Top5 = 0.95 }, new KnnAccuracy { K = 20, Vote = "weighted", Top1 = quality * 0.94, Top5 = 0.96 }],
+                    Mode = "features", Accuracy = accuracy, Selection = CoCLR.Core.Manifests.Selection.Last, Epoch = 100, Epochs = 100,
+                    TrainTop1 = 0.97, Predictions = predictions,
+                    Knn =
+                    [
+                        new KnnAccuracy { K = 5, Vote = "weighted", Top1 = quality * 0.92, Top5 = 0.95 },
+                        new KnnAccuracy { K = 20, Vote = "weighted", Top1 = quality * 0.94, Top5 = 0.96 }
+                    ],
                 }));
                 break;
             case StageKind.Retrieve:
@@ -242,14 +329,22 @@ public sealed class SampleRuns(string folder, int seed = 7)
             case StageKind.Fuse:
                 (Accuracy fused, Prediction[] fusedPredictions) = Classify(quality + 0.12);
                 writer.Artifact("neighbours.json", Neighbours(view, quality + 0.12));
-                writer.Result(Result(new FusionResult { Probe = fused, Retrieval = Retrieval(view, quality + 0.12), Predictions = fusedPredictions }));
+                writer.Result(
+                    Result(
+                        new FusionResult { Probe = fused, Retrieval = Retrieval(view, quality + 0.12), Predictions = fusedPredictions }));
                 break;
         }
     }
 
     private static RetrievalResult Retrieval(string view, double quality) => new()
     {
-        Recalls = [.. new[] { 1, 5, 10, 20, 50 }.Select(k => new Recall { K = k, Value = Math.Min(1, 1 - Math.Pow(1 - Math.Min(0.98, quality), Math.Pow(k, 0.45))), Chance = 1 - Math.Pow(7.0 / 8, k) })],
+        Recalls = [
+            .. new[] { 1, 5, 10, 20, 50 }.Select(
+                k => new Recall
+                {
+                    K = k, Value = Math.Min(1, 1 - Math.Pow(1 - Math.Min(0.98, quality), Math.Pow(k, 0.45))),
+                    Chance = 1 - Math.Pow(7.0 / 8, k)
+                })],
         Gallery = CoCLR.Core.Manifests.Gallery.AllClips,
         Queries = Classes.Length * PerClass,
         GallerySize = Classes.Length * PerClass,
@@ -262,13 +357,23 @@ public sealed class SampleRuns(string folder, int seed = 7)
         Prediction[] predictions = [.. Videos("test").Select(v =>
         {
             int predicted = _random.NextDouble() < quality ? v.Label : (v.Label + 1 + _random.Next(Classes.Length - 1)) % Classes.Length;
-            return new Prediction { Id = v.Id, Label = v.Label, Predicted = predicted, Top5 = [predicted, (predicted + 1) % 8, (predicted + 2) % 8, (predicted + 3) % 8, (predicted + 4) % 8], Probability = 0.4 + (0.5 * _random.NextDouble()) };
+            return new Prediction
+            {
+                Id = v.Id, Label = v.Label, Predicted = predicted,
+                Top5 = [predicted, (predicted + 1) % 8, (predicted + 2) % 8, (predicted + 3) % 8, (predicted + 4) % 8],
+                Probability = 0.4 + (0.5 * _random.NextDouble())
+            };
         })];
-        int[][] confusion = [.. Enumerable.Range(0, 8).Select(a => Enumerable.Range(0, 8).Select(b => predictions.Count(p => p.Label == a && p.Predicted == b)).ToArray())];
+        int[][] confusion = [
+            .. Enumerable.Range(0, 8)
+                .Select(a => Enumerable.Range(0, 8).Select(b => predictions.Count(p => p.Label == a && p.Predicted == b)).ToArray())];
         return (new Accuracy
         {
-            Top1 = predictions.Average(p => p.Label == p.Predicted ? 1.0 : 0), Top5 = predictions.Average(p => p.Top5.Contains(p.Label) ? 1.0 : 0), Chance = 1 / 8.0, Videos = predictions.Length,
-            ClassNames = Classes, PerClass = [.. Enumerable.Range(0, 8).Select(c => (double?)predictions.Where(p => p.Label == c).Average(p => p.Predicted == c ? 1.0 : 0))], Confusion = confusion,
+            Top1 = predictions.Average(p => p.Label == p.Predicted ? 1.0 : 0),
+            Top5 = predictions.Average(p => p.Top5.Contains(p.Label) ? 1.0 : 0), Chance = 1 / 8.0, Videos = predictions.Length,
+            ClassNames = Classes, PerClass = [
+                .. Enumerable.Range(0, 8).Select(
+                    c => (double?)predictions.Where(p => p.Label == c).Average(p => p.Predicted == c ? 1.0 : 0))], Confusion = confusion,
         }, predictions);
     }
 
@@ -283,12 +388,18 @@ public sealed class SampleRuns(string folder, int seed = 7)
             Points = [.. Videos("test").Select(v => (v, "test")).Concat(Videos("train").Select(v => (v, "train"))).Select(v =>
             {
                 double angle = v.v.Label * Math.PI / 4, spread = 0.42 * (1.1 - quality);
-                return new ProjectedVideo { Id = v.v.Id, Split = v.Item2, Label = v.v.Label, Predicted = predicted.TryGetValue(v.v.Id, out int p) ? p : null, X = Math.Clamp((0.68 * Math.Cos(angle)) + Normal(spread), -1, 1), Y = Math.Clamp((0.68 * Math.Sin(angle)) + Normal(spread), -1, 1) };
+                return new ProjectedVideo
+                {
+                    Id = v.v.Id, Split = v.Item2, Label = v.v.Label, Predicted = predicted.TryGetValue(v.v.Id, out int p) ? p : null,
+                    X = Math.Clamp((0.68 * Math.Cos(angle)) + Normal(spread), -1, 1),
+                    Y = Math.Clamp((0.68 * Math.Sin(angle)) + Normal(spread), -1, 1)
+                };
             })],
         };
     }
 
-    private double Normal(double sigma) => sigma * Math.Sqrt(-2 * Math.Log(1 - _random.NextDouble())) * Math.Cos(2 * Math.PI * _random.NextDouble());
+    private double Normal(double sigma) =>
+        sigma * Math.Sqrt(-2 * Math.Log(1 - _random.NextDouble())) * Math.Cos(2 * Math.PI * _random.NextDouble());
 
     private NeighbourTable Neighbours(string view, double quality) => new()
     {
@@ -301,10 +412,18 @@ public sealed class SampleRuns(string folder, int seed = 7)
             {
                 int label = _random.NextDouble() < quality ? q.Label : _random.Next(Classes.Length);
                 double similarity = 0.97 - (0.03 * k) - (0.02 * _random.NextDouble());
-                return new Neighbour { Id = $"{Classes[label]}/train_g{_random.Next(3):00}_c{_random.Next(2):00}", Label = label, Class = Classes[label], Similarity = similarity, Distance = 1 - similarity, Hit = label == q.Label };
+                return new Neighbour
+                {
+                    Id = $"{Classes[label]}/train_g{_random.Next(3):00}_c{_random.Next(2):00}", Label = label, Class = Classes[label],
+                    Similarity = similarity, Distance = 1 - similarity, Hit = label == q.Label
+                };
             })];
             int first = Array.FindIndex(found, n => n.Hit == true);
-            return new QueryNeighbours { Id = q.Id, Label = q.Label, Class = Classes[q.Label], FirstHit = first < 0 ? 14 : first + 1, AveragePrecision = quality, Neighbours = found };
+            return new QueryNeighbours
+            {
+                Id = q.Id, Label = q.Label, Class = Classes[q.Label], FirstHit = first < 0 ? 14 : first + 1, AveragePrecision = quality,
+                Neighbours = found
+            };
         })],
     };
 
@@ -344,13 +463,30 @@ public sealed class SampleRuns(string folder, int seed = 7)
         string lum = view == "rgb" ? $"if({inside},225,70+30*sin(X/9+{index})+20*cos(Y/7))" : $"if({inside},200,128)";
         string cb = view == "rgb" ? $"if({inside},{90 + (index * 14)},120)" : $"if({inside},{80 + (index * 12)},128)";
         string cr = view == "rgb" ? $"if({inside},{190 - (index * 12)},126)" : $"if({inside},{170 - (index * 10)},128)";
-        Run("ffmpeg", "-hide_banner", "-loglevel", "error", "-y", "-f", "lavfi", "-i", $"color=c=gray:s=96x96:r=15:d=1.6,format=yuv420p,geq=lum='{lum}':cb='{cb.Replace("X-", "X*2-", StringComparison.Ordinal).Replace("Y-", "Y*2-", StringComparison.Ordinal)}':cr='{cr.Replace("X-", "X*2-", StringComparison.Ordinal).Replace("Y-", "Y*2-", StringComparison.Ordinal)}'", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-movflags", "+faststart", path + ".mp4");
+        Run(
+            "ffmpeg",
+            "-hide_banner",
+            "-loglevel",
+            "error",
+            "-y",
+            "-f",
+            "lavfi",
+            "-i",
+            $"color=c=gray:s=96x96:r=15:d=1.6,format=yuv420p,geq=lum='{lum}':cb='{cb.Replace("X-", "X*2-", StringComparison.Ordinal).Replace("Y-", "Y*2-", StringComparison.Ordinal)}':cr='{cr.Replace("X-", "X*2-", StringComparison.Ordinal).Replace("Y-", "Y*2-", StringComparison.Ordinal)}'",
+            "-c:v",
+            "libx264",
+            "-pix_fmt",
+            "yuv420p",
+            "-movflags",
+            "+faststart",
+            path + ".mp4");
         Run("ffmpeg", "-hide_banner", "-loglevel", "error", "-y", "-i", path + ".mp4", "-frames:v", "1", path + ".jpg");
     }
 
     private static void Run(string command, params string[] arguments)
     {
-        using Process process = Process.Start(new ProcessStartInfo(command, arguments) { RedirectStandardError = true }) ?? throw new InvalidOperationException(command);
+        using Process process = Process.Start(new ProcessStartInfo(command, arguments) { RedirectStandardError = true })
+            ?? throw new InvalidOperationException(command);
         string errors = process.StandardError.ReadToEnd();
         process.WaitForExit();
         Assert.True(process.ExitCode == 0, errors);
@@ -383,7 +519,12 @@ public sealed class StageWriter(string runFolder, string run, string stage, Date
         byte[] bytes = Encoding.UTF8.GetBytes(ResultJson.Write(value, indented: false));
         Directory.CreateDirectory(Path.Combine(Folder, "artifacts"));
         File.WriteAllBytes(Path.Combine(Folder, "artifacts", name), bytes);
-        Add(new ArtifactEvent { Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Name = name, File = $"stages/{stage}/artifacts/{name}", MediaType = "application/json", Bytes = bytes.Length, Sha256 = Convert.ToHexStringLower(SHA256.HashData(bytes)) });
+        Add(
+            new ArtifactEvent
+            {
+                Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Name = name, File = $"stages/{stage}/artifacts/{name}",
+                MediaType = "application/json", Bytes = bytes.Length, Sha256 = Convert.ToHexStringLower(SHA256.HashData(bytes))
+            });
     }
 
     /// <summary>Writes the result and its event.</summary>

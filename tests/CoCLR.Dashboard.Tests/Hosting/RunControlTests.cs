@@ -1,4 +1,5 @@
-// Why this exists: whoever started a run, it is not deleted while a process works in its folder, it can be stopped from here, and it is not shown as running when that process is gone.
+// Why this exists: whoever started a run, it is not deleted while a process works in its folder, it can be stopped from here, and it is not
+// shown as running when that process is gone.
 using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Json;
@@ -23,7 +24,8 @@ public sealed class RunControlTests : IAsyncLifetime
     {
         _server = await DashboardServer.StartAsync(null, "--Dashboard:Limits:LostSeconds", "0");
         _client = _server.Admin();
-        (_run, _folder, _) = new SampleRuns(Path.Combine(_server.Folder, "runs")).Write("started-in-a-terminal", Method.InfoNCE, SampleRuns.Until.Learning, held: false);
+        (_run, _folder, _) = new SampleRuns(Path.Combine(_server.Folder, "runs"))
+            .Write("started-in-a-terminal", Method.InfoNCE, SampleRuns.Until.Learning, held: false);
     }
 
     public async ValueTask DisposeAsync()
@@ -56,7 +58,10 @@ public sealed class RunControlTests : IAsyncLifetime
     public async Task Delete_RunThatSendsFromElsewhere_IsRefusedUntilItIsSilent()
     {
         using HttpClient sender = _server.Sender("far-away");
-        (await sender.PostAsync("/api/v1/ingest", DashboardServer.Batch(Make.Started(run: "far-away"), Make.Metric(1, 1, 1, run: "far-away")))).EnsureSuccessStatusCode();
+        (
+            await sender.PostAsync(
+                "/api/v1/ingest", DashboardServer.Batch(Make.Started(run: "far-away"), Make.Metric(1, 1, 1, run: "far-away"))))
+            .EnsureSuccessStatusCode();
         await IngestApiTests.Until(() => _server.Store.Find("far-away")?.Remote == true);
         using HttpResponseMessage refused = await _client.DeleteAsync("/api/v1/runs/far-away");
         Assert.Equal(HttpStatusCode.Conflict, refused.StatusCode);
@@ -87,7 +92,10 @@ public sealed class RunControlTests : IAsyncLifetime
         Write(holder with { Started = "1" });
         Assert.Contains("has just ended", (await SendAsync(HttpMethod.Post, "/stop")).Words, StringComparison.Ordinal);
         Write(holder with { Host = "another-machine" });
-        Assert.Contains($"process {process.Id} of another-machine: stop it there", (await SendAsync(HttpMethod.Post, "/stop")).Words, StringComparison.Ordinal);
+        Assert.Contains(
+            $"process {process.Id} of another-machine: stop it there",
+            (await SendAsync(HttpMethod.Post, "/stop")).Words,
+            StringComparison.Ordinal);
         File.Delete(Path.Combine(_folder, "run.lock.json"));
         Assert.Contains("does not say which one", (await SendAsync(HttpMethod.Post, "/stop")).Words, StringComparison.Ordinal);
         Assert.False(process.HasExited);
@@ -128,7 +136,11 @@ public sealed class RunControlTests : IAsyncLifetime
         Assert.Equal(HttpStatusCode.NoContent, deleted.StatusCode);
         JsonElement[] deeds = (await _client.GetFromJsonAsync<JsonElement[]>("/api/v1/audit"))!;
         Assert.Equal(["delete", "delete"], deeds.Select(d => d.GetProperty("action").GetString()));
-        Assert.All(deeds, d => Assert.Equal((_run, "test", "editor"), (d.GetProperty("target").GetString(), d.GetProperty("user").GetString(), d.GetProperty("role").GetString())));
+        Assert.All(
+            deeds,
+            d => Assert.Equal(
+                (_run, "test", "editor"),
+                (d.GetProperty("target").GetString(), d.GetProperty("user").GetString(), d.GetProperty("role").GetString())));
         Assert.False(deeds[0].TryGetProperty("problem", out _));
         Assert.Contains("is running", deeds[1].GetProperty("problem").GetString(), StringComparison.Ordinal);
         using HttpResponseMessage closed = await editor.GetAsync("/api/v1/audit");
@@ -146,7 +158,8 @@ public sealed class RunControlTests : IAsyncLifetime
         using (RunLock first = RunLock.TryTake(folder)!)
         {
             Assert.Null(RunLock.TryTake(folder));
-            Assert.Equal((Environment.ProcessId, Environment.MachineName), (RunLock.HolderOf(folder)!.Process, RunLock.HolderOf(folder)!.Host));
+            Assert.Equal(
+                (Environment.ProcessId, Environment.MachineName), (RunLock.HolderOf(folder)!.Process, RunLock.HolderOf(folder)!.Host));
         }
 
         Assert.False(RunLock.IsHeld(folder));
@@ -157,14 +170,16 @@ public sealed class RunControlTests : IAsyncLifetime
     // A process that is none of ours: it takes the lock with the system's own tool and ends when it is asked to.
     private Process Hold(out RunHolder holder)
     {
-        string script = $"exec 9>'{Path.Combine(_folder, "run.lock")}'; flock 9; trap 'echo asked to end; exit 143' TERM; echo held; while :; do read -t 0.05 <> <(:); done";
+        string script = $"exec 9>'{Path.Combine(_folder, "run.lock")}'; flock 9; trap 'echo asked to end; exit 143' TERM; echo held; while "
+            + $":; do read -t 0.05 <> <(:); done";
         var process = Process.Start(new ProcessStartInfo("bash", ["-c", script]) { RedirectStandardOutput = true })!;
         Assert.Equal("held", process.StandardOutput.ReadLine());
         holder = new RunHolder(process.Id, Environment.MachineName, RunHolder.StartOf(process.Id)!, DateTimeOffset.UtcNow);
         return process;
     }
 
-    private void Write(RunHolder holder) => File.WriteAllText(Path.Combine(_folder, "run.lock.json"), JsonSerializer.Serialize(holder, CoclrJson.Compact));
+    private void Write(RunHolder holder) =>
+        File.WriteAllText(Path.Combine(_folder, "run.lock.json"), JsonSerializer.Serialize(holder, CoclrJson.Compact));
 
     private Task StateIs(RunState state) => IngestApiTests.Until(() => _server.Store.Find(_run)?.State == state);
 

@@ -14,7 +14,9 @@ public sealed class FullDiskTests
         using var folder = new TemporaryFolder();
         string disk = folder["disk"];
         Directory.CreateDirectory(disk);
-        Assert.SkipUnless(OperatingSystem.IsLinux() && Run("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk) == 0, "a small file system cannot be mounted here (it needs root)");
+        Assert.SkipUnless(
+            OperatingSystem.IsLinux() && Run("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk) == 0,
+            "a small file system cannot be mounted here (it needs root)");
         try
         {
             await using (DashboardServer server = await DashboardServer.StartAsync(folder["work"], "--Dashboard:DataDir", disk))
@@ -24,13 +26,16 @@ public sealed class FullDiskTests
 
                 string ballast = Path.Combine(disk, "ballast");
                 Fill(ballast);
-                using HttpResponseMessage refused = await sender.PostAsync("/api/v1/ingest", DashboardServer.Batch(Enumerable.Range(1, 200).Select(Line)));
+                using HttpResponseMessage refused =
+                    await sender.PostAsync("/api/v1/ingest", DashboardServer.Batch(Enumerable.Range(1, 200).Select(Line)));
                 Assert.Equal(HttpStatusCode.InsufficientStorage, refused.StatusCode);
                 using HttpClient reader = server.Admin();
                 Assert.Equal(HttpStatusCode.OK, (await reader.GetAsync("/api/v1/runs/full-1")).StatusCode);
 
                 File.Delete(ballast);
-                Assert.Equal(HttpStatusCode.OK, (await sender.PostAsync("/api/v1/ingest", DashboardServer.Batch(Enumerable.Range(1, 200).Select(Line)))).StatusCode);
+                Assert.Equal(
+                    HttpStatusCode.OK,
+                    (await sender.PostAsync("/api/v1/ingest", DashboardServer.Batch(Enumerable.Range(1, 200).Select(Line)))).StatusCode);
                 Assert.Equal(201, server.Store.Find("full-1")!.Cursor);
             }
 
@@ -50,7 +55,11 @@ public sealed class FullDiskTests
         }
     }
 
-    private static LogEvent Line(int seq) => new() { Run = "full-1", Stage = "decode", Attempt = 1, Seq = seq, Time = DateTimeOffset.UtcNow, Level = "info", Message = new string('x', 200) };
+    private static LogEvent Line(int seq) => new()
+    {
+        Run = "full-1", Stage = "decode", Attempt = 1, Seq = seq, Time = DateTimeOffset.UtcNow, Level = "info",
+        Message = new string('x', 200)
+    };
 
     private static void Fill(string file)
     {
@@ -73,7 +82,8 @@ public sealed class FullDiskTests
     {
         try
         {
-            using Process process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardError = true, RedirectStandardOutput = true })!;
+            using Process process =
+                Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardError = true, RedirectStandardOutput = true })!;
             process.WaitForExit();
             return process.ExitCode;
         }

@@ -31,7 +31,9 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
         Assert.Equal((201, 0), (first.GetProperty("accepted").GetInt32(), first.GetProperty("known").GetInt32()));
         Assert.Equal((0, 201), (second.GetProperty("accepted").GetInt32(), second.GetProperty("known").GetInt32()));
         Assert.Equal(200, _server.Store.Curves(_run).Curves.Single().Values.Length);
-        Assert.Equal(201, (await sender.GetFromJsonAsync<JsonElement>("/api/v1/ingest/next?stage=pretrain-rgb&attempt=1")).GetProperty("seq").GetInt64());
+        Assert.Equal(
+            201,
+            (await sender.GetFromJsonAsync<JsonElement>("/api/v1/ingest/next?stage=pretrain-rgb&attempt=1")).GetProperty("seq").GetInt64());
     }
 
     [Fact]
@@ -53,7 +55,8 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
     public async Task Post_NumberTwiceInOneBatch_TheFirstCounts()
     {
         using HttpClient sender = _server.Sender(_run);
-        JsonElement answer = await PostAsync(sender, DashboardServer.Batch(Make.Metric(1, 1, 0.25, run: _run), Make.Metric(1, 1, 0.75, run: _run)));
+        JsonElement answer =
+            await PostAsync(sender, DashboardServer.Batch(Make.Metric(1, 1, 0.25, run: _run), Make.Metric(1, 1, 0.75, run: _run)));
         Assert.Equal((1, 1), (answer.GetProperty("accepted").GetInt32(), answer.GetProperty("known").GetInt32()));
         string file = Path.Combine(_server.Folder, ".coclr", "dashboard", "runs", _run, "stages", "pretrain-rgb", "events.jsonl");
         Assert.Single(await File.ReadAllLinesAsync(file));
@@ -66,9 +69,13 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
         using HttpClient sender = _server.Sender(_run);
         string good = JsonSerializer.Serialize<RunEvent>(Make.Metric(1, 1, 1, run: _run), CoclrJson.Compact);
         string body = string.Join('\n',
-            "not json", "{}", "null", "[]", good, "", $$"""{"kind":"metric","run":"{{_run}}"}""", good.Replace("\"attempt\":1", "\"attempt\":-4", StringComparison.Ordinal), good.Replace("\"seq\":1", "\"seq\":-1", StringComparison.Ordinal),
-            good.Replace("\"stage\":\"pretrain-rgb\"", "\"stage\":\"../../etc\"", StringComparison.Ordinal), $$"""{"kind":"of the future","run":"{{_run}}"}""", new string('[', 5000),
-            good.Replace("\"loss\":1", "\"loss\":\"NaN\"", StringComparison.Ordinal).Replace("\"seq\":1", "\"seq\":2", StringComparison.Ordinal));
+            "not json", "{}", "null", "[]", good, "", $$"""{"kind":"metric","run":"{{_run}}"}""",
+            good.Replace("\"attempt\":1", "\"attempt\":-4", StringComparison.Ordinal),
+            good.Replace("\"seq\":1", "\"seq\":-1", StringComparison.Ordinal),
+            good.Replace("\"stage\":\"pretrain-rgb\"", "\"stage\":\"../../etc\"", StringComparison.Ordinal),
+            $$"""{"kind":"of the future","run":"{{_run}}"}""", new string('[', 5000),
+            good.Replace("\"loss\":1", "\"loss\":\"NaN\"", StringComparison.Ordinal)
+                .Replace("\"seq\":1", "\"seq\":2", StringComparison.Ordinal));
         JsonElement answer = await PostAsync(sender, DashboardServer.Packed(body));
 
         Assert.Equal(2, answer.GetProperty("accepted").GetInt32());
@@ -85,12 +92,18 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
         using ByteArrayContent broken = Lines([1, 2, 3]);
         broken.Headers.ContentEncoding.Add("gzip");
         using HttpResponseMessage notGzip = await sender.PostAsync("/api/v1/ingest", broken);
-        using var chunked = new HttpRequestMessage(HttpMethod.Post, "/api/v1/ingest") { Content = new StreamContent(new MemoryStream(new byte[200_000])) };
+        using var chunked =
+            new HttpRequestMessage(HttpMethod.Post, "/api/v1/ingest") { Content = new StreamContent(new MemoryStream(new byte[200_000])) };
         chunked.Content.Headers.ContentType = new System.Net.Http.Headers.MediaTypeHeaderValue("application/x-ndjson");
         chunked.Headers.TransferEncodingChunked = true;
         using HttpResponseMessage endless = await sender.SendAsync(chunked);
 
-        Assert.Equal([HttpStatusCode.RequestEntityTooLarge, HttpStatusCode.RequestEntityTooLarge, HttpStatusCode.BadRequest, HttpStatusCode.RequestEntityTooLarge], [large.StatusCode, bomb.StatusCode, notGzip.StatusCode, endless.StatusCode]);
+        Assert.Equal(
+            [
+                HttpStatusCode.RequestEntityTooLarge, HttpStatusCode.RequestEntityTooLarge, HttpStatusCode.BadRequest,
+                HttpStatusCode.RequestEntityTooLarge
+            ],
+            [large.StatusCode, bomb.StatusCode, notGzip.StatusCode, endless.StatusCode]);
     }
 
     [Fact]
@@ -123,7 +136,10 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
             { "other key", "Bearer " + IngestToken.Create("another-key-of-22-characters!", "r1", DateTimeOffset.UtcNow.AddHours(1)) },
             { "tampered run", "Bearer " + good.Replace(".cjE.", ".cjI.", StringComparison.Ordinal) },
             { "tampered expiry", "Bearer " + string.Join('.', good.Split('.').Select((p, i) => i == 2 ? "9999999999" : p)) },
-            { "tampered namespace", "Bearer " + string.Join('.', parts.Select((p, i) => i == 2 ? System.Buffers.Text.Base64Url.EncodeToString("team-b"u8) : p)) },
+            {
+                "tampered namespace",
+                "Bearer " + string.Join('.', parts.Select((p, i) => i == 2 ? System.Buffers.Text.Base64Url.EncodeToString("team-b"u8) : p))
+            },
             { "namespace taken out", "Bearer " + string.Join('.', (string[])["ci1", parts[1], parts[3], parts[4]]) },
             { "cut", "Bearer " + good[..^1] },
             { "lower-case scheme", "bearer " + good },
@@ -158,7 +174,8 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
         JsonElement answer = await PostAsync(sender, DashboardServer.Batch(Make.Metric(0, 0, 0, run: "r2")));
         Assert.Equal(1, answer.GetProperty("refused").GetInt32());
         Assert.Null(_server.Store.Find("r2"));
-        using HttpResponseMessage plan = await sender.PutAsync("/api/v1/ingest/plan", JsonContent.Create(Planner.Plan("x", new ExperimentSpec(), "r2"), options: CoclrJson.Compact));
+        using HttpResponseMessage plan = await sender.PutAsync(
+            "/api/v1/ingest/plan", JsonContent.Create(Planner.Plan("x", new ExperimentSpec(), "r2"), options: CoclrJson.Compact));
         Assert.Equal(HttpStatusCode.BadRequest, plan.StatusCode);
         using HttpResponseMessage read = await sender.GetAsync("/api/v1/runs");
         Assert.Equal(HttpStatusCode.Forbidden, read.StatusCode);
@@ -176,7 +193,15 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
         Assert.Equal(HttpStatusCode.Conflict, await PutAsync(sender, bytes[90_000..], 90_000, bytes.Length, sha));
         Assert.Equal(HttpStatusCode.OK, await PutAsync(sender, bytes[50_000..], 50_000, bytes.Length, sha));
 
-        await PostAsync(sender, DashboardServer.Batch(new ArtifactEvent { Run = _run, Stage = "retrieve-rgb", Attempt = 1, Seq = 0, Time = Make.Start, Name = "neighbours.json", File = "stages/retrieve-rgb/artifacts/neighbours.json", MediaType = "application/json", Bytes = bytes.Length, Sha256 = sha }));
+        await PostAsync(
+            sender,
+            DashboardServer.Batch(
+                new ArtifactEvent
+                {
+                    Run = _run, Stage = "retrieve-rgb", Attempt = 1, Seq = 0, Time = Make.Start, Name = "neighbours.json",
+                    File = "stages/retrieve-rgb/artifacts/neighbours.json", MediaType = "application/json", Bytes = bytes.Length,
+                    Sha256 = sha
+                }));
         using HttpClient admin = _server.Admin();
         await Until(() => _server.Store.Find(_run)?.Folder.Length > 0);
         JsonElement[] artifacts = (await admin.GetFromJsonAsync<JsonElement[]>($"/api/v1/runs/{_run}/artifacts"))!;
@@ -201,13 +226,17 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
         byte[] bytes = "12345"u8.ToArray();
         string sha = checksum == "right" ? Convert.ToHexString(SHA256.HashData(bytes)) : new string('0', 64);
         Assert.Equal(status, await PutAsync(sender, bytes, 0, length, sha, name));
-        Assert.False(File.Exists(Path.Combine(_server.Folder, ".coclr", "dashboard", "runs", _run, "stages", "retrieve-rgb", "artifacts", "neighbours.json")));
+        Assert.False(
+            File.Exists(
+                Path.Combine(
+                    _server.Folder, ".coclr", "dashboard", "runs", _run, "stages", "retrieve-rgb", "artifacts", "neighbours.json")));
     }
 
     [Fact]
     public async Task Artifact_ThatBecomesALink_IsGone()
     {
-        (string run, string folder, _) = new SampleRuns(Path.Combine(_server.Folder, "runs")).Write("sample", Method.InfoNCE, epochs: 2, previews: false);
+        (string run, string folder, _) = new SampleRuns(Path.Combine(_server.Folder, "runs"))
+            .Write("sample", Method.InfoNCE, epochs: 2, previews: false);
         await Until(() => _server.Store.Find(run)?.State == RunState.Succeeded);
         string file = Path.Combine(folder, "stages", "retrieve-rgb", "artifacts", "neighbours.json");
         File.Delete(file);
@@ -218,14 +247,16 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
         Assert.Equal(HttpStatusCode.Gone, answer.StatusCode);
     }
 
-    internal static async Task Until(Func<bool> reached)
+    internal static Task Until(Func<bool> reached) => Until(() => Task.FromResult(reached()));
+
+    internal static async Task Until(Func<Task<bool>> reached)
     {
-        for (int i = 0; i < 200 && !reached(); i++)
+        for (int i = 0; i < 2400 && !await reached(); i++)
         {
             await Task.Delay(50);
         }
 
-        Assert.True(reached());
+        Assert.True(await reached());
     }
 
     private static ByteArrayContent Lines(byte[] bytes)
@@ -242,9 +273,11 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
         return await answer.Content.ReadFromJsonAsync<JsonElement>();
     }
 
-    private static async Task<HttpStatusCode> PutAsync(HttpClient sender, byte[] bytes, long offset, long length, string sha, string name = "neighbours.json")
+    private static async Task<HttpStatusCode> PutAsync(
+        HttpClient sender, byte[] bytes, long offset, long length, string sha, string name = "neighbours.json")
     {
-        using var request = new HttpRequestMessage(HttpMethod.Put, $"/api/v1/ingest/artifacts/retrieve-rgb/{name}") { Content = new ByteArrayContent(bytes) };
+        using var request = new HttpRequestMessage(
+            HttpMethod.Put, $"/api/v1/ingest/artifacts/retrieve-rgb/{name}") { Content = new ByteArrayContent(bytes) };
         request.Headers.Add("Upload-Offset", $"{offset}");
         request.Headers.Add("Upload-Length", $"{length}");
         request.Headers.Add("X-Sha256", sha);

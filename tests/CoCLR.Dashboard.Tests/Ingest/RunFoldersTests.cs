@@ -22,7 +22,8 @@ public sealed class RunFoldersTests : IDisposable
     public RunFoldersTests()
     {
         _store = Make.Store(_folder.Path);
-        _folders = new RunFolders(_store, Options.Create(new DashboardOptions { WorkDir = _folder.Path }), TimeProvider.System, NullLogger<RunFolders>.Instance);
+        _folders = new RunFolders(
+            _store, Options.Create(new DashboardOptions { WorkDir = _folder.Path }), TimeProvider.System, NullLogger<RunFolders>.Instance);
     }
 
     public void Dispose()
@@ -41,7 +42,9 @@ public sealed class RunFoldersTests : IDisposable
         (string planned, _, _) = samples.Write("planned", Method.Cmc, SampleRuns.Until.Planned);
         _folders.Scan();
 
-        Assert.Equal((RunState.Succeeded, RunState.Failed, RunState.Pending), (_store.Find(done)!.State, _store.Find(failed)!.State, _store.Find(planned)!.State));
+        Assert.Equal(
+            (RunState.Succeeded, RunState.Failed, RunState.Pending),
+            (_store.Find(done)!.State, _store.Find(failed)!.State, _store.Find(planned)!.State));
         Assert.Equal(1, _store.Find(done)!.Progress);
         Assert.True(_store.Find(done)!.BestProbe > 0.3);
         Assert.Equal("CMC", _store.Find(planned)!.Method);
@@ -66,7 +69,12 @@ public sealed class RunFoldersTests : IDisposable
         void Write(string stage, DateTimeOffset time, double loss)
         {
             var writer = new StageWriter(folder, run, stage, time);
-            writer.Add(new MetricEvent { Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Step = 1, Epoch = 1, Values = new Dictionary<string, double> { [MetricNames.Loss] = loss } });
+            writer.Add(
+                new MetricEvent
+                {
+                    Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Step = 1, Epoch = 1, Values = new Dictionary<string,
+                    double> { [MetricNames.Loss] = loss }
+                });
             writer.Save();
         }
     }
@@ -77,11 +85,15 @@ public sealed class RunFoldersTests : IDisposable
         (string run, string folder, _) = new SampleRuns(_folder["runs"]).Write("torn", Method.InfoNCE, SampleRuns.Until.Planned);
         string file = Path.Combine(folder, "stages", "pretrain-rgb", "events.jsonl");
         Directory.CreateDirectory(Path.GetDirectoryName(file)!);
-        string line = System.Text.Json.JsonSerializer.Serialize<CoCLR.Core.Events.RunEvent>(Make.Metric(0, 7, 0.5, run: run), CoCLR.Core.CoclrJson.Compact) + "\n";
+        string line = System.Text.Json.JsonSerializer.Serialize<CoCLR.Core.Events.RunEvent>(
+            Make.Metric(0, 7, 0.5, run: run), CoCLR.Core.CoclrJson.Compact) + "\n";
         File.WriteAllText(file, line[..30]);
         _folders.Scan();
         Assert.Empty(_store.Curves(run).Curves);
-        File.AppendAllText(file, line[30..] + "garbage\n" + line.Replace("\"seq\":0", "\"seq\":1", StringComparison.Ordinal).Replace("\"step\":7", "\"step\":8", StringComparison.Ordinal));
+        File.AppendAllText(
+            file,
+            line[30..] + "garbage\n" + line.Replace("\"seq\":0", "\"seq\":1", StringComparison.Ordinal)
+                .Replace("\"step\":7", "\"step\":8", StringComparison.Ordinal));
         _folders.Scan();
 
         Assert.Equal([7, 8], _store.Curves(run).Curves.Single().Steps);
@@ -105,7 +117,10 @@ public sealed class RunFoldersTests : IDisposable
         (string run, string folder, _) = new SampleRuns(_folder["runs"]).Write("honest", Method.InfoNCE, SampleRuns.Until.Planned);
         string stage = Path.Combine(folder, "stages", "pretrain-rgb");
         Directory.CreateDirectory(stage);
-        File.WriteAllText(Path.Combine(stage, "events.jsonl"), System.Text.Json.JsonSerializer.Serialize<CoCLR.Core.Events.RunEvent>(Make.Metric(0, 7, 0.5, run: "someone-else"), CoCLR.Core.CoclrJson.Compact) + "\n");
+        File.WriteAllText(
+            Path.Combine(stage, "events.jsonl"),
+            System.Text.Json.JsonSerializer.Serialize<CoCLR.Core.Events.RunEvent>(
+                Make.Metric(0, 7, 0.5, run: "someone-else"), CoCLR.Core.CoclrJson.Compact) + "\n");
         File.WriteAllText(_folder["outside.jsonl"], "{}\n");
         Directory.CreateDirectory(Path.Combine(folder, "stages", "decode"));
         File.CreateSymbolicLink(Path.Combine(folder, "stages", "decode", "events.jsonl"), _folder["outside.jsonl"]);
@@ -128,7 +143,8 @@ public sealed class RunFoldersTests : IDisposable
         Assert.NotEmpty(_store.Find("odd")!.Warnings);
     }
 
-    // Lines that are in the file and not in the index, as after a crash between the two: what comes next must not hide them from the tailer.
+    // Lines that are in the file and not in the index, as after a crash between the two: what comes next must not hide them from the
+    // tailer.
     [Theory]
     [InlineData("\n")]
     [InlineData("\n{\"kind\":\"metric\",\"run\":\"torn")]
@@ -165,5 +181,6 @@ public sealed class RunFoldersTests : IDisposable
         Assert.Equal([1, 2], _store.Curves("r1").Curves[0].Steps);
     }
 
-    private static byte[] Body(params IEnumerable<RunEvent> events) => Encoding.UTF8.GetBytes(string.Concat(events.Select(e => JsonSerializer.Serialize(e, CoclrJson.Compact) + "\n")));
+    private static byte[] Body(params IEnumerable<RunEvent> events) =>
+        Encoding.UTF8.GetBytes(string.Concat(events.Select(e => JsonSerializer.Serialize(e, CoclrJson.Compact) + "\n")));
 }

@@ -40,7 +40,9 @@ public sealed class RunsHubTests(ServerFixture fixture) : IClassFixture<ServerFi
             {
                 Assert.Equal(cursor, delta.GetProperty("from").GetInt64());
                 cursor = delta.GetProperty("to").GetInt64();
-                seen.AddRange(delta.GetProperty("curves").EnumerateArray().SelectMany(c => c.GetProperty("steps").EnumerateArray().Select(s => s.GetInt64())));
+                seen.AddRange(
+                    delta.GetProperty("curves").EnumerateArray()
+                        .SelectMany(c => c.GetProperty("steps").EnumerateArray().Select(s => s.GetInt64())));
                 if (written < target)
                 {
                     Write(20);
@@ -59,7 +61,9 @@ public sealed class RunsHubTests(ServerFixture fixture) : IClassFixture<ServerFi
         await using HubConnection last = await ConnectAsync(DashboardServer.Token);
         await foreach (JsonElement delta in last.StreamAsync<JsonElement>("WatchRun", _run, cursor, null, true, false))
         {
-            seen.AddRange(delta.GetProperty("curves").EnumerateArray().SelectMany(c => c.GetProperty("steps").EnumerateArray().Select(s => s.GetInt64())));
+            seen.AddRange(
+                delta.GetProperty("curves").EnumerateArray()
+                    .SelectMany(c => c.GetProperty("steps").EnumerateArray().Select(s => s.GetInt64())));
             break;
         }
 
@@ -123,7 +127,8 @@ public sealed class RunsHubTests(ServerFixture fixture) : IClassFixture<ServerFi
         Assert.Fail("The stream ended without the word.");
     }
 
-    // A connection is checked when it is made: a token that is revoked later must end what it opened, also streams on which nothing happens.
+    // A connection is checked when it is made: a token that is revoked later must end what it opened, also streams on which nothing
+    // happens.
     [Fact]
     public async Task Token_IsRevoked_EndsItsStreams()
     {
@@ -186,7 +191,8 @@ public sealed class RunsHubTests(ServerFixture fixture) : IClassFixture<ServerFi
         return refused.Message;
     }
 
-    private static async IAsyncEnumerable<JsonElement> Quiet(IAsyncEnumerable<JsonElement> stream, [EnumeratorCancellation] CancellationToken stop)
+    private static async IAsyncEnumerable<JsonElement> Quiet(
+        IAsyncEnumerable<JsonElement> stream, [EnumeratorCancellation] CancellationToken stop)
     {
         IAsyncEnumerator<JsonElement> at = stream.GetAsyncEnumerator(stop);
         while (true)
@@ -210,10 +216,13 @@ public sealed class RunsHubTests(ServerFixture fixture) : IClassFixture<ServerFi
         }
     }
 
-    private async Task<HubConnection> ConnectAsync(string token)
+    internal static async Task<HubConnection> ConnectAsync(DashboardServer server, string token)
     {
-        HubConnection hub = new HubConnectionBuilder().WithUrl(new Uri(_server.Address, "/hubs/runs"), o => o.AccessTokenProvider = () => Task.FromResult<string?>(token)).Build();
+        HubConnection hub = new HubConnectionBuilder()
+            .WithUrl(new Uri(server.Address, "/hubs/runs"), o => o.AccessTokenProvider = () => Task.FromResult<string?>(token)).Build();
         await hub.StartAsync();
         return hub;
     }
+
+    private Task<HubConnection> ConnectAsync(string token) => ConnectAsync(_server, token);
 }

@@ -1,4 +1,5 @@
-// Why this exists: the file behind the index: one process, sound or put aside, migrated with a copy, never touched when it is of a newer version.
+// Why this exists: the file behind the index: one process, sound or put aside, migrated with a copy, never touched when it is of a newer
+// version.
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Dashboard.Configuration;
@@ -111,7 +112,9 @@ public sealed class IndexDatabaseTests : IDisposable
         {
             Assert.Empty(store.Runs);
             Follow(store);
-            Assert.Equal((before.State, before.Cursor, before.BestProbe), (store.Find(run)!.State, store.Find(run)!.Cursor, store.Find(run)!.BestProbe));
+            Assert.Equal(
+                (before.State, before.Cursor, before.BestProbe),
+                (store.Find(run)!.State, store.Find(run)!.Cursor, store.Find(run)!.BestProbe));
         }
 
         using RunStore rebuilt = Make.Store(_folder.Path, o => o.Rebuild = true);
@@ -148,7 +151,8 @@ public sealed class IndexDatabaseTests : IDisposable
 
     private RunFolders Follow(RunStore store)
     {
-        var folders = new RunFolders(store, Options.Create(new DashboardOptions { WorkDir = _folder.Path }), TimeProvider.System, NullLogger<RunFolders>.Instance);
+        var folders = new RunFolders(
+            store, Options.Create(new DashboardOptions { WorkDir = _folder.Path }), TimeProvider.System, NullLogger<RunFolders>.Instance);
         folders.Scan();
         store.Flush();
         return folders;

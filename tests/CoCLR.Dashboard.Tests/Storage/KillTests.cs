@@ -23,7 +23,8 @@ public sealed class KillTests
             using Process process = Start(folder.Path, out Task<Uri> link);
             Uri address = await link.WaitAsync(TimeSpan.FromSeconds(60));
             using var client = new HttpClient { BaseAddress = new Uri(address.GetLeftPart(UriPartial.Authority)) };
-            client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", IngestToken.Create(Key, "r1", DateTimeOffset.UtcNow.AddHours(1)));
+            client.DefaultRequestHeaders.Authorization =
+                new AuthenticationHeaderValue("Bearer", IngestToken.Create(Key, "r1", DateTimeOffset.UtcNow.AddHours(1)));
             long enough = acknowledged + (100 * random.Next(2, 12));
             try
             {
@@ -64,7 +65,15 @@ public sealed class KillTests
     internal static Process Start(string folder, out Task<Uri> link, params string[] more)
     {
         var found = new TaskCompletionSource<Uri>(TaskCreationOptions.RunContinuationsAsynchronously);
-        var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "CoCLR.Dashboard.dll"), "--workdir", folder, "--urls", "http://127.0.0.1:0", "--Dashboard:Ingest:Key", Key, .. more]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo(
+            "dotnet",
+            [
+                Path.Combine(AppContext.BaseDirectory, "CoCLR.Dashboard.dll"), "--workdir", folder, "--urls", "http://127.0.0.1:0",
+                "--Dashboard:Ingest:Key", Key, .. more
+            ])
+            {
+                RedirectStandardOutput = true, RedirectStandardError = true
+            };
         var process = new Process { StartInfo = start };
         process.OutputDataReceived += (_, e) =>
         {

@@ -67,7 +67,10 @@ public sealed class LogRowsTests : IDisposable
     public void NextError_GoesOnAndAround()
     {
         using RunStore store = Make.Store(_folder.Path);
-        store.Apply("r1", "pretrain-rgb", [.. Enumerable.Range(0, 300).Select(i => Make.Log(i, i is 40 ? "two\nlines" : $"{i}", i is 40 or 200 ? "error" : "info"))]);
+        store.Apply(
+            "r1",
+            "pretrain-rgb",
+            [.. Enumerable.Range(0, 300).Select(i => Make.Log(i, i is 40 ? "two\nlines" : $"{i}", i is 40 or 200 ? "error" : "info"))]);
         LogRows rows = Rows(store);
         rows.Update();
         Assert.Equal(40, rows.NextError(-1));

@@ -28,6 +28,51 @@ public sealed class RunStoreTests : IDisposable
         Assert.Equal(51, store.NextSeq("r1", "pretrain-rgb", 1));
     }
 
+    // A process that was replaced may be heard last: what it says belongs to its own curve and to no summary.
+    [Fact]
+    public void Apply_LateEventsOfAnOlderAttempt_ChangeItsCurveOnly()
+    {
+        using RunStore store = Make.Store(_folder.Path);
+        store.Apply(
+            "r1",
+            "pretrain-rgb",
+            [Make.Started(attempt: 2, resumedAt: 40), Make.Metric(1, 50, 0.5, attempt: 2, epoch: 5), Result(2, 2, "CoCLR")]);
+        StageInfo before = store.Find("r1")!.Stage("pretrain-rgb")!;
+        store.Apply("r1", "pretrain-rgb",
+        [
+            Make.Started(), Make.Metric(90, 70, 3, epoch: 7), Result(91, 1, "InfoNCE"),
+            new ProgressEvent
+            {
+                Run = "r1", Stage = "pretrain-rgb", Attempt = 1, Seq = 92, Time = Make.Start.AddSeconds(92), Phase = "train", Done = 9,
+                Total = 10
+            },
+            new CheckpointEvent
+            {
+                Run = "r1", Stage = "pretrain-rgb", Attempt = 1, Seq = 93, Time = Make.Start.AddSeconds(93), Epoch = 7, Step = 70,
+                File = "x"
+            },
+            Make.Finished(94, StageOutcome.Failed, 1, "killed"),
+        ]);
+
+        RunInfo run = store.Find("r1")!;
+        StageInfo stage = run.Stage("pretrain-rgb")!;
+        Assert.Equal(
+            (2, StagePhase.Running, 50L, 5.0, 0.5),
+            (stage.Attempt, stage.Phase, stage.Step!.Value, stage.Epoch!.Value, stage.Latest["loss"]));
+        Assert.Equal(
+            (before.ResultJson, before.Checkpoint, before.Done, before.Message),
+            (stage.ResultJson, stage.Checkpoint, stage.Done, stage.Message));
+        Assert.Equal(0.5, run.Loss);
+        Assert.Equal([1, 2], stage.Attempts.Select(a => a.Attempt));
+        Assert.Equal(2, store.Curves("r1").Curves.Count);
+
+        static ResultEvent Result(long seq, int attempt, string method) => new()
+        {
+            Run = "r1", Stage = "pretrain-rgb", Attempt = attempt, Seq = seq, Time = Make.Start.AddSeconds(seq),
+            Result = System.Text.Json.JsonSerializer.SerializeToElement(new { method }),
+        };
+    }
+
     [Theory]
     [InlineData(1)]
     [InlineData(511)]
@@ -41,7 +86,11 @@ public sealed class RunStoreTests : IDisposable
         {
             for (int i = 0; i < count; i += 100)
             {
-                store.Apply("r1", "pretrain-rgb", [.. Enumerable.Range(i, Math.Min(100, count - i)).Select(j => Make.Metric(j, j, Value(j), epoch: j / 10.0))], offset: i);
+                store.Apply(
+                    "r1",
+                    "pretrain-rgb",
+                    [.. Enumerable.Range(i, Math.Min(100, count - i)).Select(j => Make.Metric(j, j, Value(j), epoch: j / 10.0))],
+                    offset: i);
                 store.Flush();
             }
         }
@@ -76,7 +125,10 @@ public sealed class RunStoreTests : IDisposable
     public void Apply_OddValues_AreKeptWithoutHarm(double odd)
     {
         using RunStore store = Make.Store(_folder.Path);
-        store.Apply("r1", "pretrain-rgb", [Make.Metric(0, 0, odd), Make.Metric(1, 1, odd), Make.Metric(2, -5, 1), Make.Metric(3, long.MaxValue, 2)]);
+        store.Apply(
+            "r1",
+            "pretrain-rgb",
+            [Make.Metric(0, 0, odd), Make.Metric(1, 1, odd), Make.Metric(2, -5, 1), Make.Metric(3, long.MaxValue, 2)]);
         store.Flush();
 
         Curve curve = Assert.Single(store.Curves("r1").Curves);
@@ -176,7 +228,17 @@ public sealed class RunStoreTests : IDisposable
         using RunStore store = Make.Store(_folder.Path, o => o.Limits.Runs = 3);
         for (int i = 0; i < 6; i++)
         {
-            store.Apply($"r{i}", "pretrain-rgb", [Make.Started(run: $"r{i}"), new FinishedEvent { Run = $"r{i}", Stage = "pretrain-rgb", Attempt = 1, Seq = 1, Time = Make.Start.AddMinutes(i), Outcome = i == 0 ? StageOutcome.Terminated : StageOutcome.Failed, ExitCode = 1 }]);
+            store.Apply(
+                $"r{i}",
+                "pretrain-rgb",
+                [
+                    Make.Started(run: $"r{i}"),
+                    new FinishedEvent
+                    {
+                        Run = $"r{i}", Stage = "pretrain-rgb", Attempt = 1, Seq = 1, Time = Make.Start.AddMinutes(i),
+                        Outcome = i == 0 ? StageOutcome.Terminated : StageOutcome.Failed, ExitCode = 1
+                    }
+                ]);
         }
 
         store.Apply("busy", "pretrain-rgb", [Make.Started(run: "busy")]);
@@ -210,7 +272,9 @@ public sealed class RunStoreTests : IDisposable
     [Fact]
     public void Lttb_KeepsEndsAndPeaksWithinTheBudget()
     {
-        List<Point> points = [.. Enumerable.Range(0, 100_000).Select(i => new Point(i, i, i, float.NaN, i == 54_321 ? 50 : i == 77_777 ? double.NaN : Math.Sin(i / 4000.0)))];
+        List<Point> points = [
+            .. Enumerable.Range(0, 100_000)
+                .Select(i => new Point(i, i, i, float.NaN, i == 54_321 ? 50 : i == 77_777 ? double.NaN : Math.Sin(i / 4000.0)))];
         List<Point> thin = Downsample.Lttb(points, 1000, p => p.Step);
 
         Assert.InRange(thin.Count, 900, 1001);

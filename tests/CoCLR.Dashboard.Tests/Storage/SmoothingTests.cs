@@ -21,7 +21,8 @@ public sealed class SmoothingTests : IDisposable
         using RunStore store = Make.Store(_folder.Path);
         store.Apply("r1", "pretrain-rgb", [.. Enumerable.Range(0, Count).Select(i => Make.Metric(i, i, Value(i)))]);
 
-        Curve curve = Assert.Single(store.Curves("r1", points: 300, smoothing: Weight, steps: from is null ? null : (from.Value, to!.Value)).Curves);
+        Curve curve =
+            Assert.Single(store.Curves("r1", points: 300, smoothing: Weight, steps: from is null ? null : (from.Value, to!.Value)).Curves);
 
         double sum = 0, mass = 0;
         var reference = new double[Count];
@@ -36,7 +37,9 @@ public sealed class SmoothingTests : IDisposable
         }
 
         Assert.InRange(curve.Steps.Length, 100, 310);
-        Assert.All(curve.Steps.Zip(curve.Smoothed!, curve.Values), p => Assert.Equal(p.Third is null ? null : reference[p.First], p.Second is { } v ? Math.Round(v, 10) : null, new Close()));
+        Assert.All(
+            curve.Steps.Zip(curve.Smoothed!, curve.Values),
+            p => Assert.Equal(p.Third is null ? null : reference[p.First], p.Second is { } v ? Math.Round(v, 10) : null, new Close()));
         Assert.Equal(from ?? 0, curve.Steps[0], 2.0);
         Assert.Equal(to ?? Count - 1, curve.Steps[^1], 2.0);
         Assert.Equal(reference[^1], curve.SmoothedState![0] / curve.SmoothedState[1], 10);

@@ -17,7 +17,8 @@ public sealed class BrowserFixture : IAsyncLifetime
     public string Runs => _folder["runs"];
 
     // Pictures for docs/ show a real demo (`./coclr demo`), not samples.
-    private static string? RealRuns => Environment.GetEnvironmentVariable("COCLR_SCREENSHOT_RUNS") is { Length: > 0 } folder ? folder : null;
+    private static string? RealRuns =>
+        Environment.GetEnvironmentVariable("COCLR_SCREENSHOT_RUNS") is { Length: > 0 } folder ? folder : null;
 
     public string Done { get; private set; } = "";
 
@@ -63,7 +64,8 @@ public sealed class BrowserFixture : IAsyncLifetime
     public async Task<IPage> NewPageAsync()
     {
         Assert.SkipWhen(Browser is null, "no Chromium on this machine: install it, or set COCLR_CHROMIUM");
-        IBrowserContext context = await Browser.NewContextAsync(new BrowserNewContextOptions { ViewportSize = new ViewportSize { Width = 1440, Height = 1000 } });
+        IBrowserContext context =
+            await Browser.NewContextAsync(new BrowserNewContextOptions { ViewportSize = new ViewportSize { Width = 1440, Height = 1000 } });
         context.SetDefaultNavigationTimeout(240_000);
         context.SetDefaultTimeout(120_000);
         return await context.NewPageAsync();
@@ -73,7 +75,12 @@ public sealed class BrowserFixture : IAsyncLifetime
     public async Task<IPage> OpenAsync(string path, ColorScheme theme = ColorScheme.Light, int width = 1440, int height = 1000)
     {
         Assert.SkipWhen(Browser is null, "no Chromium on this machine: install it, or set COCLR_CHROMIUM");
-        IBrowserContext context = await Browser.NewContextAsync(new BrowserNewContextOptions { ViewportSize = new ViewportSize { Width = width, Height = height }, ColorScheme = theme, BaseURL = Address, StorageState = _signedIn });
+        IBrowserContext context = await Browser.NewContextAsync(
+            new BrowserNewContextOptions
+            {
+                ViewportSize = new ViewportSize { Width = width, Height = height }, ColorScheme = theme, BaseURL = Address,
+                StorageState = _signedIn
+            });
         context.SetDefaultNavigationTimeout(240_000);
         context.SetDefaultTimeout(120_000);
         IPage page = await context.NewPageAsync();
@@ -107,7 +114,9 @@ public sealed class BrowserFixture : IAsyncLifetime
         _folder.Dispose();
     }
 
-    /// <summary>Presses keys until a condition holds: keys that come before the page listens are lost, and a person would press them again.</summary>
+    /// <summary>
+    /// Presses keys until a condition holds: keys that come before the page listens are lost, and a person would press them again.
+    /// </summary>
     public static async Task PressUntilAsync(IPage page, string condition, params string[] keys)
     {
         for (int attempt = 1; ; attempt++)

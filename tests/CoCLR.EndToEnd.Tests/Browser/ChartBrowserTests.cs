@@ -1,4 +1,5 @@
-// Why this exists: curves in a real browser, read as a person reads them: by pointer and keys, zoomed, with values that are no numbers, and as exported pictures.
+// Why this exists: curves in a real browser, read as a person reads them: by pointer and keys, zoomed, with values that are no numbers, and
+// as exported pictures.
 using System.Globalization;
 using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
@@ -56,7 +57,8 @@ public sealed class ChartBrowserTests(BrowserFixture fixture)
         await Assertions.Expect(page.Locator(".chart-tip")).ToContainTextAsync("NaN at step 60");
         // Two pieces of line and one after infinity: nothing is drawn where there was no number.
         string svg = await SaveAsync(page, "Save as SVG");
-        string path = System.Text.RegularExpressions.Regex.Matches(svg, "<path d=\"(M[^\"]+)\" stroke=\"[^\"]+\" stroke-width=\"1.75\"").Single().Groups[1].Value;
+        string path = System.Text.RegularExpressions.Regex.Matches(svg, "<path d=\"(M[^\"]+)\" stroke=\"[^\"]+\" stroke-width=\"1.75\"")
+            .Single().Groups[1].Value;
         Assert.Equal(3, path.Count(c => c == 'M'));
     }
 
@@ -106,7 +108,8 @@ public sealed class ChartBrowserTests(BrowserFixture fixture)
 
     private static async Task<string> SaveAsync(IPage page, string button)
     {
-        IDownload file = await page.RunAndWaitForDownloadAsync(() => page.GetByRole(AriaRole.Button, new PageGetByRoleOptions { Name = button }).First.ClickAsync());
+        IDownload file = await page.RunAndWaitForDownloadAsync(
+            () => page.GetByRole(AriaRole.Button, new PageGetByRoleOptions { Name = button }).First.ClickAsync());
         return await File.ReadAllTextAsync(await file.PathAsync(), System.Text.Encoding.Latin1);
     }
 
@@ -118,7 +121,11 @@ public sealed class ChartBrowserTests(BrowserFixture fixture)
         for (int step = 0; step < steps; step++)
         {
             var values = new Dictionary<string, double> { [MetricNames.Loss] = loss(step) };
-            writer.Add(new MetricEvent { Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Step = step, Epoch = step * 6.0 / steps, Values = values });
+            writer.Add(
+                new MetricEvent
+                {
+                    Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Step = step, Epoch = step * 6.0 / steps, Values = values
+                });
         }
 
         writer.Save();

@@ -11,7 +11,8 @@ internal static class Chromium
     private static readonly string[] Rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"];
 
     /// <summary>Its program, or null.</summary>
-    public static string? Program => new[] { Environment.GetEnvironmentVariable("COCLR_CHROMIUM"), "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome" }.FirstOrDefault(File.Exists);
+    public static string? Program =>
+        new[] { Environment.GetEnvironmentVariable("COCLR_CHROMIUM"), "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome" }.FirstOrDefault(File.Exists);
 
     /// <summary>Starts it.</summary>
     public static Task<IBrowser> LaunchAsync(IPlaywright playwright)
@@ -30,7 +31,9 @@ internal static class Chromium
         await page.WaitForFunctionAsync("t => document.documentElement.dataset.theme === t", theme == ColorScheme.Dark ? "dark" : "light");
         await page.WaitForTimeoutAsync(400);
         AxeResult result = await page.RunAxe(new AxeRunOptions { RunOnly = new RunOnlyOptions { Type = "tag", Values = [.. Rules] } });
-        Assert.Empty(result.Violations.Where(v => v.Impact is "serious" or "critical").Select(v => $"{theme} {v.Id}: {v.Nodes.Length} × {v.Nodes[0].Html}"));
+        Assert.Empty(
+            result.Violations.Where(v => v.Impact is "serious" or "critical")
+                .Select(v => $"{theme} {v.Id}: {v.Nodes.Length} × {v.Nodes[0].Html}"));
         Assert.Empty(errors);
     }
 
@@ -40,7 +43,8 @@ internal static class Chromium
     public static async Task PictureAsync(IPage page, string name)
     {
         string? folder = Environment.GetEnvironmentVariable("COCLR_SCREENSHOTS");
-        byte[] picture = await page.ScreenshotAsync(new PageScreenshotOptions { Path = folder is { Length: > 0 } ? Path.Combine(folder, name + ".png") : null });
+        byte[] picture = await page.ScreenshotAsync(
+            new PageScreenshotOptions { Path = folder is { Length: > 0 } ? Path.Combine(folder, name + ".png") : null });
         Assert.True(picture.Length > 15_000, $"{name}: {picture.Length} bytes");
     }
 }

@@ -1,4 +1,5 @@
-// Why this exists: looking closely: a clip large with RGB beside flow, its neighbours by arrow, the way to a search by it, and a video of one's own dropped.
+// Why this exists: looking closely: a clip large with RGB beside flow, its neighbours by arrow, the way to a search by it, and a video of
+// one's own dropped.
 using Microsoft.Playwright;
 
 namespace CoCLR.EndToEnd.Tests.Browser;
@@ -16,14 +17,16 @@ public sealed class ClipBrowserTests(BrowserFixture fixture)
         await page.Keyboard.PressAsync("Enter");
         ILocator box = page.GetByRole(AriaRole.Dialog);
         await Assertions.Expect(box).ToBeVisibleAsync();
-        await page.WaitForFunctionAsync("() => [...document.querySelectorAll('.lightbox video')].filter(v => v.readyState > 1).length === 2");
+        await page.WaitForFunctionAsync(
+            "() => [...document.querySelectorAll('.lightbox video')].filter(v => v.readyState > 1).length === 2");
         string first = await box.GetByRole(AriaRole.Heading).InnerTextAsync();
 
         await box.GetByRole(AriaRole.Button, new LocatorGetByRoleOptions { Name = "Frame forward" }).ClickAsync();
         await page.WaitForFunctionAsync("() => [...document.querySelectorAll('.lightbox video')].every(v => v.paused && !v.seeking)");
         double[] before = await TimesAsync(page);
         await page.Keyboard.PressAsync(".");
-        await page.WaitForFunctionAsync("t => { const v = document.querySelector('.lightbox video'); return !v.seeking && v.currentTime !== t; }", before[0]);
+        await page.WaitForFunctionAsync(
+            "t => { const v = document.querySelector('.lightbox video'); return !v.seeking && v.currentTime !== t; }", before[0]);
         double[] after = await TimesAsync(page);
         Assert.Equal(after[0], after[1], 0.02);
 

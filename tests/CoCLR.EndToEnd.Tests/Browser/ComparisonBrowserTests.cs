@@ -1,4 +1,5 @@
-// Why this exists: comparisons that mislead: measures of different data sets in one table, unfinished runs taken for the best, rows without their run, films of the wrong run.
+// Why this exists: comparisons that mislead: measures of different data sets in one table, unfinished runs taken for the best, rows without
+// their run, films of the wrong run.
 using CoCLR.Core.Manifests;
 using CoCLR.Dashboard.Tests.Fixtures;
 using Microsoft.Playwright;
@@ -32,15 +33,21 @@ public sealed class ComparisonBrowserTests(BrowserFixture fixture)
     {
         IPage page = await fixture.OpenAsync($"/compare?runs={fixture.Done},{fixture.Other},{fixture.Live}");
         ILocator table = page.GetByRole(AriaRole.Region, new PageGetByRoleOptions { Name = "Results on synthetic" });
-        await Assertions.Expect(table.GetByRole(AriaRole.Rowheader).Filter(new LocatorFilterOptions { HasText = "demo-coclr" })).ToHaveCountAsync(3);
-        await Assertions.Expect(table.GetByRole(AriaRole.Rowheader).Filter(new LocatorFilterOptions { HasText = "demo-infonce" })).ToHaveCountAsync(3);
+        await Assertions.Expect(table.GetByRole(AriaRole.Rowheader).Filter(new LocatorFilterOptions { HasText = "demo-coclr" }))
+            .ToHaveCountAsync(3);
+        await Assertions.Expect(table.GetByRole(AriaRole.Rowheader).Filter(new LocatorFilterOptions { HasText = "demo-infonce" }))
+            .ToHaveCountAsync(3);
         await Assertions.Expect(table.Locator("td.best").First).ToBeVisibleAsync();
     }
 
     [Fact]
     public async Task Compare_Seeds_AreOneCurveWithTheirMean_UnlessEachIsAskedFor()
     {
-        string[] runs = [.. Enumerable.Range(0, 2).Select(seed => new SampleRuns(fixture.Runs, seed: 20 + seed).Write("seeds", Method.InfoNCE, seed: seed, epochs: 4, previews: false).Run)];
+        string[] runs = [
+            .. Enumerable.Range(0, 2)
+                .Select(
+                    seed => new SampleRuns(fixture.Runs, seed: 20 + seed)
+                        .Write("seeds", Method.InfoNCE, seed: seed, epochs: 4, previews: false).Run)];
         IPage page = await fixture.OpenAsync($"/compare?runs={string.Join(',', runs)}");
         ILocator legend = page.Locator("figure.chart").First.Locator(".legend-name");
         await Assertions.Expect(legend).ToHaveCountAsync(1);
@@ -74,10 +81,13 @@ public sealed class ComparisonBrowserTests(BrowserFixture fixture)
     /// <summary>A run on another data set.</summary>
     private string WriteOther()
     {
-        (string run, string folder, _) = new SampleRuns(fixture.Runs, seed: 5).Write("other-data", Method.InfoNCE, epochs: 4, quality: 0.9, previews: false);
+        (string run, string folder, _) = new SampleRuns(fixture.Runs, seed: 5)
+            .Write("other-data", Method.InfoNCE, epochs: 4, quality: 0.9, previews: false);
         foreach (string file in Directory.EnumerateFiles(folder, "*.json*", SearchOption.AllDirectories))
         {
-            File.WriteAllText(file, File.ReadAllText(file).Replace("\"dataSet\":\"synthetic\"", "\"dataSet\":\"three-classes\"", StringComparison.Ordinal));
+            File.WriteAllText(
+                file,
+                File.ReadAllText(file).Replace("\"dataSet\":\"synthetic\"", "\"dataSet\":\"three-classes\"", StringComparison.Ordinal));
         }
 
         return run;

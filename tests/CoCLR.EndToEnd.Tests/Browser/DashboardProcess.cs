@@ -29,7 +29,10 @@ internal sealed class DashboardProcess : IAsyncDisposable
         var printed = new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously);
         var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (string argument in (string[])
-            [Path.Combine(AppContext.BaseDirectory, "CoCLR.Dashboard.dll"), "--workdir", workDir, "--urls", $"http://127.0.0.1:{port}", .. settings])
+            [
+                Path.Combine(AppContext.BaseDirectory, "CoCLR.Dashboard.dll"), "--workdir", workDir, "--urls", $"http://127.0.0.1:{port}",
+                .. settings
+            ])
         {
             start.ArgumentList.Add(argument);
         }

@@ -1,4 +1,5 @@
-// Why this exists: what a person meets on the first day: a start that leads to the run, a role that may only look, a run whose process died, long names, a phone.
+// Why this exists: what a person meets on the first day: a start that leads to the run, a role that may only look, a run whose process
+// died, long names, a phone.
 using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
 using CoCLR.Dashboard.Tests.Fixtures;
@@ -14,7 +15,8 @@ public sealed class FirstLookBrowserTests(BrowserFixture fixture)
     {
         using var folder = new TemporaryFolder();
         string go = folder["go"], command = folder["coclr.sh"];
-        File.WriteAllText(command, $"#!/bin/sh\necho reading the manifest\nwhile [ ! -f {go} ]; do sleep 0.1; done\necho the data folder is missing >&2\nexit 66\n");
+        File.WriteAllText(command, $"#!/bin/sh\necho reading the manifest\nwhile [ ! -f {go} ]; do sleep 0.1; done\necho the data folder "
+            + $"is missing >&2\nexit 66\n");
         File.SetUnixFileMode(command, UnixFileMode.UserRead | UnixFileMode.UserExecute | UnixFileMode.UserWrite);
         Directory.CreateDirectory(folder["work"]);
         await using DashboardProcess dashboard = await DashboardProcess.StartAsync(folder["work"], 0, "--Dashboard:CoclrCommand", command);
@@ -25,7 +27,8 @@ public sealed class FirstLookBrowserTests(BrowserFixture fixture)
         await Assertions.Expect(page.GetByRole(AriaRole.Heading, new PageGetByRoleOptions { Name = "Starting…" })).ToBeVisibleAsync();
         await Assertions.Expect(page.GetByText("reading the manifest")).ToBeVisibleAsync();
         File.WriteAllText(go, "");
-        await Assertions.Expect(page.GetByRole(AriaRole.Heading, new PageGetByRoleOptions { Name = "It did not start" })).ToBeVisibleAsync();
+        await Assertions.Expect(page.GetByRole(AriaRole.Heading, new PageGetByRoleOptions { Name = "It did not start" }))
+            .ToBeVisibleAsync();
         await Assertions.Expect(page.GetByText("the data folder is missing")).ToBeVisibleAsync();
     }
 
@@ -33,10 +36,12 @@ public sealed class FirstLookBrowserTests(BrowserFixture fixture)
     public async Task Viewer_IsNotOfferedWhatIsNotAllowed_AndIsToldSo()
     {
         using var folder = new TemporaryFolder();
-        await using DashboardProcess dashboard = await DashboardProcess.StartAsync(folder.Path, 0, "--Dashboard:Authentication:TokenRole", "viewer");
+        await using DashboardProcess dashboard =
+            await DashboardProcess.StartAsync(folder.Path, 0, "--Dashboard:Authentication:TokenRole", "viewer");
         IPage page = await fixture.NewPageAsync();
         await page.GotoAsync(dashboard.Link);
-        await Assertions.Expect(page.GetByRole(AriaRole.Heading, new PageGetByRoleOptions { Name = "Experiments", Exact = true })).ToBeVisibleAsync();
+        await Assertions.Expect(page.GetByRole(AriaRole.Heading, new PageGetByRoleOptions { Name = "Experiments", Exact = true }))
+            .ToBeVisibleAsync();
         await Assertions.Expect(page.GetByText("New experiment")).ToHaveCountAsync(0);
         await page.GotoAsync(dashboard.Address + "/new");
         await Assertions.Expect(page.GetByText("This is not open to you")).ToBeVisibleAsync();
@@ -50,7 +55,12 @@ public sealed class FirstLookBrowserTests(BrowserFixture fixture)
         var writer = new StageWriter(folder, run, "pretrain-rgb", DateTimeOffset.UtcNow.AddHours(-3));
         writer.Add(new StartedEvent { Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Epochs = 6 });
         writer.Time = writer.Time.AddMinutes(5);
-        writer.Add(new ProgressEvent { Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Phase = "train", Done = 10, Total = 100, Unit = "steps", EtaSeconds = 600 });
+        writer.Add(
+            new ProgressEvent
+            {
+                Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Phase = "train", Done = 10, Total = 100, Unit = "steps",
+                EtaSeconds = 600
+            });
         writer.Save();
         IPage page = await fixture.OpenAsync("/?q=died");
         ILocator row = page.Locator("tr").Filter(new LocatorFilterOptions { HasText = run });
@@ -58,7 +68,8 @@ public sealed class FirstLookBrowserTests(BrowserFixture fixture)
         await Assertions.Expect(row).Not.ToContainTextAsync("left");
         await page.GotoAsync($"/experiments/{run}");
         await Assertions.Expect(page.GetByText("its process is gone")).ToBeVisibleAsync();
-        await Assertions.Expect(page.Locator(".figure").Filter(new LocatorFilterOptions { HasText = "at work" })).ToContainTextAsync("5 min");
+        await Assertions.Expect(page.Locator(".figure").Filter(new LocatorFilterOptions { HasText = "at work" }))
+            .ToContainTextAsync("5 min");
         await Assertions.Expect(page.GetByText("about 10 min left")).ToHaveCountAsync(0);
     }
 
@@ -67,7 +78,9 @@ public sealed class FirstLookBrowserTests(BrowserFixture fixture)
     {
         string name = string.Concat(Enumerable.Repeat("sweep-of-many-things-", 8)) + "7";
         (string run, string folder, _) = new SampleRuns(fixture.Runs).Write("long", Method.InfoNCE, SampleRuns.Until.Planned);
-        File.WriteAllText(Path.Combine(folder, "plan.json"), File.ReadAllText(Path.Combine(folder, "plan.json")).Replace("\"long\"", $"\"{name}\"", StringComparison.Ordinal));
+        File.WriteAllText(
+            Path.Combine(folder, "plan.json"),
+            File.ReadAllText(Path.Combine(folder, "plan.json")).Replace("\"long\"", $"\"{name}\"", StringComparison.Ordinal));
         foreach (int width in (int[])[1440, 375])
         {
             IPage page = await fixture.OpenAsync("/?q=sweep-of-many", width: width);
@@ -86,7 +99,8 @@ public sealed class FirstLookBrowserTests(BrowserFixture fixture)
         await page.GotoAsync("/?q=demo-coclr");
         foreach (string measure in (string[])["Probe %", "R@1 %"])
         {
-            await Assertions.Expect(page.Locator($"td[data-label='{measure}']").First).ToBeInViewportAsync(new LocatorAssertionsToBeInViewportOptions { Ratio = 1 });
+            await Assertions.Expect(page.Locator($"td[data-label='{measure}']").First)
+                .ToBeInViewportAsync(new LocatorAssertionsToBeInViewportOptions { Ratio = 1 });
         }
     }
 

@@ -62,7 +62,8 @@ public sealed class KeyboardBrowserTests(BrowserFixture fixture)
 
         await page.Keyboard.PressAsync("/");
         await page.Keyboard.TypeAsync("benchm");
-        await Assertions.Expect(page.GetByRole(AriaRole.Combobox, new PageGetByRoleOptions { Name = "Run or page" })).ToHaveValueAsync("benchm");
+        await Assertions.Expect(page.GetByRole(AriaRole.Combobox, new PageGetByRoleOptions { Name = "Run or page" }))
+            .ToHaveValueAsync("benchm");
         await Assertions.Expect(page.Locator(".goto-item")).ToHaveCountAsync(1);
         await page.Keyboard.PressAsync("Enter");
         await Assertions.Expect(page.GetByRole(AriaRole.Heading, new PageGetByRoleOptions { Name = "Benchmarks" })).ToBeVisibleAsync();

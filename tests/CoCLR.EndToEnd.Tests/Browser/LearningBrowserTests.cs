@@ -35,14 +35,18 @@ public sealed class LearningBrowserTests(BrowserFixture fixture)
 
         writer.Save();
         IPage page = await fixture.OpenAsync($"/experiments/{run}");
-        await Assertions.Expect(page.GetByRole(AriaRole.Alert).Filter(new LocatorFilterOptions { HasText = "the loss is NaN since step 60" })).ToBeVisibleAsync();
+        await Assertions.Expect(
+            page.GetByRole(AriaRole.Alert).Filter(new LocatorFilterOptions { HasText = "the loss is NaN since step 60" }))
+            .ToBeVisibleAsync();
         writer.Add(Metric(100, MetricNames.MonitorCollapsed, 1));
         writer.Save();
-        await Assertions.Expect(page.GetByRole(AriaRole.Alert).Filter(new LocatorFilterOptions { HasText = "has collapsed" })).ToContainTextAsync("try");
+        await Assertions.Expect(page.GetByRole(AriaRole.Alert).Filter(new LocatorFilterOptions { HasText = "has collapsed" }))
+            .ToContainTextAsync("try");
     }
 
     private static MetricEvent Metric(int step, string name, double value) => new()
     {
-        Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Step = step, Epoch = step / 20.0, Values = new Dictionary<string, double> { [name] = value },
+        Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Step = step, Epoch = step / 20.0,
+        Values = new Dictionary<string, double> { [name] = value },
     };
 }

@@ -1,4 +1,5 @@
-// Why this exists: a long log in a real browser: it opens, scrolls from end to end, follows only a reader at the end, and keeps the lines of a message apart.
+// Why this exists: a long log in a real browser: it opens, scrolls from end to end, follows only a reader at the end, and keeps the lines
+// of a message apart.
 using System.Globalization;
 using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
@@ -41,7 +42,8 @@ public sealed class LogBrowserTests(BrowserFixture fixture)
         await page.Mouse.WheelAsync(0, -15_000);
         ILocator toEnd = page.GetByRole(AriaRole.Button, new PageGetByRoleOptions { Name = "To the end" });
         await Assertions.Expect(toEnd).ToBeVisibleAsync();
-        await page.WaitForFunctionAsync("() => { const log = document.querySelector('.log'); const at = log.scrollTop; const was = log.dataset.was; log.dataset.was = at; return was == at; }", null, new PageWaitForFunctionOptions { PollingInterval = 300 });
+        await page.WaitForFunctionAsync("() => { const log = document.querySelector('.log'); const at = log.scrollTop; const was = "
+            + "log.dataset.was; log.dataset.was = at; return was == at; }", null, new PageWaitForFunctionOptions { PollingInterval = 300 });
         string first = await TopAsync(page);
         Add(writer, 3011, 3060);
         await Assertions.Expect(toEnd).ToContainTextAsync("50 new");
@@ -73,11 +75,13 @@ public sealed class LogBrowserTests(BrowserFixture fixture)
         }
     }
 
-    private static ILocator Line(IPage page, string text) => page.Locator(".log-line .words").GetByText(text, new LocatorGetByTextOptions { Exact = true });
+    private static ILocator Line(IPage page, string text) =>
+        page.Locator(".log-line .words").GetByText(text, new LocatorGetByTextOptions { Exact = true });
 
     /// <summary>The line at the upper edge, as a person sees it.</summary>
     private static Task<string> TopAsync(IPage page) => page.EvaluateAsync<string>(
-        "() => { const box = document.querySelector('.log').getBoundingClientRect(); return document.elementFromPoint(box.left + 300, box.top + 12).closest('.log-line').innerText; }");
+        "() => { const box = document.querySelector('.log').getBoundingClientRect(); return document.elementFromPoint(box.left + 300, "
+            + "box.top + 12).closest('.log-line').innerText; }");
 
     private (string Run, StageWriter Writer) Write(string name, int lines)
     {

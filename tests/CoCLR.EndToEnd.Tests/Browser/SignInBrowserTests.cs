@@ -1,4 +1,5 @@
-// Why this exists: the way in and out in a real browser, which sends origin and referrer as the page's policy says, by the form that a person sees.
+// Why this exists: the way in and out in a real browser, which sends origin and referrer as the page's policy says, by the form that a
+// person sees.
 using CoCLR.Dashboard.Tests.Fixtures;
 using Microsoft.Playwright;
 
@@ -24,7 +25,8 @@ public sealed class SignInBrowserTests : IAsyncLifetime
     public async Task Form_SignsInAndTheButtonSignsOut(bool configured)
     {
         await using DashboardProcess dashboard = await DashboardProcess.StartAsync(
-            _folder.Path, 0, configured ? ["--Dashboard:Authentication:Mode", "Token", "--Dashboard:Authentication:Token", Configured] : []);
+            _folder.Path, 0,
+            configured ? ["--Dashboard:Authentication:Mode", "Token", "--Dashboard:Authentication:Token", Configured] : []);
         // With a configured token the printed address is no way in; otherwise the token stands behind t= in the printed link.
         string token = configured ? Configured : dashboard.Link.Split("t=")[1];
         Assert.Equal(configured, !dashboard.Link.Contains(token, StringComparison.Ordinal));

@@ -1,4 +1,5 @@
-// Why this exists: what only a real browser does: it sends an upload in hundreds of pieces through the hub of the page, and follows links of other sites.
+// Why this exists: what only a real browser does: it sends an upload in hundreds of pieces through the hub of the page, and follows links
+// of other sites.
 using System.Diagnostics;
 using System.Net;
 using System.Security.Cryptography;
@@ -32,7 +33,9 @@ public sealed class UploadBrowserTests : IAsyncLifetime
         (string run, string runFolder, _) = new SampleRuns(_folder["runs"]).Write("done", Method.InfoNCE, epochs: 2, previews: false);
         SampleRuns.WriteGallery(runFolder, "pretrain-rgb");
         string command = _folder["coclr"], video = _folder["my film.mp4"];
-        await File.WriteAllTextAsync(command, "#!/bin/sh\nf=$(ls \"$2\")\necho \"The video cannot be used: $f: sum $(sha256sum < \"$2/$f\" | cut -c1-64)\" >&2\nexit 65\n");
+        await File.WriteAllTextAsync(
+            command,
+            "#!/bin/sh\nf=$(ls \"$2\")\necho \"The video cannot be used: $f: sum $(sha256sum < \"$2/$f\" | cut -c1-64)\" >&2\nexit 65\n");
         File.SetUnixFileMode(command, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         byte[] bytes = RandomNumberGenerator.GetBytes(40 << 20);
         await File.WriteAllBytesAsync(video, bytes);
@@ -62,7 +65,8 @@ public sealed class UploadBrowserTests : IAsyncLifetime
         {
             HttpListenerContext context = await other.GetContextAsync();
             context.Response.ContentType = "text/html";
-            await context.Response.OutputStream.WriteAsync(System.Text.Encoding.UTF8.GetBytes($"<a href='{Address}/benchmarks'>the benchmarks</a>"));
+            await context.Response.OutputStream.WriteAsync(
+                System.Text.Encoding.UTF8.GetBytes($"<a href='{Address}/benchmarks'>the benchmarks</a>"));
             context.Response.Close();
         });
         await page.GotoAsync($"http://localhost:{port}/"); // another site to a browser: not 127.0.0.1
@@ -92,7 +96,10 @@ public sealed class UploadBrowserTests : IAsyncLifetime
     private async Task StartAsync(string workDir, params string[] settings)
     {
         Directory.CreateDirectory(workDir);
-        string[] arguments = [Path.Combine(AppContext.BaseDirectory, "CoCLR.Dashboard.dll"), "--workdir", workDir, "--urls", "http://127.0.0.1:0", .. settings];
+        string[] arguments =
+        [
+            Path.Combine(AppContext.BaseDirectory, "CoCLR.Dashboard.dll"), "--workdir", workDir, "--urls", "http://127.0.0.1:0", .. settings
+        ];
         _dashboard = Process.Start(new ProcessStartInfo("dotnet", arguments) { RedirectStandardOutput = true })!;
         while (await _dashboard.StandardOutput.ReadLineAsync() is { } line)
         {

@@ -58,9 +58,13 @@ internal static class Chart
     }
 
     /// <summary>Runs a tool; standard output, standard error, exit code.</summary>
-    public static async Task<(string Output, string Error, int Code)> RunAsync(string tool, IEnumerable<string> arguments, string? kubeconfig = null, string? input = null)
+    public static async Task<(string Output, string Error, int Code)> RunAsync(
+        string tool, IEnumerable<string> arguments, string? kubeconfig = null, string? input = null)
     {
-        var info = new ProcessStartInfo(Tool(tool), arguments) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true, WorkingDirectory = Root };
+        var info = new ProcessStartInfo(Tool(tool), arguments)
+        {
+            RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true, WorkingDirectory = Root
+        };
         info.Environment["KUBECONFIG"] = kubeconfig ?? "/nonexistent";
         using var process = Process.Start(info)!;
         if (input is not null)
@@ -86,5 +90,7 @@ internal static class Chart
     /// <summary>The documents of a YAML stream.</summary>
     public static List<JsonObject> Documents(string yaml) =>
         [.. yaml.Split("\n---").Where(d => d.Split('\n').Any(l => l.Trim().Length > 0 && !l.StartsWith('#') && l.Trim() != "---"))
-            .Select(d => Json.Parse(System.Text.Encoding.UTF8.GetBytes(d.StartsWith("---", StringComparison.Ordinal) ? d[3..] : d), yaml: true)).OfType<JsonObject>()];
+            .Select(
+                d => Json.Parse(System.Text.Encoding.UTF8.GetBytes(d.StartsWith("---", StringComparison.Ordinal) ? d[3..] : d), yaml: true))
+                .OfType<JsonObject>()];
 }

@@ -41,7 +41,12 @@ public sealed class ChartClusterTests : IAsyncLifetime
         return output.Trim();
     }
 
-    private async Task<string> Logs() => (await Chart.RunAsync("kubectl", ["logs", "-n", "coclr-system", "-l", "app.kubernetes.io/part-of=coclr-platform", "--tail=20"], _cluster.KubeconfigPath)).Output;
+    private async Task<string> Logs() =>
+        (
+            await Chart.RunAsync(
+                "kubectl",
+                ["logs", "-n", "coclr-system", "-l", "app.kubernetes.io/part-of=coclr-platform", "--tail=20"],
+                _cluster.KubeconfigPath)).Output;
 
     [Fact]
     public async Task Release_IsInstalledTestedUpgradedRolledBackAndUninstalled()
@@ -53,12 +58,17 @@ public sealed class ChartClusterTests : IAsyncLifetime
         // The manifest that the notes suggest is one that the server takes.
         var manifest = notes[(notes.IndexOf("<<'EOF'", StringComparison.Ordinal) + 7)..notes.IndexOf("  EOF", StringComparison.Ordinal)];
         var indented = string.Join('\n', manifest.Split('\n').Select(l => l.StartsWith("  ", StringComparison.Ordinal) ? l[2..] : l));
-        var (output, error, code) = await Chart.RunAsync("kubectl", ["apply", "--dry-run=server", "-f", "-"], _cluster.KubeconfigPath, indented);
+        var (output, error, code) =
+            await Chart.RunAsync("kubectl", ["apply", "--dry-run=server", "-f", "-"], _cluster.KubeconfigPath, indented);
         Assert.True(code == 0, error);
         Assert.Contains("coclrexperiment.coclr.dev/first created", output, StringComparison.Ordinal);
 
         // What nobody has given was made once, by one of the replicas, and everything that is rendered is something that the server takes.
-        Assert.Equal(2, _cluster.Log.All.Count(r => r is { Verb: "create", Resource: "secrets", Status: 201 } && r.User == "system:serviceaccount:coclr-system:coclr-operator"));
+        Assert.Equal(
+            2,
+            _cluster.Log.All.Count(
+                r => r is { Verb: "create", Resource: "secrets", Status: 201 }
+                    && r.User == "system:serviceaccount:coclr-system:coclr-operator"));
         foreach (var rendered in new[] { await Chart.RunAsync("helm", ["template", "other", Chart.Folder, "--namespace", "coclr-system", "--set", "crds.enabled=false"]), await Chart.RunAsync("kubectl", ["kustomize", Path.Combine(Chart.Root, "gitops", "kustomize", "overlays", "team")]) })
         {
             Assert.True(rendered.Code == 0, rendered.Error);
@@ -81,9 +91,14 @@ public sealed class ChartClusterTests : IAsyncLifetime
 
         // Definitions and the dashboard's claim outlive the release.
         await Helm("uninstall", "coclr", "--wait");
-        Assert.Equal("customresourcedefinition.apiextensions.k8s.io/coclrexperiments.coclr.dev", (await Kubectl("get", "crd", "coclrexperiments.coclr.dev", "-o", "name")).Trim());
+        Assert.Equal(
+            "customresourcedefinition.apiextensions.k8s.io/coclrexperiments.coclr.dev",
+            (await Kubectl("get", "crd", "coclrexperiments.coclr.dev", "-o", "name")).Trim());
         Assert.Equal("persistentvolumeclaim/coclr-dashboard", await Kubectl("get", "pvc", "-n", "coclr-system", "-o", "name"));
-        Assert.Equal("", await Kubectl("get", "deploy,service,clusterrole", "-n", "coclr-system", "-l", "app.kubernetes.io/instance=coclr", "-o", "name"));
+        Assert.Equal(
+            "",
+            await Kubectl(
+                "get", "deploy,service,clusterrole", "-n", "coclr-system", "-l", "app.kubernetes.io/instance=coclr", "-o", "name"));
     }
 
     [Fact]
@@ -94,11 +109,24 @@ public sealed class ChartClusterTests : IAsyncLifetime
             await Kubectl("create", "namespace", ns);
         }
 
-        await Helm("install", "coclr", Chart.Folder, "--create-namespace", "--set", "namespaces={team-a,team-b},operator.replicas=1,dashboard.enabled=false", "--wait", "--timeout", "300s");
+        await Helm(
+            "install",
+            "coclr",
+            Chart.Folder,
+            "--create-namespace",
+            "--set",
+            "namespaces={team-a,team-b},operator.replicas=1,dashboard.enabled=false",
+            "--wait",
+            "--timeout",
+            "300s");
 
         // Nothing was refused: every right the operator uses is in its roles.
-        Assert.Empty(_cluster.Log.All.Where(r => r.Status == 403 && r.User.StartsWith("system:serviceaccount:coclr-system:", StringComparison.Ordinal)).Select(r => $"{r.Verb} {r.Resource} {r.Namespace}").Distinct());
-        Assert.Contains(_cluster.Log.All, r => r is { Verb: "list", Resource: "coclrexperiments.coclr.dev", Namespace: "team-a", Status: 200 });
+        Assert.Empty(
+            _cluster.Log.All.Where(
+                r => r.Status == 403 && r.User.StartsWith("system:serviceaccount:coclr-system:", StringComparison.Ordinal))
+                .Select(r => $"{r.Verb} {r.Resource} {r.Namespace}").Distinct());
+        Assert.Contains(
+            _cluster.Log.All, r => r is { Verb: "list", Resource: "coclrexperiments.coclr.dev", Namespace: "team-a", Status: 200 });
     }
 
     [Fact]
@@ -111,9 +139,13 @@ public sealed class ChartClusterTests : IAsyncLifetime
         {
             var kubeconfig = Path.Combine(_cluster.Folder, user + ".kubeconfig");
             await File.WriteAllTextAsync(kubeconfig, _cluster.AddUser(user), TestContext.Current.CancellationToken);
-            return (await Chart.RunAsync("kubectl", ["auth", "can-i", verb, "coclrexperiments.coclr.dev", "-n", "default"], kubeconfig)).Output.Trim();
+            return (
+                await Chart.RunAsync(
+                    "kubectl", ["auth", "can-i", verb, "coclrexperiments.coclr.dev", "-n", "default"], kubeconfig)).Output.Trim();
         }
 
-        Assert.Equal(("yes", "no", "yes", "yes"), (await May("vera", "list"), await May("vera", "create"), await May("ed", "list"), await May("ed", "create")));
+        Assert.Equal(
+            ("yes", "no", "yes", "yes"),
+            (await May("vera", "list"), await May("vera", "create"), await May("ed", "list"), await May("ed", "create")));
     }
 }

@@ -71,7 +71,8 @@ internal static class ChartReadme
                 value = string.Join(' ', inner);
             }
 
-            text.Append("| `").Append(string.Join('.', path.Select(p => p.Name))).Append("` | `").Append(value).Append("` | ").Append(comment).Append(" |\n");
+            text.Append("| `").Append(string.Join('.', path.Select(p => p.Name))).Append("` | `").Append(value).Append("` | ")
+                .Append(comment).Append(" |\n");
             comment = null;
         }
 

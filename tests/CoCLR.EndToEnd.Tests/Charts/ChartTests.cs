@@ -1,4 +1,5 @@
-// Why this exists: what the chart promises, asked of what it renders: least rights, hardened pods, pinned images, values that cannot be misspelt.
+// Why this exists: what the chart promises, asked of what it renders: least rights, hardened pods, pinned images, values that cannot be
+// misspelt.
 using System.Text.Json.Nodes;
 using CoCLR.TrialCluster;
 
@@ -81,9 +82,12 @@ public sealed class ChartTests
         }
 
         // Secrets: two names, in the release's own namespace, and not even these where the values name others.
-        static List<JsonObject> Secrets(IEnumerable<JsonObject> all) => [.. all.Where(r => r.Items("rules").Any(x => x!.Items("resources").Any(n => n.Text() == "secrets")))];
+        static List<JsonObject> Secrets(IEnumerable<JsonObject> all) =>
+            [.. all.Where(r => r.Items("rules").Any(x => x!.Items("resources").Any(n => n.Text() == "secrets")))];
         var role = Assert.Single(Secrets(roles));
-        Assert.Equal(("Role", "coclr-operator-leader", null), (role.Text("kind"), role.Text("metadata", "name"), role.Text("metadata", "namespace")));
+        Assert.Equal(
+            ("Role", "coclr-operator-leader", null),
+            (role.Text("kind"), role.Text("metadata", "name"), role.Text("metadata", "namespace")));
         var named = role.Items("rules").Single(r => r!.Items("resourceNames").Any(n => n.Text() == "coclr-dashboard"))!;
         Assert.Equal(["coclr-operator-progress-tls", "coclr-dashboard"], named.Items("resourceNames").Select(n => n.Text()));
         Assert.Equal(["get", "patch"], named.Items("verbs").Select(v => v.Text()));
@@ -94,10 +98,18 @@ public sealed class ChartTests
         var wide = objects.Where(o => o.Text("kind") == "ClusterRoleBinding").Select(o => o.Text("metadata", "name")).Order();
         Assert.Equal(namespaced
             ? ["coclr-system-coclr-dashboard-tokens", "coclr-system-coclr-operator-tokens"]
-            : ["coclr-system-coclr-dashboard", "coclr-system-coclr-dashboard-people", "coclr-system-coclr-dashboard-tokens", "coclr-system-coclr-operator", "coclr-system-coclr-operator-tokens"], wide);
+            :
+            [
+                "coclr-system-coclr-dashboard", "coclr-system-coclr-dashboard-people", "coclr-system-coclr-dashboard-tokens",
+                "coclr-system-coclr-operator", "coclr-system-coclr-operator-tokens"
+            ],
+            wide);
         if (namespaced)
         {
-            Assert.Equal(["team-a", "team-b"], objects.Where(o => o.Text("kind") == "RoleBinding" && o.Text("metadata", "name") == "coclr-operator").Select(o => o.Text("metadata", "namespace")));
+            Assert.Equal(
+                ["team-a", "team-b"],
+                objects.Where(o => o.Text("kind") == "RoleBinding" && o.Text("metadata", "name") == "coclr-operator")
+                    .Select(o => o.Text("metadata", "namespace")));
         }
     }
 
@@ -116,17 +128,24 @@ public sealed class ChartTests
     {
         static (string? Own, string? File, string? Volume) Of(List<JsonObject> objects)
         {
-            var pod = objects.Single(o => o.Text("kind") == "Deployment" && o.Text("metadata", "name") == "coclr-operator").Map("spec", "template", "spec")!;
+            var pod = objects.Single(o => o.Text("kind") == "Deployment" && o.Text("metadata", "name") == "coclr-operator")
+                .Map("spec", "template", "spec")!;
             string? Env(string name) => pod.Items("containers")[0].Items("env").FirstOrDefault(e => e.Text("name") == name).Text("value");
-            return (Env("COCLR_OPERATOR_TLSSECRET"), Env("COCLR_OPERATOR_TLSCERTFILE"), pod.Items("volumes").FirstOrDefault(v => v.Text("name") == "tls").Text("secret", "secretName"));
+            return (
+                Env("COCLR_OPERATOR_TLSSECRET"),
+                Env("COCLR_OPERATOR_TLSCERTFILE"),
+                pod.Items("volumes").FirstOrDefault(v => v.Text("name") == "tls").Text("secret", "secretName"));
         }
 
         Assert.Equal(("coclr-operator-progress-tls", null, null), Of(await Chart.RenderAsync()));
-        Assert.Equal((null, "/etc/coclr/tls/tls.crt", "mine"), Of(await Chart.RenderAsync("--set", "operator.progress.tlsSecretName=mine")));
-        var managed = await Chart.RenderAsync("--set", "operator.progress.certManager.issuerRef.name=ca,operator.progress.certManager.issuerRef.kind=ClusterIssuer");
+        Assert.Equal(
+            (null, "/etc/coclr/tls/tls.crt", "mine"), Of(await Chart.RenderAsync("--set", "operator.progress.tlsSecretName=mine")));
+        var managed = await Chart.RenderAsync(
+            "--set", "operator.progress.certManager.issuerRef.name=ca,operator.progress.certManager.issuerRef.kind=ClusterIssuer");
         Assert.Equal((null, "/etc/coclr/tls/tls.crt", "coclr-operator-progress-tls"), Of(managed));
         var certificate = managed.Single(o => o.Text("kind") == "Certificate");
-        Assert.Equal(("coclr-operator-progress-tls", "ca"), (certificate.Text("spec", "secretName"), certificate.Text("spec", "issuerRef", "name")));
+        Assert.Equal(
+            ("coclr-operator-progress-tls", "ca"), (certificate.Text("spec", "secretName"), certificate.Text("spec", "issuerRef", "name")));
         Assert.Contains("coclr-operator.coclr-system.svc", certificate.Items("spec", "dnsNames").Select(n => n.Text()));
     }
 
@@ -135,7 +154,8 @@ public sealed class ChartTests
     {
         var monitor = (await Chart.RenderAsync(Everything)).Single(o => o.Text("kind") == "ServiceMonitor");
         Assert.True(monitor.Items("spec", "endpoints")[0].Flag("honorLabels"));
-        var rules = (await Chart.RenderAsync([.. Everything, "--namespace", "elsewhere"])).Single(o => o.Text("kind") == "PrometheusRule").ToJsonString();
+        var rules = (await Chart.RenderAsync([.. Everything, "--namespace", "elsewhere"])).Single(o => o.Text("kind") == "PrometheusRule")
+            .ToJsonString();
         Assert.Contains("elsewhere", rules, StringComparison.Ordinal);
         Assert.DoesNotContain("namespace=\\u0022coclr-system", rules, StringComparison.Ordinal);
     }
@@ -144,7 +164,8 @@ public sealed class ChartTests
     public async Task Pods_AreHardenedAndTheirImagesPinned()
     {
         var objects = await Chart.RenderAsync(Everything);
-        var pods = objects.Where(o => o.Text("kind") == "Deployment").Select(o => o.Map("spec", "template", "spec")!).Concat(objects.Where(o => o.Text("kind") == "Pod").Select(o => o.Map("spec")!)).ToList();
+        var pods = objects.Where(o => o.Text("kind") == "Deployment").Select(o => o.Map("spec", "template", "spec")!)
+            .Concat(objects.Where(o => o.Text("kind") == "Pod").Select(o => o.Map("spec")!)).ToList();
         Assert.Equal(3, pods.Count);
         foreach (var pod in pods)
         {
@@ -158,7 +179,9 @@ public sealed class ChartTests
                 Assert.Matches(@":[0-9][^:]*$", container.Text("image"));
 
                 // .NET's TLS needs a home that can be written.
-                Assert.True(container.Text("image")!.Contains("curl", StringComparison.Ordinal) || container.Items("env").Any(e => e.Text("name") == "HOME" && e.Text("value") == "/tmp"));
+                Assert.True(
+                    container.Text("image")!.Contains("curl", StringComparison.Ordinal)
+                        || container.Items("env").Any(e => e.Text("name") == "HOME" && e.Text("value") == "/tmp"));
             }
         }
     }
@@ -169,11 +192,19 @@ public sealed class ChartTests
         foreach (var o in await Chart.RenderAsync([.. Everything, "--set", "commonLabels.team=video"]))
         {
             var labels = o.At("metadata", "labels");
-            Assert.Equal(("coclr-platform", "coclr", "Helm", "video"), (labels.Text("app.kubernetes.io/part-of"), labels.Text("app.kubernetes.io/instance"), labels.Text("app.kubernetes.io/managed-by"), labels.Text("team")));
+            Assert.Equal(
+                ("coclr-platform", "coclr", "Helm", "video"),
+                (
+                    labels.Text("app.kubernetes.io/part-of"),
+                    labels.Text("app.kubernetes.io/instance"),
+                    labels.Text("app.kubernetes.io/managed-by"),
+                    labels.Text("team")));
             if (o.Text("kind") is "Deployment")
             {
                 // Selectors never change, so nothing that changes may be in them.
-                Assert.Equal(["app.kubernetes.io/component", "app.kubernetes.io/instance", "app.kubernetes.io/name"], o.Map("spec", "selector", "matchLabels")!.Select(p => p.Key).Order());
+                Assert.Equal(
+                    ["app.kubernetes.io/component", "app.kubernetes.io/instance", "app.kubernetes.io/name"],
+                    o.Map("spec", "selector", "matchLabels")!.Select(p => p.Key).Order());
             }
         }
     }
@@ -192,7 +223,8 @@ public sealed class ChartTests
     [Fact]
     public async Task Definitions_SayTheSameAsTheFilesOfTheRepository()
     {
-        var rendered = (await Chart.RenderAsync()).Where(o => o.Text("kind") == "CustomResourceDefinition").ToDictionary(o => o.Text("metadata", "name")!);
+        var rendered = (await Chart.RenderAsync()).Where(o => o.Text("kind") == "CustomResourceDefinition")
+            .ToDictionary(o => o.Text("metadata", "name")!);
         foreach (var file in Directory.GetFiles(Path.Combine(Chart.Root, "crds"), "*.yaml"))
         {
             var crd = Json.Parse(File.ReadAllBytes(file), yaml: true)!;
@@ -210,14 +242,21 @@ public sealed class ChartTests
             File.WriteAllText(file, made);
         }
 
-        Assert.True(File.Exists(file) && File.ReadAllText(file) == made, "README.md of the chart is out of date: run the tests once with COCLR_UPDATE_GENERATED=1");
+        Assert.True(
+            File.Exists(file) && File.ReadAllText(file) == made,
+            "README.md of the chart is out of date: run the tests once with COCLR_UPDATE_GENERATED=1");
     }
 
     [Fact]
     public async Task KustomizeBase_IsWhatTheChartRenders()
     {
         var folder = Path.Combine(Chart.Root, "gitops", "kustomize", "base");
-        var (output, error, code) = await Chart.RunAsync("helm", ["template", "coclr", Chart.Folder, "--namespace", "coclr-system", "--skip-tests", "--values", Path.Combine(folder, "values.yaml")]);
+        var (output, error, code) = await Chart.RunAsync(
+            "helm",
+            [
+                "template", "coclr", Chart.Folder, "--namespace", "coclr-system", "--skip-tests", "--values",
+                Path.Combine(folder, "values.yaml")
+            ]);
         Assert.True(code == 0, error);
         var file = Path.Combine(folder, "operator.yaml");
         if (Updating)
@@ -225,18 +264,23 @@ public sealed class ChartTests
             await File.WriteAllTextAsync(file, output, TestContext.Current.CancellationToken);
         }
 
-        Assert.True(File.Exists(file) && await File.ReadAllTextAsync(file, TestContext.Current.CancellationToken) == output, "gitops/kustomize/base/operator.yaml is out of date: run the tests once with COCLR_UPDATE_GENERATED=1");
+        Assert.True(
+            File.Exists(file) && await File.ReadAllTextAsync(file, TestContext.Current.CancellationToken) == output,
+            "gitops/kustomize/base/operator.yaml is out of date: run the tests once with COCLR_UPDATE_GENERATED=1");
     }
 
     [Fact]
     public async Task KustomizeOverlay_ChangesImagesAndReplicas()
     {
-        var (output, error, code) = await Chart.RunAsync("kubectl", ["kustomize", Path.Combine(Chart.Root, "gitops", "kustomize", "overlays", "team")]);
+        var (output, error, code) =
+            await Chart.RunAsync("kubectl", ["kustomize", Path.Combine(Chart.Root, "gitops", "kustomize", "overlays", "team")]);
         Assert.True(code == 0, error);
         var deployment = Chart.Documents(output).Single(o => o.Text("kind") == "Deployment");
         Assert.Equal(3, deployment.Number("spec", "replicas"));
         var container = deployment.Items("spec", "template", "spec", "containers")[0];
         Assert.StartsWith("registry.example.com/coclr/coclr-operator:", container.Text("image"), StringComparison.Ordinal);
-        Assert.Equal("registry.example.com/coclr/coclr-engine:0.1.0-cuda", container.Items("env").First(e => e.Text("name") == "COCLR_OPERATOR_IMAGE").Text("value"));
+        Assert.Equal(
+            "registry.example.com/coclr/coclr-engine:0.1.0-cuda",
+            container.Items("env").First(e => e.Text("name") == "COCLR_OPERATOR_IMAGE").Text("value"));
     }
 }

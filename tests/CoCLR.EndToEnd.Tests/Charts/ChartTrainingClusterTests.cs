@@ -1,5 +1,6 @@
-// Why this exists: what a person gets who installs the chart and applies a manifest: operator, dashboard and stages as processes of their own, with the tokens,
-// rights, certificates and network policies of the chart and no others; and everything that the stages tell is on the dashboard.
+// Why this exists: what a person gets who installs the chart and applies a manifest: operator, dashboard and stages as processes of their
+// own, with the tokens, rights, certificates and network policies of the chart and no others; and everything that the stages tell is on the
+// dashboard.
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text.Json;
@@ -35,7 +36,8 @@ public sealed class ChartTrainingClusterTests : IAsyncLifetime
     {
         Chart.Tool("helm");
         Chart.Tool("kubectl");
-        _cluster = await InProcessCluster.StartAsync(new InProcessClusterOptions { Images = [.. Chart.Programs, ImageProgram.For("coclr-engine:*", [Training.Coclr])] }, Cancel);
+        _cluster = await InProcessCluster.StartAsync(
+            new InProcessClusterOptions { Images = [.. Chart.Programs, ImageProgram.For("coclr-engine:*", [Training.Coclr])] }, Cancel);
     }
 
     public async ValueTask DisposeAsync()
@@ -50,25 +52,33 @@ public sealed class ChartTrainingClusterTests : IAsyncLifetime
     public async Task Experiment_OnAnInstalledChart_ShowsItsEventsMetricsAndResultsOnTheDashboard()
     {
         await ToolAsync("helm", null, "install", "coclr", Chart.Folder, "--namespace", "coclr-system", "--create-namespace", "--wait", "--timeout", "480s",
-            "--set", "operator.replicas=1,networkPolicy.enabled=true,networkPolicy.dashboardFrom[0].namespaceSelector.matchLabels.team=ingress");
+            "--set",
+            "operator.replicas=1,networkPolicy.enabled=true,networkPolicy.dashboardFrom[0].namespaceSelector.matchLabels.team=ingress");
         await ToolAsync("kubectl", null, "create", "namespace", "team");
         await ToolAsync("kubectl", Experiment, "apply", "-n", "team", "-f", "-");
         await ToolAsync("kubectl", null, "wait", "-n", "team", "cexp/first", "--for=condition=Succeeded", "--timeout=900s");
 
         using HttpClient dashboard = await PersonAsync();
-        JsonElement row = Assert.Single((await dashboard.GetFromJsonAsync<JsonElement>("api/v1/runs", Cancel)).GetProperty("runs").EnumerateArray());
+        JsonElement row =
+            Assert.Single((await dashboard.GetFromJsonAsync<JsonElement>("api/v1/runs", Cancel)).GetProperty("runs").EnumerateArray());
         Assert.Equal(("first", "succeeded"), (row.GetProperty("experiment").GetString(), row.GetProperty("state").GetString()));
         string run = row.GetProperty("run").GetString()!;
         JsonElement detail = (await dashboard.GetFromJsonAsync<JsonElement>($"api/v1/runs/{run}", Cancel)).GetProperty("run");
-        Assert.All(detail.GetProperty("stages").EnumerateArray(), s => Assert.Equal("succeeded", s.GetProperty("phase").GetString(), ignoreCase: true));
+        Assert.All(
+            detail.GetProperty("stages").EnumerateArray(),
+            s => Assert.Equal("succeeded", s.GetProperty("phase").GetString(), ignoreCase: true));
 
         // Events: the plan, the curves of the training, its log; and what came of it.
-        Assert.Equal(run, (await dashboard.GetFromJsonAsync<JsonElement>($"api/v1/runs/{run}/plan", Cancel)).GetProperty("run").GetString());
-        JsonElement curves = (await dashboard.GetFromJsonAsync<JsonElement>($"api/v1/runs/{run}/metrics?stage=pretrain-rgb&names=loss", Cancel)).GetProperty("curves");
+        Assert.Equal(
+            run, (await dashboard.GetFromJsonAsync<JsonElement>($"api/v1/runs/{run}/plan", Cancel)).GetProperty("run").GetString());
+        JsonElement curves =
+            (await dashboard.GetFromJsonAsync<JsonElement>($"api/v1/runs/{run}/metrics?stage=pretrain-rgb&names=loss", Cancel))
+            .GetProperty("curves");
         Assert.NotEqual(0, Assert.Single(curves.EnumerateArray()).GetProperty("values").GetArrayLength());
         Assert.NotEqual("", await dashboard.GetStringAsync($"api/v1/runs/{run}/logs.txt", Cancel));
         Assert.Contains("retrieve-rgb", await dashboard.GetStringAsync($"api/v1/runs/{run}/results", Cancel), StringComparison.Ordinal);
-        Assert.NotEqual(0, (await dashboard.GetFromJsonAsync<JsonElement>($"api/v1/runs/{run}/report", Cancel)).GetProperty("rows").GetArrayLength());
+        Assert.NotEqual(
+            0, (await dashboard.GetFromJsonAsync<JsonElement>($"api/v1/runs/{run}/report", Cancel)).GetProperty("rows").GetArrayLength());
         JsonElement artifacts = await dashboard.GetFromJsonAsync<JsonElement>($"api/v1/runs/{run}/artifacts", Cancel);
         Assert.NotEqual(0, artifacts.GetArrayLength());
         foreach (JsonElement artifact in artifacts.EnumerateArray())
@@ -87,10 +97,12 @@ public sealed class ChartTrainingClusterTests : IAsyncLifetime
     /// <summary>A client with the token that the chart made, at the dashboard's door as a port-forward opens it.</summary>
     private async Task<HttpClient> PersonAsync()
     {
-        string secret = await ToolAsync("kubectl", null, "get", "secret", "coclr-dashboard", "-n", "coclr-system", "-o", "jsonpath={.data.token}");
+        string secret =
+            await ToolAsync("kubectl", null, "get", "secret", "coclr-dashboard", "-n", "coclr-system", "-o", "jsonpath={.data.token}");
         var client = new HttpClient { BaseAddress = new Uri($"http://{await AddressAsync("dashboard")}:8080/") };
         client.DefaultRequestHeaders.Host = "localhost";
-        client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", System.Text.Encoding.UTF8.GetString(Convert.FromBase64String(secret.Trim())));
+        client.DefaultRequestHeaders.Authorization =
+            new AuthenticationHeaderValue("Bearer", System.Text.Encoding.UTF8.GetString(Convert.FromBase64String(secret.Trim())));
         return client;
     }
 

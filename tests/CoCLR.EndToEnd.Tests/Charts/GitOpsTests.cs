@@ -49,7 +49,8 @@ public sealed class GitOpsTests
         _ => node.ToJsonString(),
     };
 
-    private static string Quote(string text) => "\"" + text.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal) + "\"";
+    private static string Quote(string text) => "\"" + text.Replace("\\", "\\\\", StringComparison.Ordinal)
+        .Replace("\"", "\\\"", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal) + "\"";
 
     private static JsonNode? FromLua(object? value)
     {
@@ -91,7 +92,9 @@ public sealed class GitOpsTests
     [InlineData("suspended", "Suspended")]
     public void ArgoHealth_OfTheAcceptedVariant_DoesNotWaitForTraining(string state, string status)
     {
-        var health = RunScript(Path.Combine(Chart.Root, "gitops", "argocd", "accepted", "health.lua"), Read(Path.Combine(Customizations, "CoCLRExperiment", "testdata", state + ".yaml")));
+        var health = RunScript(
+            Path.Combine(Chart.Root, "gitops", "argocd", "accepted", "health.lua"),
+            Read(Path.Combine(Customizations, "CoCLRExperiment", "testdata", state + ".yaml")));
         Assert.Equal(status, health.Text("status"));
     }
 
@@ -115,11 +118,13 @@ public sealed class GitOpsTests
         var folder = Path.Combine(Customizations, "CoCLRExperiment", "actions");
         foreach (var test in Read(Path.Combine(folder, "action_test.yaml")).Items("actionTests"))
         {
-            var result = RunScript(Path.Combine(folder, test.Text("action")!, "action.lua"), Read(Path.Combine(folder, test.Text("inputPath")!)));
+            var result =
+                RunScript(Path.Combine(folder, test.Text("action")!, "action.lua"), Read(Path.Combine(folder, test.Text("inputPath")!)));
             Assert.True(Json.Same(Read(Path.Combine(folder, test.Text("expectedOutputPath")!)), result), test.Text("action"));
         }
 
-        var retried = RunScript(Path.Combine(folder, "retry", "action.lua"), Read(Path.Combine(folder, "testdata", "failed.yaml")), library: true);
+        var retried =
+            RunScript(Path.Combine(folder, "retry", "action.lua"), Read(Path.Combine(folder, "testdata", "failed.yaml")), library: true);
         Assert.Matches(@"^\d{4}-\d\d-\d\dT", retried.Text("metadata", "annotations", "coclr.dev/retry"));
     }
 
@@ -138,7 +143,8 @@ public sealed class GitOpsTests
     public void FluxHealth_OfEachState_IsAsExpected(string file, string state, string expected)
     {
         var check = Read(Path.Combine(Chart.Root, "gitops", "flux", file)).Items("spec", "healthCheckExprs")[0];
-        var o = (JsonObject)Read(Path.Combine(Customizations, state == "not-met" ? "CoCLRBenchmark" : "CoCLRExperiment", "testdata", state + ".yaml"));
+        var o = (JsonObject)Read(
+            Path.Combine(Customizations, state == "not-met" ? "CoCLRBenchmark" : "CoCLRExperiment", "testdata", state + ".yaml"));
 
         // Flux's order: in progress, failed, current.
         foreach (var name in new[] { "inProgress", "failed", "current" })

@@ -15,7 +15,8 @@ public class DatasetClusterTests
         await using FakeS3 s3 = await FakeS3.StartAsync();
 
         // The first experiment makes the videos that the others read.
-        await arena.ApplyAsync(Experiment(arena, "maker", "{synthetic: {classes: 2, trainGroups: 2, testGroups: 1, groupSize: 1, frames: 12, size: 32} }"));
+        await arena.ApplyAsync(
+            Experiment(arena, "maker", "{synthetic: {classes: 2, trainGroups: 2, testGroups: 1, groupSize: 1, frames: 12, size: 32} }"));
         await DecodedAsync(arena, "maker");
         string videos = Directory.GetDirectories(arena.Cluster.Folder, "synthetic-*", SearchOption.AllDirectories).Single();
         foreach (string file in Directory.GetFiles(videos, "*.mp4", SearchOption.AllDirectories))
@@ -23,7 +24,8 @@ public class DatasetClusterTests
             s3.Put("sets/" + Path.GetRelativePath(videos, file), await File.ReadAllBytesAsync(file, TestContext.Current.CancellationToken));
         }
 
-        await arena.ApplyAsync(Arena.Parse($"{{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {{name: videos, namespace: {arena.Namespace}}}, spec: {{accessModes: [ReadWriteMany], resources: {{requests: {{storage: 1Gi}}}}}}}}"));
+        await arena.ApplyAsync(Arena.Parse($"{{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {{name: videos, namespace: "
+            + $"{arena.Namespace}}}, spec: {{accessModes: [ReadWriteMany], resources: {{requests: {{storage: 1Gi}}}}}}}}"));
         string claim = Path.Combine(arena.Cluster.Kubelet!.ClaimFolder(arena.Namespace, "videos"), "sets");
         foreach (string file in Directory.GetFiles(videos, "*.mp4", SearchOption.AllDirectories))
         {
@@ -33,12 +35,14 @@ public class DatasetClusterTests
         }
 
         await arena.ApplyAsync(Experiment(arena, "from-claim", "{volumeClaim: {name: videos, path: sets} }"));
-        await arena.ApplyAsync(Experiment(arena, "from-s3", $"{{s3: {{bucket: {FakeS3.Bucket}, prefix: sets, endpoint: \"{s3.Endpoint}\", region: {FakeS3.Region}, secretName: keys}} }}"));
+        await arena.ApplyAsync(Experiment(arena, "from-s3", $"{{s3: {{bucket: {FakeS3.Bucket}, prefix: sets, endpoint: \"{s3.Endpoint}\", "
+            + $"region: {FakeS3.Region}, secretName: keys}} }}"));
         await DecodedAsync(arena, "from-claim");
 
         // Without its Secret the pod waits, says so, and goes on by itself.
         await arena.ConditionAsync("from-s3", "Accepted", "False/DependencyNotReady");
-        await arena.ApplyAsync(Arena.Parse($"{{apiVersion: v1, kind: Secret, metadata: {{name: keys, namespace: {arena.Namespace}}}, stringData: {{accessKeyId: {FakeS3.KeyId}, secretAccessKey: \"{FakeS3.Secret}\"}}}}"));
+        await arena.ApplyAsync(Arena.Parse($"{{apiVersion: v1, kind: Secret, metadata: {{name: keys, namespace: {arena.Namespace}}}, "
+            + $"stringData: {{accessKeyId: {FakeS3.KeyId}, secretAccessKey: \"{FakeS3.Secret}\"}}}}"));
         await DecodedAsync(arena, "from-s3");
         Assert.DoesNotContain(s3.Log, l => !l.EndsWith(" 200", StringComparison.Ordinal));
         string[] results = [.. await Task.WhenAll(new[] { "maker", "from-claim", "from-s3" }.Select(n => VideosAsync(arena, n)))];
@@ -67,7 +71,9 @@ public class DatasetClusterTests
         long started = TimeProvider.System.GetTimestamp();
         while ((status = await arena.StatusAsync(name))["stages"]?[0]?["state"]?.ToString() != "Succeeded")
         {
-            Assert.True(TimeProvider.System.GetElapsedTime(started) < TimeSpan.FromMinutes(4) && status["state"]?.ToString() != "Failed", status.ToJsonString());
+            Assert.True(
+                TimeProvider.System.GetElapsedTime(started) < TimeSpan.FromMinutes(4) && status["state"]?.ToString() != "Failed",
+                status.ToJsonString());
             await Task.Delay(100, TestContext.Current.CancellationToken);
         }
 
@@ -78,7 +84,8 @@ public class DatasetClusterTests
     private static async Task<string> VideosAsync(Arena arena, string name)
     {
         string run = (await arena.StatusAsync(name))["run"]!.ToString();
-        string file = Directory.GetFiles(arena.Cluster.Folder, "result.json", SearchOption.AllDirectories).Single(f => f.Contains($"/{run}/stages/decode/", StringComparison.Ordinal));
+        string file = Directory.GetFiles(arena.Cluster.Folder, "result.json", SearchOption.AllDirectories)
+            .Single(f => f.Contains($"/{run}/stages/decode/", StringComparison.Ordinal));
         return JsonNode.Parse(await File.ReadAllTextAsync(file, TestContext.Current.CancellationToken))!["outcome"]!["videos"]!.ToString();
     }
 }

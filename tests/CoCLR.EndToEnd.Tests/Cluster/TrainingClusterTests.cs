@@ -43,9 +43,10 @@ public class TrainingClusterTests
 
         // The pod goes, the operator goes, the pod goes while nobody looks.
         await EpochAsync(arena, "broken");
-        await arena.DeleteAsync(ResourceKind.Pod, await PodAsync(arena, "broken"));
+        string pod = await PodAsync(arena, "broken");
+        await arena.DeleteAsync(ResourceKind.Pod, pod);
         await operatr.KillAsync();
-        await Task.Delay(500, TestContext.Current.CancellationToken);
+        await UntilAsync("its pod has gone", async () => await arena.GetAsync(ResourceKind.Pod, pod) == null);
         operatr = await ReachableOperator.StartAsync(arena, port);
 
         // Suspended in mid-training, and no pod is left.
@@ -93,22 +94,18 @@ public class TrainingClusterTests
         {
             Assert.NotEqual("Failed", status["state"]?.ToString());
             var killed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-            ReachableOperator? operatr = null;
+            var started = new TaskCompletionSource<ReachableOperator>(TaskCreationOptions.RunContinuationsAsynchronously);
             int writes = 0;
-            operatr = await ReachableOperator.StartAsync(arena, port, async _ =>
+            ReachableOperator operatr = await ReachableOperator.StartAsync(arena, port, async _ =>
             {
                 // The first write of each life is stored, the second never leaves.
                 if (Interlocked.Increment(ref writes) == 2)
                 {
-                    while (operatr == null)
-                    {
-                        await Task.Delay(5);
-                    }
-
-                    operatr.Runtime.Abandon();
+                    (await started.Task).Runtime.Abandon();
                     killed.TrySetResult();
                 }
             });
+            started.SetResult(operatr);
             port = operatr.Port;
             while (!killed.Task.IsCompleted && status["state"]?.ToString() != "Succeeded")
             {

@@ -10,7 +10,9 @@ public class TrialClusterTests
     public async Task Up_WithACluster_TakesAnExperimentAndRunsItsStages()
     {
         string folder = Directory.CreateTempSubdirectory("coclr-up-").FullName;
-        var start = new ProcessStartInfo(Training.Coclr, ["up", "--cluster", "--api-port", "0", "--workdir", folder]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo(
+            Training.Coclr,
+            ["up", "--cluster", "--api-port", "0", "--workdir", folder]) { RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment["COCLR_ROOT"] = Repository.Root;
         start.Environment["OMP_NUM_THREADS"] = "1";
         using Process up = Process.Start(start)!;
@@ -23,7 +25,8 @@ public class TrialClusterTests
             Assert.True(first?.StartsWith("export KUBECONFIG=", StringComparison.Ordinal) == true, $"{first}\n{log}");
             string kubeconfig = first!["export KUBECONFIG=".Length..];
             await Training.KubectlAsync(kubeconfig, "apply", "-f", Path.Combine(Repository.Root, "samples", "synthetic-smoke.yaml"));
-            await Training.KubectlAsync(kubeconfig, "wait", "cexp/synthetic-smoke", "--for=jsonpath={.status.stages[0].state}=Succeeded", "--timeout=240s");
+            await Training.KubectlAsync(
+                kubeconfig, "wait", "cexp/synthetic-smoke", "--for=jsonpath={.status.stages[0].state}=Succeeded", "--timeout=240s");
             Assert.Equal(0, await SignalAsync(up, "TERM"));
         }
         finally

@@ -1,4 +1,5 @@
-// Why this exists: the dashboard in a cluster, with the rights that the chart gives it and no others: it shows resources, acts as the person who asks, and takes events of pods.
+// Why this exists: the dashboard in a cluster, with the rights that the chart gives it and no others: it shows resources, acts as the
+// person who asks, and takes events of pods.
 using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
@@ -24,7 +25,8 @@ public sealed class ClusterDashboardTests
     [Fact]
     public async Task Cluster_Experiment_IsListedChangedAsThePersonAndFedByItsPod()
     {
-        await using Arena arena = await Arena.StartAsync(new InProcessClusterOptions { RunControllers = false, RunPods = false, BookmarkInterval = TimeSpan.FromSeconds(1) });
+        await using Arena arena = await Arena.StartAsync(
+            new InProcessClusterOptions { RunControllers = false, RunPods = false, BookmarkInterval = TimeSpan.FromSeconds(1) });
         await using DashboardServer dashboard = await StartAsync(arena);
         await arena.StartOperatorAsync();
         await arena.ApplyAsync(arena.Experiment("first"));
@@ -35,7 +37,9 @@ public sealed class ClusterDashboardTests
         Assert.Contains(run.Stages, s => s.Name == "pretrain-rgb");
         var watch = dashboard.App.Services.GetRequiredService<ClusterWatch>();
         await arena.ApplyAsync(Event(arena, "first"));
-        await Arena.UntilAsync("its events are known", () => Task.FromResult(watch.EventsOf(arena.Namespace, "first").Any(e => e.Warning && e.Reason == "FailedScheduling")));
+        await Arena.UntilAsync(
+            "its events are known",
+            () => Task.FromResult(watch.EventsOf(arena.Namespace, "first").Any(e => e.Warning && e.Reason == "FailedScheduling")));
         using HttpClient browser = await dashboard.BrowserAsync();
         string page = await browser.GetStringAsync("/cluster");
         Assert.Contains("node-1", page, StringComparison.Ordinal);
@@ -57,19 +61,33 @@ public sealed class ClusterDashboardTests
         await Arena.UntilAsync("the pause is seen", () => Task.FromResult(dashboard.Store.Find(run.Run)!.Cluster!.Suspend));
         Assert.Equal(HttpStatusCode.NoContent, (await editor.PostAsync($"/api/v1/runs/{run.Run}/resume", null)).StatusCode);
         Assert.Equal("false", (await arena.GetAsync(ResourceKind.Experiment, "first"))!["spec"]!["suspend"]!.ToString());
-        Assert.Equal(HttpStatusCode.Conflict, (await editor.PostAsync("/api/v1/runs?namespace=default", new StringContent(Yaml("elsewhere"), System.Text.Encoding.UTF8, "application/yaml"))).StatusCode);
-        Assert.Equal(HttpStatusCode.Accepted, (await editor.PostAsync($"/api/v1/runs?namespace={arena.Namespace}", new StringContent(Yaml("second"), System.Text.Encoding.UTF8, "application/yaml"))).StatusCode);
+        Assert.Equal(
+            HttpStatusCode.Conflict,
+            (
+                await editor.PostAsync(
+                    "/api/v1/runs?namespace=default",
+                    new StringContent(Yaml("elsewhere"), System.Text.Encoding.UTF8, "application/yaml"))).StatusCode);
+        Assert.Equal(
+            HttpStatusCode.Accepted,
+            (
+                await editor.PostAsync(
+                    $"/api/v1/runs?namespace={arena.Namespace}",
+                    new StringContent(Yaml("second"), System.Text.Encoding.UTF8, "application/yaml"))).StatusCode);
         RunInfo second = await RunAsync(arena, dashboard, "second");
 
         // A pod sends events of its own run with the token that the kubelet mounts, and of no other.
         await arena.ApplyAsync(Pod(arena, "first-pod", run.Run));
         string uid = (await arena.GetAsync(new ResourceKind("", "v1", "pods", "Pod"), "first-pod"))!["metadata"]!["uid"]!.ToString();
-        using HttpClient pod = dashboard.With(arena.Cluster.Tokens.Issue(arena.Namespace, "default", [PodTokens.Audience], TimeSpan.FromHours(1), "first-pod", uid).Token);
-        var started = new StartedEvent { Run = run.Run, Stage = "decode", Attempt = 1, Seq = 0, Time = DateTimeOffset.UtcNow, Device = "CPU" };
-        using HttpResponseMessage taken = await pod.PostAsync("/api/v1/ingest", DashboardServer.Batch(started, started with { Run = second.Run }));
+        using HttpClient pod = dashboard.With(
+            arena.Cluster.Tokens.Issue(arena.Namespace, "default", [PodTokens.Audience], TimeSpan.FromHours(1), "first-pod", uid).Token);
+        var started =
+            new StartedEvent { Run = run.Run, Stage = "decode", Attempt = 1, Seq = 0, Time = DateTimeOffset.UtcNow, Device = "CPU" };
+        using HttpResponseMessage taken =
+            await pod.PostAsync("/api/v1/ingest", DashboardServer.Batch(started, started with { Run = second.Run }));
         JsonElement answer = await taken.Content.ReadFromJsonAsync<JsonElement>();
         Assert.Equal((1, 1), (answer.GetProperty("accepted").GetInt32(), answer.GetProperty("refused").GetInt32()));
-        using HttpClient other = dashboard.With(arena.Cluster.Tokens.Issue(arena.Namespace, "default", ["coclr-operator"], TimeSpan.FromHours(1), "first-pod", uid).Token);
+        using HttpClient other = dashboard.With(
+            arena.Cluster.Tokens.Issue(arena.Namespace, "default", ["coclr-operator"], TimeSpan.FromHours(1), "first-pod", uid).Token);
         Assert.Equal(HttpStatusCode.Unauthorized, (await other.PostAsync("/api/v1/ingest", DashboardServer.Batch(started))).StatusCode);
 
         // The API server is away: what is known stays readable, and says so; nothing can be changed.
@@ -91,7 +109,12 @@ public sealed class ClusterDashboardTests
     public async Task ClusterPage_InBothThemes_HasNoSeriousAccessibilityFinding()
     {
         Assert.SkipWhen(Chromium.Program is null, "no Chromium on this machine: install it, or set COCLR_CHROMIUM");
-        await using Arena arena = await Arena.StartAsync(new InProcessClusterOptions { RunControllers = false, RunPods = false, BookmarkInterval = TimeSpan.FromSeconds(1), Nodes = [new TrialNode("gpu-1", Gpus: 8), new TrialNode("cpu-1", Gpus: 0)] });
+        await using Arena arena = await Arena.StartAsync(
+            new InProcessClusterOptions
+            {
+                RunControllers = false, RunPods = false, BookmarkInterval = TimeSpan.FromSeconds(1),
+                Nodes = [new TrialNode("gpu-1", Gpus: 8), new TrialNode("cpu-1", Gpus: 0)]
+            });
         await using DashboardServer dashboard = await StartAsync(arena);
         await arena.StartOperatorAsync();
         foreach (string name in new[] { "ucf101-coclr", "ucf101-infonce", "k400-coclr" })
@@ -101,18 +124,34 @@ public sealed class ClusterDashboardTests
         }
 
         // A pod at work on one GPU, and a pod that finds no place.
-        await PodAsync(arena, "working", "ucf101-coclr", dashboard, "gpu-1", """{phase: Running, containerStatuses: [{name: stage, ready: true, restartCount: 0, image: i, imageID: i, state: {running: {startedAt: "2026-01-02T03:04:05Z"} } }]}""");
+        await PodAsync(
+            arena,
+            "working",
+            "ucf101-coclr",
+            dashboard,
+            "gpu-1",
+            """{phase: Running, containerStatuses: [{name: stage, ready: true, restartCount: 0, image: i, imageID: i, state: {running: {startedAt: "2026-01-02T03:04:05Z"} } }]}""");
         JsonObject waiting = await arena.Play.PodAsync(await arena.Play.JobAsync("k400-coclr", "decode"));
-        await arena.Play.PodStatusAsync(waiting, Arena.Parse("""{phase: Pending, conditions: [{type: PodScheduled, status: "False", reason: Unschedulable, message: "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."}]}"""));
+        await arena.Play.PodStatusAsync(
+            waiting,
+            Arena.Parse("""{phase: Pending, conditions: [{type: PodScheduled, status: "False", reason: Unschedulable, message: "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."}]}"""));
         using IPlaywright playwright = await Playwright.CreateAsync();
         await using IBrowser browser = await Chromium.LaunchAsync(playwright);
         foreach (ColorScheme theme in new[] { ColorScheme.Dark, ColorScheme.Light })
         {
-            IPage page = await browser.NewPageAsync(new BrowserNewPageOptions { ColorScheme = theme, ViewportSize = new ViewportSize { Width = 1440, Height = 900 }, BaseURL = dashboard.Address.ToString() });
+            IPage page = await browser.NewPageAsync(
+                new BrowserNewPageOptions
+                {
+                    ColorScheme = theme, ViewportSize = new ViewportSize { Width = 1440, Height = 900 },
+                    BaseURL = dashboard.Address.ToString()
+                });
             await page.GotoAsync($"/login/link?t={DashboardServer.Token}&returnUrl=%2Fcluster");
-            await page.WaitForFunctionAsync("() => window.coclr && document.body.innerText.includes('gpu-1') && document.body.innerText.includes('Insufficient nvidia.com/gpu')");
+            await page.WaitForFunctionAsync("() => window.coclr && document.body.innerText.includes('gpu-1') && "
+                + "document.body.innerText.includes('Insufficient nvidia.com/gpu')");
             await Chromium.CheckAsync(page, theme);
-            Assert.Equal("1 / 8", (await page.Locator("tr", new PageLocatorOptions { HasText = "gpu-1" }).Locator("td").Nth(2).InnerTextAsync()).Trim());
+            Assert.Equal(
+                "1 / 8",
+                (await page.Locator("tr", new PageLocatorOptions { HasText = "gpu-1" }).Locator("td").Nth(2).InnerTextAsync()).Trim());
             await Chromium.PictureAsync(page, theme == ColorScheme.Dark ? "dashboard-cluster-dark" : "dashboard-cluster");
             await page.SetViewportSizeAsync(375, 812);
             Assert.True(await page.EvaluateAsync<bool>("document.documentElement.scrollWidth <= document.documentElement.clientWidth + 1"));
@@ -122,7 +161,8 @@ public sealed class ClusterDashboardTests
     /// <summary>A dashboard with the service account and the roles of the rendered chart.</summary>
     private static async Task<DashboardServer> StartAsync(Arena arena)
     {
-        await arena.ApplyAsync(new JsonObject { ["apiVersion"] = "v1", ["kind"] = "Namespace", ["metadata"] = new JsonObject { ["name"] = "coclr-system" } });
+        await arena.ApplyAsync(
+            new JsonObject { ["apiVersion"] = "v1", ["kind"] = "Namespace", ["metadata"] = new JsonObject { ["name"] = "coclr-system" } });
         foreach (JsonObject o in (await Chart.RenderAsync()).Where(o => o["kind"]!.ToString() is "ServiceAccount" or "Role" or "RoleBinding" or "ClusterRole" or "ClusterRoleBinding"))
         {
             if (!o["kind"]!.ToString().StartsWith("Cluster", StringComparison.Ordinal))
@@ -135,13 +175,25 @@ public sealed class ClusterDashboardTests
 
         string kubeconfig = Path.Combine(arena.Cluster.Folder, "dashboard.kubeconfig");
         await File.WriteAllTextAsync(kubeconfig, arena.Cluster.ServiceAccountKubeconfig("coclr-system", "coclr-dashboard"));
-        return await DashboardServer.StartAsync(null, "--Dashboard:Cluster:Enabled", "true", "--Dashboard:Cluster:Kubeconfig", kubeconfig, "--Dashboard:Cluster:TimeoutSeconds", "5", "--Dashboard:Cluster:SilentSeconds", "6");
+        return await DashboardServer.StartAsync(
+            null,
+            "--Dashboard:Cluster:Enabled",
+            "true",
+            "--Dashboard:Cluster:Kubeconfig",
+            kubeconfig,
+            "--Dashboard:Cluster:TimeoutSeconds",
+            "5",
+            "--Dashboard:Cluster:SilentSeconds",
+            "6");
     }
 
     private static async Task<RunInfo> RunAsync(Arena arena, DashboardServer dashboard, string experiment)
     {
         RunInfo? run = null;
-        await Arena.UntilAsync($"{experiment} is listed", () => Task.FromResult((run = dashboard.Store.Runs.FirstOrDefault(r => r.Experiment == experiment && r.Cluster != null)) != null));
+        await Arena.UntilAsync(
+            $"{experiment} is listed",
+            () =>
+                Task.FromResult((run = dashboard.Store.Runs.FirstOrDefault(r => r.Experiment == experiment && r.Cluster != null)) != null));
         return run!;
     }
 

@@ -75,7 +75,8 @@ public sealed class RemoteRunTests
         string query = neighbours.GetProperty("queries")[0].GetProperty("id").GetString()!;
         foreach (string view in new[] { "rgb", "flow" })
         {
-            using HttpResponseMessage film = await reader.GetAsync($"api/v1/runs/{plan.Run}/clips/{view}/video?id={Uri.EscapeDataString(query)}");
+            using HttpResponseMessage film =
+                await reader.GetAsync($"api/v1/runs/{plan.Run}/clips/{view}/video?id={Uri.EscapeDataString(query)}");
             Assert.Equal(HttpStatusCode.OK, film.StatusCode);
             Assert.Equal("video/mp4", film.Content.Headers.ContentType!.MediaType);
         }
@@ -92,7 +93,9 @@ public sealed class RemoteRunTests
         }
 
         await CoclrAsync(token, "run", "-f", manifest, "--workdir", here["runs"], "--dashboard", dashboard.Address.ToString());
-        Assert.Equal(cursor, (await reader.GetFromJsonAsync<JsonElement>($"api/v1/runs/{plan.Run}")).GetProperty("run").GetProperty("cursor").GetInt64());
+        Assert.Equal(
+            cursor,
+            (await reader.GetFromJsonAsync<JsonElement>($"api/v1/runs/{plan.Run}")).GetProperty("run").GetProperty("cursor").GetInt64());
 
         // Where the run folder and the command are, a person's own video finds its neighbours with the run's checkpoint.
         await using DashboardServer local = await DashboardServer.StartAsync(here["runs"], "--Dashboard:CoclrCommand", Coclr);
@@ -101,8 +104,10 @@ public sealed class RemoteRunTests
             await Task.Delay(100);
         }
 
-        string video = Directory.EnumerateFiles(Path.Combine(here["runs"], "cache"), "*.mp4", SearchOption.AllDirectories).Where(f => f.Contains("synthetic-", StringComparison.Ordinal)).Order(StringComparer.Ordinal).First();
-        Neighbour[] found = await local.App.Services.GetRequiredService<QueryVideos>().SearchAsync(local.Store.Find(plan.Run)!, "retrieve-rgb", new BrowserFile(video), _ => { });
+        string video = Directory.EnumerateFiles(Path.Combine(here["runs"], "cache"), "*.mp4", SearchOption.AllDirectories)
+            .Where(f => f.Contains("synthetic-", StringComparison.Ordinal)).Order(StringComparer.Ordinal).First();
+        Neighbour[] found = await local.App.Services.GetRequiredService<QueryVideos>()
+            .SearchAsync(local.Store.Find(plan.Run)!, "retrieve-rgb", new BrowserFile(video), _ => { });
         Assert.NotEmpty(found);
         Assert.All(found, n => Assert.EndsWith(".mp4", n.Id, StringComparison.Ordinal));
 
@@ -110,13 +115,24 @@ public sealed class RemoteRunTests
         byte[] torn = await File.ReadAllBytesAsync(video);
         new Random(16).NextBytes(torn.AsSpan(16));
         await File.WriteAllBytesAsync(here["torn.mp4"], torn);
-        UserErrorException refused = await Assert.ThrowsAsync<UserErrorException>(() => local.App.Services.GetRequiredService<QueryVideos>().SearchAsync(local.Store.Find(plan.Run)!, "retrieve-rgb", new BrowserFile(here["torn.mp4"]), _ => { }));
+        UserErrorException refused = await Assert.ThrowsAsync<UserErrorException>(
+            () => local.App.Services.GetRequiredService<QueryVideos>()
+                .SearchAsync(local.Store.Find(plan.Run)!, "retrieve-rgb", new BrowserFile(here["torn.mp4"]), _ => { }));
         Assert.Equal(ExitCodes.BadData, refused.ExitCode);
         Assert.Contains("query.mp4", refused.Message, StringComparison.Ordinal);
-        Assert.Empty(Directory.EnumerateFileSystemEntries(Directory.EnumerateDirectories(here.Path, "queries", SearchOption.AllDirectories).Single()));
+        Assert.Empty(
+            Directory.EnumerateFileSystemEntries(
+                Directory.EnumerateDirectories(here.Path, "queries", SearchOption.AllDirectories).Single()));
     }
 
-    private static string Coclr => Path.Combine(Repository.Root, "src", "CoCLR.Cli", "bin", AppContext.BaseDirectory.Contains("/Release/", StringComparison.Ordinal) ? "Release" : "Debug", "net10.0", "coclr");
+    private static string Coclr => Path.Combine(
+        Repository.Root,
+        "src",
+        "CoCLR.Cli",
+        "bin",
+        AppContext.BaseDirectory.Contains("/Release/", StringComparison.Ordinal) ? "Release" : "Debug",
+        "net10.0",
+        "coclr");
 
     /// <summary>A file as the browser gives it.</summary>
     private sealed class BrowserFile(string path) : IBrowserFile
@@ -138,7 +154,8 @@ public sealed class RemoteRunTests
         start.Environment["COCLR_DASHBOARD_TOKEN_FILE"] = tokenFile;
         start.Environment["OMP_WAIT_POLICY"] = "PASSIVE";
         using Process process = Process.Start(start)!;
-        Task<string> output = process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken), errors = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+        Task<string> output = process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken),
+        errors = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
         await process.WaitForExitAsync(TestContext.Current.CancellationToken);
         Assert.True(process.ExitCode == 0, $"coclr {string.Join(' ', arguments)}: {await errors}{await output}");
     }

@@ -1,4 +1,5 @@
-// Why this exists: directions between the projects and between their rooms are one-way (docs/architecture.md); read from what was built, so nothing escapes.
+// Why this exists: directions between the projects and between their rooms are one-way (docs/architecture.md); read from what was built, so
+// nothing escapes.
 using ArchUnitNET.Domain;
 using ArchUnitNET.Fluent.Slices;
 using ArchUnitNET.Loader;
@@ -9,8 +10,10 @@ namespace CoCLR.EndToEnd.Tests.Structure;
 
 public sealed class StructureTests
 {
-    private static readonly string s_configuration = AppContext.BaseDirectory.Contains("/Debug/", StringComparison.Ordinal) ? "Debug" : "Release";
-    private static readonly string s_root = Path.GetFullPath(Environment.GetEnvironmentVariable("COCLR_ROOT") ?? Path.Combine(AppContext.BaseDirectory, "../../../../.."));
+    private static readonly string s_configuration =
+        AppContext.BaseDirectory.Contains("/Debug/", StringComparison.Ordinal) ? "Debug" : "Release";
+    private static readonly string s_root =
+        Path.GetFullPath(Environment.GetEnvironmentVariable("COCLR_ROOT") ?? Path.Combine(AppContext.BaseDirectory, "../../../../.."));
 
     [Theory]
     [InlineData("src/CoCLR.Cli", "CoCLR.Engine.dll", "CoCLR.Engine.(**)")]

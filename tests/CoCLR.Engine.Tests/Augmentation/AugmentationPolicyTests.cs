@@ -48,7 +48,8 @@ public sealed class AugmentationPolicyTests
     [Fact]
     public void Pretrain_Jitter_UsesEveryOrderAndItsRanges()
     {
-        var policy = new PretrainAugmentation(new AugmentationOptions { OneClipProbability = 0, TwoClipBaseProbability = 1, JitterProbability = 1 });
+        var policy =
+            new PretrainAugmentation(new AugmentationOptions { OneClipProbability = 0, TwoClipBaseProbability = 1, JitterProbability = 1 });
         var jitters = Draw(policy, 320, 240).Select(p => p.First.Jitter!.Value).ToList();
         Assert.Equal(24, jitters.Select(j => j.Order).Distinct().Count());
         Assert.All(jitters, j => Assert.Equal(4, Enumerable.Range(0, 4).Select(j.At).Distinct().Count()));
@@ -87,7 +88,10 @@ public sealed class AugmentationPolicyTests
 
         void Inside(CropBox crop)
         {
-            Assert.True(crop.X >= 0 && crop.Y >= 0 && crop.Width >= 1 && crop.Height >= 1 && crop.X + crop.Width <= width && crop.Y + crop.Height <= height, $"{crop}");
+            Assert.True(
+                crop.X >= 0 && crop.Y >= 0 && crop.Width >= 1 && crop.Height >= 1 && crop.X + crop.Width <= width
+                    && crop.Y + crop.Height <= height,
+                $"{crop}");
         }
     }
 
@@ -149,7 +153,11 @@ public sealed class AugmentationPolicyTests
 
         Assert.InRange(factors.Min(), 0.75, 0.76);
         Assert.InRange(factors.Max(), 1.24, 1.25);
-        var reference = new PretrainAugmentation(new AugmentationOptions { ReferenceCompatibility = true, OneClipProbability = 0, TwoClipBaseProbability = 1, JitterProbability = 1 });
+        var reference = new PretrainAugmentation(
+            new AugmentationOptions
+            {
+                ReferenceCompatibility = true, OneClipProbability = 0, TwoClipBaseProbability = 1, JitterProbability = 1
+            });
         Assert.NotNull(reference.Draw(0, 0, 0, 0, 97, 73).First.ForView(flow: true).Jitter);
     }
 
@@ -172,7 +180,9 @@ public sealed class AugmentationPolicyTests
         var side = crops.Side(196, 147);
         Assert.Equal(129, side);
         var boxes = Enumerable.Range(0, 10).Select(i => crops.Get(i, 196, 147)).ToList();
-        Assert.Equal([new(34, 9, 129, 129), new(0, 0, 129, 129), new(67, 0, 129, 129), new(0, 18, 129, 129), new(67, 18, 129, 129)], boxes.Take(5).Select(t => t.Crop));
+        Assert.Equal(
+            [new(34, 9, 129, 129), new(0, 0, 129, 129), new(67, 0, 129, 129), new(0, 18, 129, 129), new(67, 18, 129, 129)],
+            boxes.Take(5).Select(t => t.Crop));
         Assert.Equal(boxes.Take(5).Select(t => t.Crop), boxes.Skip(5).Select(t => t.Crop));
         Assert.Equal([false, true], boxes.Chunk(5).Select(five => five.Select(t => t.Flip).Distinct().Single()));
         Assert.All(boxes, t => Assert.True(t.Jitter is null && t.BlurSigma == 0 && t.Gray.IsNone));
@@ -199,5 +209,6 @@ public sealed class AugmentationPolicyTests
     private static List<ClipPair> Draw(PretrainAugmentation policy, int width, int height, int samples = Samples) =>
         [.. Enumerable.Range(0, samples).Select(i => policy.Draw(0, i / 1000, i / 50 % 20, i % 50, width, height))];
 
-    private static void Near(double expected, int count, int total, double tolerance = 0.045) => Assert.InRange((double)count / total, expected - tolerance, expected + tolerance);
+    private static void Near(double expected, int count, int total, double tolerance = 0.045) =>
+        Assert.InRange((double)count / total, expected - tolerance, expected + tolerance);
 }

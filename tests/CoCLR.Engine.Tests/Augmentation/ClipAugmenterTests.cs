@@ -48,7 +48,11 @@ public sealed unsafe partial class ClipAugmenterTests
     {
         var source = SyntheticSource.Uniform(3, 1, 1, height, width);
         using var augmenter = new ClipAugmenter();
-        var transform = new ClipTransform { Crop = new CropBox(0, 0, width, height), BlurSigma = 0.8f, Jitter = new ColorJitter(1.2f, 0.7f, 1.3f, 0.05f, ColorJitter.NaturalOrder) };
+        var transform = new ClipTransform
+        {
+            Crop = new CropBox(0, 0, width, height), BlurSigma = 0.8f,
+            Jitter = new ColorJitter(1.2f, 0.7f, 1.3f, 0.05f, ColorJitter.NaturalOrder)
+        };
         var plain = Bytes(augmenter, source, transform, size);
         var mirrored = Bytes(augmenter, source, transform with { Flip = true }, size);
         Assert.Equal(plain, ImageOperations.HorizontalFlip(mirrored, size));
@@ -59,7 +63,10 @@ public sealed unsafe partial class ClipAugmenterTests
     {
         var source = SyntheticSource.Uniform(4, 1, 1, 60, 80);
         var jitter = new ColorJitter(0.8f, 1.3f, 0.6f, -0.08f, 0b00_01_10_11);
-        var transform = new ClipTransform { Crop = new CropBox(10, 5, 57, 44), Flip = true, Jitter = jitter, BlurSigma = 1.4f, Gray = new GrayChannel(1) };
+        var transform = new ClipTransform
+        {
+            Crop = new CropBox(10, 5, 57, 44), Flip = true, Jitter = jitter, BlurSigma = 1.4f, Gray = new GrayChannel(1)
+        };
         using var augmenter = new ClipAugmenter();
         var expected = ImageOperations.CropResize(source.Frame(0, 0), 80, 60, transform.Crop, 48);
         foreach (var operation in new[] { ColorOperation.Hue, ColorOperation.Saturation, ColorOperation.Contrast, ColorOperation.Brightness })
@@ -97,7 +104,10 @@ public sealed unsafe partial class ClipAugmenterTests
     public void Apply_AnyVectorWidth_WritesTheSameFloats()
     {
         var source = SyntheticSource.Uniform(6, 1, 3, 30, 40);
-        var transform = new ClipTransform { Crop = new CropBox(1, 2, 37, 26), Jitter = new ColorJitter(1.3f, 0.8f, 0.9f, 0.07f, ColorJitter.NaturalOrder) };
+        var transform = new ClipTransform
+        {
+            Crop = new CropBox(1, 2, 37, 26), Jitter = new ColorJitter(1.3f, 0.8f, 0.9f, 0.07f, ColorJitter.NaturalOrder)
+        };
         foreach (var size in new[] { 16, 17 })
         {
             var clips = Enum.GetValues<VectorWidth>().Select(vectors =>
@@ -244,7 +254,8 @@ public sealed unsafe partial class ClipAugmenterTests
         return result;
     }
 
-    private static float[] Floats(ClipAugmenter augmenter, SyntheticSource source, int video, int[] frames, ClipTransform transform, int size, bool flow)
+    private static float[] Floats(
+        ClipAugmenter augmenter, SyntheticSource source, int video, int[] frames, ClipTransform transform, int size, bool flow)
     {
         var result = new float[3 * frames.Length * size * size];
         fixed (float* target = result)

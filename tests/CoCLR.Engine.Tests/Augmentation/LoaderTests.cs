@@ -20,7 +20,8 @@ public sealed unsafe class LoaderTests
         using var cases = JsonDocument.Parse(File.ReadAllText(path));
         foreach (var one in cases.RootElement.EnumerateArray())
         {
-            var (total, frames, stride) = (one.GetProperty("total").GetInt32(), one.GetProperty("num_frames").GetInt32(), one.GetProperty("ds").GetInt32());
+            var (total, frames, stride) =
+                (one.GetProperty("total").GetInt32(), one.GetProperty("num_frames").GetInt32(), one.GetProperty("ds").GetInt32());
             var starts = ClipSampling.EvaluationStarts(total, frames, stride);
             Assert.Equal(one.GetProperty("n_clips").GetInt32(), starts.Length);
             Assert.Equal(
@@ -105,7 +106,8 @@ public sealed unsafe class LoaderTests
                 fixed (float* target = expected)
                 {
                     var transform = request.Transform.ScaledTo(width, height, ownWidth, ownHeight).ForView(data.Views[view].Flow);
-                    augmenter.Apply(data.Views[view].Source, item.VideoInView[view], request.Frames, transform, Size, data.Views[view].Flow, target);
+                    augmenter.Apply(
+                        data.Views[view].Source, item.VideoInView[view], request.Frames, transform, Size, data.Views[view].Flow, target);
                 }
 
                 Assert.True(expected.AsSpan().SequenceEqual(values.AsSpan(i * expected.Length, expected.Length)));
@@ -121,9 +123,15 @@ public sealed unsafe class LoaderTests
     {
         // Every clip is jittered, grayed or blurred as RGB; 128 means no motion (127 where it is mirrored), and R is 128 throughout.
         var still = new StillFlow(10, 20, 30, 24);
-        ClipView[] views = withRgb ? [new ClipView(SyntheticSource.Uniform(1, 10, 20, 48, 60), false), new ClipView(still, true)] : [new ClipView(still, true)];
+        ClipView[] views = withRgb
+            ? [new ClipView(SyntheticSource.Uniform(1, 10, 20, 48, 60), false), new ClipView(still, true)]
+            : [new ClipView(still, true)];
         ClipItem[] items = [.. Enumerable.Range(0, 10).Select(i => new ClipItem([.. views.Select(_ => i)], 0, i))];
-        var always = Augmentation with { OneClipProbability = 0, TwoClipBaseProbability = 1, JitterProbability = 1, GrayProbability = 0.5, BlurProbability = 1, FlowMagnitude = 0.5 };
+        var always = Augmentation with
+        {
+            OneClipProbability = 0, TwoClipBaseProbability = 1, JitterProbability = 1, GrayProbability = 0.5, BlurProbability = 1,
+            FlowMagnitude = 0.5
+        };
         using var loader = new ClipBatchLoader(views, items, always, Options(5, 1) with { AugmentOnDevice = onDevice });
         loader.StartAt(0);
         using var batch = loader.Next(TestContext.Current.CancellationToken)!;
@@ -131,7 +139,8 @@ public sealed unsafe class LoaderTests
         for (var i = 0; i < values.Length; i++)
         {
             var channel = i / (T * Size * Size) % 3;
-            Assert.InRange((values[i] - Normalization.Bias(channel)) / Normalization.Scale(channel), channel == 0 ? 127.99 : 126.99, 128.01);
+            Assert.InRange(
+                (values[i] - Normalization.Bias(channel)) / Normalization.Scale(channel), channel == 0 ? 127.99 : 126.99, 128.01);
         }
     }
 
@@ -198,7 +207,8 @@ public sealed unsafe class LoaderTests
         var data = TwoViews();
         for (var i = 0; i < 20; i++)
         {
-            using var loader = new ClipBatchLoader(data.Views, data.Items, Augmentation, Options(3, 3) with { AugmentOnDevice = i % 2 == 0 });
+            using var loader =
+                new ClipBatchLoader(data.Views, data.Items, Augmentation, Options(3, 3) with { AugmentOnDevice = i % 2 == 0 });
             loader.StartAt(0);
             if (i % 3 == 0)
             {
@@ -288,23 +298,37 @@ public sealed unsafe class LoaderTests
 
     private static (ClipView[] Views, ClipItem[] Items) TwoViews()
     {
-        (int, int, int)[] shapes = [(5, 30, 40), (12, 24, 24), (3, 50, 33), (9, 30, 40), (20, 18, 60), (7, 30, 40), (1, 30, 40), (8, 30, 40), (4, 64, 64), (30, 16, 16)];
+        (int, int, int)[] shapes =
+        [
+            (5, 30, 40), (12, 24, 24), (3, 50, 33), (9, 30, 40), (20, 18, 60), (7, 30, 40), (1, 30, 40), (8, 30, 40), (4, 64, 64),
+            (30, 16, 16)
+        ];
         var rgb = new SyntheticSource(1, [.. shapes.Select(s => (s.Item1 + 1, s.Item2, s.Item3, 3))]);
         // The flow is stored in another order and, for some videos, at half the size.
-        var flow = new SyntheticSource(2, [.. shapes.Reverse().Select((s, i) => (s.Item1, s.Item2 / (1 + (i % 2)), s.Item3 / (1 + (i % 2)), 2))]);
+        var flow =
+            new SyntheticSource(2, [.. shapes.Reverse().Select((s, i) => (s.Item1, s.Item2 / (1 + (i % 2)), s.Item3 / (1 + (i % 2)), 2))]);
         var items = Enumerable.Range(0, shapes.Length).Select(i => new ClipItem([i, shapes.Length - 1 - i], i % 3, i / 2)).ToArray();
         return ([new ClipView(rgb, false), new ClipView(flow, true)], items);
     }
 
     private static List<Copy> Take((ClipView[] Views, ClipItem[] Items) data, int workers, bool onDevice, int epoch, int step, int count)
     {
-        using var loader = new ClipBatchLoader(data.Views, data.Items, Augmentation, Options(3, workers) with { AugmentOnDevice = onDevice });
+        using var loader =
+            new ClipBatchLoader(data.Views, data.Items, Augmentation, Options(3, workers) with { AugmentOnDevice = onDevice });
         loader.StartAt(epoch, step);
         var result = new List<Copy>();
         for (var i = 0; i < count; i++)
         {
             using var batch = loader.Next(TestContext.Current.CancellationToken)!;
-            result.Add(new Copy(batch.Epoch, batch.Step, batch.Items, batch.Videos, batch.Labels, batch.Groups, [.. batch.Views.Select(v => v.data<float>().ToArray())]));
+            result.Add(
+                new Copy(
+                    batch.Epoch,
+                    batch.Step,
+                    batch.Items,
+                    batch.Videos,
+                    batch.Labels,
+                    batch.Groups,
+                    [.. batch.Views.Select(v => v.data<float>().ToArray())]));
         }
 
         return result;

@@ -19,13 +19,18 @@ public sealed unsafe class TorchAugmentationTests
         const int Height = 44;
         const int Size = 40;
         var source = SyntheticSource.Uniform(1, Clips, Length, Height, Width, channels);
-        var options = new AugmentationOptions { Size = Size, OneClipProbability = 0, TwoClipBaseProbability = 1, ReferenceCompatibility = reference, GrayProbability = 0.3 };
+        var options = new AugmentationOptions
+        {
+            Size = Size, OneClipProbability = 0, TwoClipBaseProbability = 1, ReferenceCompatibility = reference, GrayProbability = 0.3
+        };
         var pretrain = new PretrainAugmentation(options);
         var probe = new ProbeAugmentation(options with { ProbeJitterProbability = 1 });
         var transforms = new ClipTransform[Clips];
         for (var i = 0; i < Clips; i++)
         {
-            transforms[i] = reference ? probe.Draw(3, 0, 0, i, Width, Height) : pretrain.Draw(3, 0, 0, i, Width, Height).First with { FlowScale = flow ? 0.5f + (0.2f * i) : 1 };
+            transforms[i] = reference
+                ? probe.Draw(3, 0, 0, i, Width, Height)
+                : pretrain.Draw(3, 0, 0, i, Width, Height).First with { FlowScale = flow ? 0.5f + (0.2f * i) : 1 };
         }
 
         using var frames = Frames(source, Clips, Length, Height, Width, channels);
@@ -43,15 +48,19 @@ public sealed unsafe class TorchAugmentationTests
             beyondTwo += levels > 2.01 ? 1 : 0;
         }
 
-        // A rounding tie that falls the other way before a hue shift can move a saturated pixel by several levels; such pixels are counted, not forbidden.
-        Assert.True(beyondTwo < values.Length / 500, $"{beyondTwo} of {values.Length} values are more than two levels apart, the worst {worst:F1}.");
+        // A rounding tie that falls the other way before a hue shift can move a saturated pixel by several levels; such pixels are counted,
+        // not forbidden.
+        Assert.True(
+            beyondTwo < values.Length / 500,
+            $"{beyondTwo} of {values.Length} values are more than two levels apart, the worst {worst:F1}.");
     }
 
     [Fact]
     public void Apply_PlainResize_StaysWithinOneLevel()
     {
         var source = SyntheticSource.Uniform(2, 2, 2, 50, 70);
-        ClipTransform[] transforms = [new() { Crop = new CropBox(0, 0, 70, 50) }, new() { Crop = new CropBox(20, 10, 15, 20), Flip = true }];
+        ClipTransform[] transforms =
+            [new() { Crop = new CropBox(0, 0, 70, 50) }, new() { Crop = new CropBox(20, 10, 15, 20), Flip = true }];
         using var frames = Frames(source, 2, 2, 50, 70, 3);
         using var actual = TorchAugmentation.Apply(frames, transforms, 32, false);
         var values = actual.data<float>().ToArray();
@@ -66,9 +75,11 @@ public sealed unsafe class TorchAugmentationTests
     public void Apply_WrongShape_IsRefused()
     {
         using var frames = zeros([1, 2, 8, 8, 4], ScalarType.Byte);
-        Assert.Throws<ArgumentException>(() => TorchAugmentation.Apply(frames, [new ClipTransform { Crop = new CropBox(0, 0, 8, 8) }], 8, false));
+        Assert.Throws<ArgumentException>(
+            () => TorchAugmentation.Apply(frames, [new ClipTransform { Crop = new CropBox(0, 0, 8, 8) }], 8, false));
         using var rgb = zeros([1, 2, 8, 8, 3], ScalarType.Byte);
-        Assert.Throws<ArgumentException>(() => TorchAugmentation.Apply(rgb, [new ClipTransform { Crop = new CropBox(4, 0, 8, 8) }], 8, false));
+        Assert.Throws<ArgumentException>(
+            () => TorchAugmentation.Apply(rgb, [new ClipTransform { Crop = new CropBox(4, 0, 8, 8) }], 8, false));
     }
 
     private static Tensor Frames(SyntheticSource source, int clips, int length, int height, int width, int channels)

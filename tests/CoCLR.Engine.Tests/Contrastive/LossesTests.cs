@@ -1,4 +1,5 @@
-// Why this exists: each loss and the mining numbers must be their formulas, written out as plain loops, for any shape; no recorded numbers are needed.
+// Why this exists: each loss and the mining numbers must be their formulas, written out as plain loops, for any shape; no recorded numbers
+// are needed.
 using CoCLR.Engine.Contrastive;
 using CoCLR.Engine.Contrastive.Methods;
 using static TorchSharp.torch;
@@ -80,13 +81,15 @@ public sealed class LossesTests
         }
 
         var own = queue.OwnColumns(batch);
-        Assert.Equal([.. Enumerable.Range(0, batch).Select(i => (long)first + i)], own.to(ScalarType.Int64).argmax(1).data<long>().ToArray());
+        Assert.Equal(
+            [.. Enumerable.Range(0, batch).Select(i => (long)first + i)], own.to(ScalarType.Int64).argmax(1).data<long>().ToArray());
         var (query, key) = (s.Query.narrow(0, 0, batch).detach().requires_grad_(), s.Key.narrow(0, 0, batch));
         queue.Enqueue(key);
         var logits = ContrastiveLogits.Of(query, key, queue.Keys, T, own);
         var columns = Rows(queue.Keys.t());
         var labelled = PositiveMask.Without(UberNce.Positives(s.Labels.narrow(0, 0, batch), s.QueueLabels), own);
-        var mined = PositiveMask.Without(CoClr.Positives(s.Videos.narrow(0, 0, batch), s.QueueVideos, s.SecondSimilarity.narrow(0, 0, batch), topK, true), own);
+        var mined = PositiveMask.Without(
+            CoClr.Positives(s.Videos.narrow(0, 0, batch), s.QueueVideos, s.SecondSimilarity.narrow(0, 0, batch), topK, true), own);
         double infoNce = 0, uberNce = 0, coClr = 0;
         for (var i = 0; i < batch; i++)
         {
@@ -119,18 +122,21 @@ public sealed class LossesTests
         // Anchor 0 is of video 10 and label 0: its sibling, column 0, may not be mined although it is the most similar.
         var second = tensor(new float[,] { { 9, 8, 7, 0, 0, 0 }, { 0, 0, 0, 5, 6, 7 } });
         var first = tensor(new float[,] { { 0, 9, 0, 0, 8, 0 }, { 0, 0, 0, 0, 6, 9 } });
-        var mining = PretextMetrics.Mining(first, second, tensor(new long[] { 10, 99 }), tensor(new long[] { 0, 2 }), queue, topK: 2, step: 10);
+        var mining =
+            PretextMetrics.Mining(first, second, tensor(new long[] { 10, 99 }), tensor(new long[] { 0, 2 }), queue, topK: 2, step: 10);
         Assert.Equal([1L, 2, 5, 4], mining.Columns!.data<long>().ToArray());
         Assert.Equal(2.0 / 3, mining.Precision.item<double>(), 1e-12); // column 1 right, 2 wrong, 4 right; 5 is unknown and does not count
         Assert.Equal((0.5 + 1) / 2, mining.Agreement.item<double>(), 1e-12); // anchor 0 shares column 1, anchor 1 both
         Assert.Equal(((10 - 2) + (10 - 3) + (10 - 6) + (10 - 5)) / 4.0, mining.MeanAge.item<double>(), 1e-12);
 
-        var unlabelled = PretextMetrics.Mining(first, second, tensor(new long[] { 10, 99 }), tensor(new long[] { -1, -1 }), queue, topK: 2, step: 10);
+        var unlabelled =
+            PretextMetrics.Mining(first, second, tensor(new long[] { 10, 99 }), tensor(new long[] { -1, -1 }), queue, topK: 2, step: 10);
         Assert.True(double.IsNaN(unlabelled.Precision.item<double>()));
         Assert.Equal(mining.Agreement.item<double>(), unlabelled.Agreement.item<double>());
     }
 
-    // The logits hold the queue itself: a backward pass after the queue has changed would give wrong gradients, so it must not pass in silence.
+    // The logits hold the queue itself: a backward pass after the queue has changed would give wrong gradients, so it must not pass in
+    // silence.
     [Fact]
     public void Backward_AfterTheQueueHasChanged_Throws()
     {
@@ -140,7 +146,8 @@ public sealed class LossesTests
         var query = s.Query.detach().requires_grad_();
         var loss = InfoNce.Loss(ContrastiveLogits.Of(query, s.Key, queue.Keys, T));
         queue.Enqueue(s.Key);
-        Assert.Contains("modified by an inplace operation", Assert.ThrowsAny<Exception>(() => loss.backward()).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "modified by an inplace operation", Assert.ThrowsAny<Exception>(() => loss.backward()).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -154,7 +161,8 @@ public sealed class LossesTests
         Assert.Throws<ArgumentException>(() => queue.OwnColumns(4));
     }
 
-    private static void Near(double expected, Tensor loss) => Assert.Equal(expected, loss.item<float>(), 1e-4 * Math.Max(1, Math.Abs(expected)));
+    private static void Near(double expected, Tensor loss) =>
+        Assert.Equal(expected, loss.item<float>(), 1e-4 * Math.Max(1, Math.Abs(expected)));
 
     private static double[][] Rows(Tensor matrix)
     {
@@ -163,7 +171,8 @@ public sealed class LossesTests
         return [.. Enumerable.Range(0, rows).Select(i => values[(i * columns)..((i + 1) * columns)])];
     }
 
-    private static bool[][] Booleans(Tensor mask) => [.. Rows(mask.to_type(ScalarType.Float64)).Select(row => row.Select(x => x > 0).ToArray())];
+    private static bool[][] Booleans(Tensor mask) =>
+        [.. Rows(mask.to_type(ScalarType.Float64)).Select(row => row.Select(x => x > 0).ToArray())];
 
     private static long[] Longs(Tensor vector) => vector.data<long>().ToArray();
 

@@ -5,7 +5,10 @@ internal static class SlowReference
 {
     /// <summary>Rows [own key, queue] of similarities over the temperature.</summary>
     public static double[][] Logits(double[][] query, double[][] key, double[][] queueColumns, double temperature)
-        => [.. query.Select((q, i) => new[] { Dot(q, key[i]) / temperature }.Concat(queueColumns.Select(k => Dot(q, k) / temperature)).ToArray())];
+        =>
+            [
+                .. query.Select(
+                    (q, i) => new[] { Dot(q, key[i]) / temperature }.Concat(queueColumns.Select(k => Dot(q, k) / temperature)).ToArray())];
 
     public static double InfoNce(double[][] logits) => logits.Average(row => -LogSoftmax(row)[0]);
 

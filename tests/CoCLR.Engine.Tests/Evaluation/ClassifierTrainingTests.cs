@@ -1,7 +1,9 @@
-// Why this exists: extraction and the two classifier loops, driven as a stage drives them: clips in, features or accuracies out, stopped and resumed in between.
+// Why this exists: extraction and the two classifier loops, driven as a stage drives them: clips in, features or accuracies out, stopped
+// and resumed in between.
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Features;
 using CoCLR.Engine.Models;
 using static TorchSharp.torch;
 
@@ -46,14 +48,18 @@ public class ClassifierTrainingTests
     public void Extract_VideoWithoutClips_NamesIt()
     {
         using var backbone = new TinyBackbone();
-        Assert.Contains("`video 3`", Assert.Throws<UserErrorException>(() => FeatureExtractor.Extract(backbone, new TinyClips(5, 3) { Missing = 3 }, null, Token)).Message);
+        Assert.Contains(
+            "`video 3`",
+            Assert.Throws<UserErrorException>(
+                () => FeatureExtractor.Extract(backbone, new TinyClips(5, 3) { Missing = 3 }, null, Token)).Message);
     }
 
     [Fact]
     public void Extract_DivergedNetwork_NamesTheVideo()
     {
         using var backbone = new TinyBackbone();
-        var error = Assert.Throws<UserErrorException>(() => FeatureExtractor.Extract(backbone, new TinyClips(5, 3) { Poison = float.NaN }, null, Token));
+        var error = Assert.Throws<UserErrorException>(
+            () => FeatureExtractor.Extract(backbone, new TinyClips(5, 3) { Poison = float.NaN }, null, Token));
         Assert.Contains("`video 0`", error.Message);
         Assert.Contains("NaN", error.Message);
     }
@@ -65,9 +71,14 @@ public class ClassifierTrainingTests
     {
         using var classifier = new VideoClassifier(new TinyBackbone(), 3, probe, dropout: 0.2);
         using var before = classifier.Backbone.parameters().First().detach().clone();
-        using var training = new ClassifierTraining(classifier, probe ? ClassifierOptions.Probe(12) : ClassifierOptions.FineTune(40) with { LearningRate = 0.03 });
+        using var training = new ClassifierTraining(
+            classifier, probe ? ClassifierOptions.Probe(12) : ClassifierOptions.FineTune(40) with { LearningRate = 0.03 });
         var told = 0;
-        var outcome = training.Run(new TinyClips(30, 3, batch: 8, shuffle: true), new TinyClips(12, 3, clipsPerVideo: 2, seed: 5), afterEpoch: _ => told++, cancellationToken: Token);
+        var outcome = training.Run(
+            new TinyClips(30, 3, batch: 8, shuffle: true),
+            new TinyClips(12, 3, clipsPerVideo: 2, seed: 5),
+            afterEpoch: _ => told++,
+            cancellationToken: Token);
         Assert.Equal(1, outcome.Accuracy.Top1);
         Assert.Equal(training.Progress.LossPerEpoch.Count, told);
         Assert.Equal(told, outcome.Epoch);
@@ -81,7 +92,10 @@ public class ClassifierTrainingTests
     [InlineData(false)]
     public void Run_StoppedAndResumed_SameLossesAndProbabilities(bool probe)
     {
-        var options = (probe ? ClassifierOptions.Probe(6) : ClassifierOptions.FineTune(6) with { LearningRate = 0.01 }) with { Selection = Selection.Test };
+        var options = (
+            probe
+                ? ClassifierOptions.Probe(6)
+                : ClassifierOptions.FineTune(6) with { LearningRate = 0.01 }) with { Selection = Selection.Test };
         IClipBatches train = new TinyClips(20, 3, batch: 6, shuffle: true), test = new TinyClips(9, 3, seed: 3);
         using var unbroken = new ClassifierTraining(new VideoClassifier(new TinyBackbone(), 3, probe, 0.5), options);
         var expected = unbroken.Run(train, test, test, cancellationToken: Token);
@@ -118,8 +132,10 @@ public class ClassifierTrainingTests
     [Fact]
     public void Run_LossNotFinite_NamesEpochStepAndRate()
     {
-        using var training = new ClassifierTraining(new VideoClassifier(new TinyBackbone(), 3, probe: false), ClassifierOptions.FineTune(2));
-        var error = Assert.Throws<UserErrorException>(() => training.Run(new TinyClips(8, 3) { Poison = float.NaN }, new TinyClips(4, 3), cancellationToken: Token));
+        using var training =
+            new ClassifierTraining(new VideoClassifier(new TinyBackbone(), 3, probe: false), ClassifierOptions.FineTune(2));
+        var error = Assert.Throws<UserErrorException>(
+            () => training.Run(new TinyClips(8, 3) { Poison = float.NaN }, new TinyClips(4, 3), cancellationToken: Token));
         Assert.Contains("epoch 1, step 1, with learning rate 0.001", error.Message);
         Assert.Equal(ExitCodes.Failed, error.ExitCode);
     }
@@ -128,7 +144,10 @@ public class ClassifierTrainingTests
     public void Run_WithoutLabels_SaysSo()
     {
         using var training = new ClassifierTraining(new VideoClassifier(new TinyBackbone(), 3, probe: true), ClassifierOptions.Probe(2));
-        Assert.Contains("labelled", Assert.Throws<UserErrorException>(() => training.Run(new TinyClips(8, 3) { Labels = null }, new TinyClips(4, 3), cancellationToken: Token)).Message);
+        Assert.Contains(
+            "labelled",
+            Assert.Throws<UserErrorException>(
+                () => training.Run(new TinyClips(8, 3) { Labels = null }, new TinyClips(4, 3), cancellationToken: Token)).Message);
     }
 
     /// <summary>Progress that is told at once, on the same thread.</summary>

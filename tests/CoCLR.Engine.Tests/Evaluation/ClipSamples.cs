@@ -1,5 +1,5 @@
 // Why this exists: extraction and classifier training are tested on a network of a few weights and clips whose class is plain to see.
-using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Features;
 using CoCLR.Engine.Models;
 using static TorchSharp.torch;
 
@@ -29,7 +29,8 @@ internal sealed class TinyBackbone : Backbone
 }
 
 /// <summary>Videos of one clip or several; a class is a colour, and every clip has noise of its own.</summary>
-internal sealed class TinyClips(int videos, int classes, int batch = 4, int clipsPerVideo = 1, bool shuffle = false, long seed = 0) : IClipBatches
+internal sealed class TinyClips(
+    int videos, int classes, int batch = 4, int clipsPerVideo = 1, bool shuffle = false, long seed = 0) : IClipBatches
 {
     public IReadOnlyList<string> Ids { get; } = [.. Enumerable.Range(0, videos).Select(i => $"video {i}")];
 

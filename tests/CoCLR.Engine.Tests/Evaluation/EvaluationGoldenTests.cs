@@ -1,6 +1,7 @@
 // Why this exists: retrieval and the linear probe must give the reference code's numbers (method.md 1i).
 using CoCLR.Core.Results;
 using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Features;
 using TorchSharp;
 
 namespace CoCLR.Engine.Tests.Evaluation;
@@ -22,7 +23,8 @@ public class EvaluationGoldenTests
     {
         var golden = new GoldenCase(GoldenFolder.Require("retrieval"));
         var outcome = Retrieval.EvaluateTwoStream(
-            Features(golden, "stream1", "train"), Features(golden, "stream1", "test"), Features(golden, "stream2", "train"), Features(golden, "stream2", "test"));
+            Features(golden, "stream1", "train"), Features(golden, "stream1", "test"), Features(golden, "stream2", "train"),
+            Features(golden, "stream2", "test"));
         AssertRecalls(golden, "two_stream", outcome.Result);
     }
 
@@ -34,7 +36,8 @@ public class EvaluationGoldenTests
         var golden = new GoldenCase(GoldenFolder.Require("retrieval"));
         var (train, test) = (Features(golden, "stream1", "train"), Features(golden, "stream1", "test"));
         var table = twoStream
-            ? Retrieval.EvaluateTwoStream(train, test, Features(golden, "stream2", "train"), Features(golden, "stream2", "test"), neighbours: train.Count).Neighbours
+            ? Retrieval.EvaluateTwoStream(
+                train, test, Features(golden, "stream2", "train"), Features(golden, "stream2", "test"), neighbours: train.Count).Neighbours
             : Retrieval.Evaluate(train, test, "rgb", neighbours: train.Count).Neighbours;
         var expected = golden.Tensor(name).data<float>().ToArray();
         var compared = 0;
@@ -66,7 +69,11 @@ public class EvaluationGoldenTests
             WeightDecay = hyper.GetProperty("wd").GetDouble(),
             Milestones = [.. hyper.GetProperty("schedule").EnumerateArray().Select(e => e.GetInt32())],
         };
-        using var probe = LinearProbe.Fit(train, options, golden.Tensor("fc_weight_init").data<float>().ToArray(), cancellationToken: TestContext.Current.CancellationToken);
+        using var probe = LinearProbe.Fit(
+            train,
+            options,
+            golden.Tensor("fc_weight_init").data<float>().ToArray(),
+            cancellationToken: TestContext.Current.CancellationToken);
         var expected = golden.Root.GetProperty("expected");
         var losses = expected.GetProperty("loss_per_epoch").EnumerateArray().Select(e => e.GetDouble()).ToArray();
         Assert.Equal(losses.Length, probe.LossPerEpoch.Count);

@@ -10,7 +10,10 @@ namespace CoCLR.Engine.Tests.Evaluation;
 
 public sealed class EvaluationStagesTests : IDisposable
 {
-    private static readonly EvaluationSpec Spec = new() { LinearProbe = new ProbeSpec { Epochs = 10, BatchSize = 64, LearningRate = "0.3" }, Retrieval = new RetrievalSpec { Neighbours = 6 } };
+    private static readonly EvaluationSpec Spec = new()
+    {
+        LinearProbe = new ProbeSpec { Epochs = 10, BatchSize = 64, LearningRate = "0.3" }, Retrieval = new RetrievalSpec { Neighbours = 6 }
+    };
     private readonly TemporaryFolder _folder = new();
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -25,8 +28,16 @@ public sealed class EvaluationStagesTests : IDisposable
         var results = new List<StageResult>();
         foreach (var (view, features, random) in new[] { ("rgb", rgb, randomRgb), ("flow", flow, randomFlow) })
         {
-            results.Add(Wrap("probe-" + view, view, EvaluationStages.Probe(Stage("probe-" + view), view, features, random, Spec.LinearProbe, 0, cancellationToken: Token)));
-            results.Add(Wrap("retrieve-" + view, view, EvaluationStages.Retrieve(Stage("retrieve-" + view), view, features, random, Spec.Retrieval)));
+            results.Add(
+                Wrap(
+                    "probe-" + view,
+                    view,
+                    EvaluationStages.Probe(Stage("probe-" + view), view, features, random, Spec.LinearProbe, 0, cancellationToken: Token)));
+            results.Add(
+                Wrap(
+                    "retrieve-" + view,
+                    view,
+                    EvaluationStages.Retrieve(Stage("retrieve-" + view), view, features, random, Spec.Retrieval)));
         }
 
         var fused = EvaluationStages.Fuse(_folder.File("stages"), Spec, rgb, flow, randomRgb, randomFlow);
@@ -43,7 +54,10 @@ public sealed class EvaluationStagesTests : IDisposable
 
         var report = RunReport.From("run", results);
         Assert.Equal(
-            [("CoCLR", "rgb"), ("CoCLR", "flow"), ("CoCLR", "two-stream"), ("Random features", "rgb"), ("Random features", "flow"), ("Random features", "two-stream"), ("Chance", "-")],
+            [
+                ("CoCLR", "rgb"), ("CoCLR", "flow"), ("CoCLR", "two-stream"), ("Random features", "rgb"), ("Random features", "flow"),
+                ("Random features", "two-stream"), ("Chance", "-")
+            ],
             report.Rows.Select(r => (r.Method, r.View)));
         Assert.All(report.Rows, row => Assert.True(row.LinearProbe is not null && row.Recalls.Length == 5));
 
@@ -63,7 +77,8 @@ public sealed class EvaluationStagesTests : IDisposable
 
         foreach (var method in new[] { "pca", "tsne" })
         {
-            Assert.Equal(120, EvaluationArtifacts.Read<Projection>(Stage("probe-flow"), EvaluationArtifacts.ProjectionOf(method)).Points.Length);
+            Assert.Equal(
+                120, EvaluationArtifacts.Read<Projection>(Stage("probe-flow"), EvaluationArtifacts.ProjectionOf(method)).Points.Length);
         }
     }
 
@@ -89,7 +104,9 @@ public sealed class EvaluationStagesTests : IDisposable
         {
             for (var i = 0; i < 4; i++)
             {
-                writer.Add(new ClipStoreVideo { Id = $"v{i}", Frames = 5 + (50 * i), Height = 16, Width = 16, Fps = 25 }, new byte[(5 + (50 * i)) * 16 * 16 * 3]);
+                writer.Add(
+                    new ClipStoreVideo { Id = $"v{i}", Frames = 5 + (50 * i), Height = 16, Width = 16, Fps = 25 },
+                    new byte[(5 + (50 * i)) * 16 * 16 * 3]);
             }
 
             writer.Complete();
@@ -97,7 +114,8 @@ public sealed class EvaluationStagesTests : IDisposable
 
         using var store = ClipStore.Open(_folder.File("store"));
         var stores = new Dictionary<string, ClipStore> { ["rgb"] = store };
-        var table = PreviewSet.Make(_folder.Path, Stage("retrieve-rgb"), stores, ["v3", "v0", "v3", "not there"], workers: 2, cancellationToken: Token);
+        var table = PreviewSet.Make(
+            _folder.Path, Stage("retrieve-rgb"), stores, ["v3", "v0", "v3", "not there"], workers: 2, cancellationToken: Token);
         Assert.Equal(["v0", "v3"], table.Previews.Select(p => p.Id));
         Assert.Empty(table.LeftOut);
         Assert.All(table.Previews, p =>

@@ -1,8 +1,10 @@
-// Why this exists: features and collections are read years later and by other programs; what is damaged must be told apart from what is whole.
+// Why this exists: features and collections are read years later and by other programs; what is damaged must be told apart from what is
+// whole.
 using System.Text;
 using CoCLR.Core;
 using CoCLR.Core.Results;
 using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Features;
 using CoCLR.Runs;
 
 namespace CoCLR.Engine.Tests.Evaluation;
@@ -11,7 +13,8 @@ public sealed class FeatureFilesTests : IDisposable
 {
     private static readonly EmbeddingModel Model = new()
     {
-        Architecture = "S3DMini", View = "rgb", Checkpoint = "checkpoint.safetensors", CheckpointSha256 = "0123456789abcdef", Frames = 16, FrameStride = 1, Resolution = 64,
+        Architecture = "S3DMini", View = "rgb", Checkpoint = "checkpoint.safetensors", CheckpointSha256 = "0123456789abcdef", Frames = 16,
+        FrameStride = 1, Resolution = 64,
     };
 
     private readonly string _folder = Directory.CreateTempSubdirectory("coclr-features-").FullName;
@@ -24,7 +27,9 @@ public sealed class FeatureFilesTests : IDisposable
     public void Npy_AsNumPyWritesIt_IsRead()
     {
         // numpy.save of np.arange(6, dtype='<f4').reshape(2, 3)
-        File.WriteAllBytes(At("a.npy"), Bytes("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", BitConverter.GetBytes, 0f, 1f, 2f, 3f, 4f, 5f));
+        File.WriteAllBytes(
+            At("a.npy"),
+            Bytes("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", BitConverter.GetBytes, 0f, 1f, 2f, 3f, 4f, 5f));
         var (values, shape) = Npy.ReadFloat32(At("a.npy"));
         Assert.Equal([0, 1, 2, 3, 4, 5], values);
         Assert.Equal([2, 3], shape);
@@ -38,7 +43,10 @@ public sealed class FeatureFilesTests : IDisposable
         var bytes = stream.ToArray();
         Assert.Equal(0, (bytes.Length - 16) % 64);
         Assert.Equal("\u0093NUMPY\u0001\0", Encoding.Latin1.GetString(bytes, 0, 8));
-        Assert.StartsWith("{'descr': '<i8', 'fortran_order': False, 'shape': (2,), }", Encoding.Latin1.GetString(bytes, 10, 100), StringComparison.Ordinal);
+        Assert.StartsWith(
+            "{'descr': '<i8', 'fortran_order': False, 'shape': (2,), }",
+            Encoding.Latin1.GetString(bytes, 10, 100),
+            StringComparison.Ordinal);
         Assert.Equal((byte)'\n', bytes[^17]);
         File.WriteAllBytes(At("b.npy"), bytes);
         Assert.Equal([1, -2], Npy.ReadInt64(At("b.npy")).Values);
@@ -171,7 +179,10 @@ public sealed class FeatureFilesTests : IDisposable
         Assert.Equal(ResultJson.Write(outcome.Neighbours), ResultJson.Write(read));
         Assert.All(read.Queries, q => Assert.Contains(q.Id, EvaluationArtifacts.VideosOf(read)));
 
-        var result = new StageResult { Stage = "retrieve-rgb", View = "rgb", Method = "CoCLR", DataSet = "d", Device = "CPU", Outcome = outcome.Result };
+        var result = new StageResult
+        {
+            Stage = "retrieve-rgb", View = "rgb", Method = "CoCLR", DataSet = "d", Device = "CPU", Outcome = outcome.Result
+        };
         new RunFolder(_folder).WriteReport(RunReport.From("x", [result]));
         Assert.Contains("| CoCLR | rgb |", File.ReadAllText(At("report.md")));
         Assert.Equal("x", ResultJson.Read<RunReport>(File.ReadAllText(At("report.json")), "report.json").Name);
@@ -193,7 +204,8 @@ public sealed class FeatureFilesTests : IDisposable
         Assert.Equal(ExitCodes.BadConfiguration, error.ExitCode);
     }
 
-    private static FeatureSet Awkward() => new(["=cmd()", "a,\"b\"", "ünïcödé \n ✓"], [1, -2, 0.1f, 3e20f, 0, 5], [0, -1, 2], ["x", "y", "z"]);
+    private static FeatureSet Awkward() =>
+        new(["=cmd()", "a,\"b\"", "ünïcödé \n ✓"], [1, -2, 0.1f, 3e20f, 0, 5], [0, -1, 2], ["x", "y", "z"]);
 
     private static void AssertSame(FeatureSet expected, FeatureSet actual)
     {
@@ -213,7 +225,8 @@ public sealed class FeatureFilesTests : IDisposable
 
     private static byte[] Bytes<T>(string header, Func<T, byte[]> convert, params T[] values) =>
     [
-        0x93, .. "NUMPY"u8, 1, 0, .. BitConverter.GetBytes((ushort)118), .. Encoding.ASCII.GetBytes(header.PadRight(117) + "\n"), .. values.SelectMany(convert),
+        0x93,.. "NUMPY"u8, 1, 0,.. BitConverter.GetBytes((ushort)118),.. Encoding.ASCII.GetBytes(header.PadRight(117) + "\n"),
+        .. values.SelectMany(convert),
     ];
 
     private string At(string name) => Path.Combine(_folder, name);

@@ -1,12 +1,14 @@
 // Why this exists: tests of evaluation need small feature sets whose answers are known.
-using CoCLR.Engine.Evaluation;
+
+using CoCLR.Engine.Features;
 
 namespace CoCLR.Engine.Tests.Evaluation;
 
 internal static class FeatureSamples
 {
     /// <summary>Random features around one centre for each class; small spread makes the classes separable.</summary>
-    public static FeatureSet Clusters(int count, int dimension, int classes, double spread, int seed, string prefix = "v", int groupSize = 1)
+    public static FeatureSet Clusters(
+        int count, int dimension, int classes, double spread, int seed, string prefix = "v", int groupSize = 1)
     {
         // The centres do not depend on the seed, so that a training and a test set share them.
         var centres = new CounterRandom(99);

@@ -2,6 +2,7 @@
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Features;
 
 namespace CoCLR.Engine.Tests.Evaluation;
 
@@ -14,7 +15,11 @@ public class ProbeTests
     [Fact]
     public void LinearProbe_SeparableClasses_AllRight()
     {
-        var (result, _) = LinearProbe.Evaluate(FeatureSamples.Clusters(90, 16, 6, 0.2, 1, "a"), FeatureSamples.Clusters(30, 16, 6, 0.2, 2, "b"), Short, cancellationToken: Token);
+        var (result, _) = LinearProbe.Evaluate(
+            FeatureSamples.Clusters(90, 16, 6, 0.2, 1, "a"),
+            FeatureSamples.Clusters(30, 16, 6, 0.2, 2, "b"),
+            Short,
+            cancellationToken: Token);
         Assert.Equal(1, result.Accuracy.Top1);
         Assert.Equal(1, result.TrainTop1);
         Assert.Equal(1 / 6.0, result.Accuracy.Chance, 1e-12);
@@ -73,20 +78,38 @@ public class ProbeTests
 
     [Fact]
     public void LinearProbe_OneLeftOverVideo_JoinsTheBatchBefore() =>
-        Assert.Equal(1, LinearProbe.Evaluate(FeatureSamples.Clusters(33, 8, 3, 0.1, 1, "a"), FeatureSamples.Clusters(6, 8, 3, 0.1, 2, "b"), Short, cancellationToken: Token).Result.Accuracy.Top1);
+        Assert.Equal(
+            1,
+            LinearProbe.Evaluate(
+                FeatureSamples.Clusters(33, 8, 3, 0.1, 1, "a"),
+                FeatureSamples.Clusters(6, 8, 3, 0.1, 2, "b"),
+                Short,
+                cancellationToken: Token).Result.Accuracy.Top1);
 
     [Fact]
     public void LinearProbe_OneClass_AllRight() =>
-        Assert.Equal(1, LinearProbe.Evaluate(FeatureSamples.Clusters(8, 4, 1, 1, 1, "a"), FeatureSamples.Clusters(4, 4, 1, 1, 2, "b"), Short, cancellationToken: Token).Result.Accuracy.Top1);
+        Assert.Equal(
+            1,
+            LinearProbe.Evaluate(
+                FeatureSamples.Clusters(8, 4, 1, 1, 1, "a"),
+                FeatureSamples.Clusters(4, 4, 1, 1, 2, "b"),
+                Short,
+                cancellationToken: Token).Result.Accuracy.Top1);
 
     [Fact]
     public void LinearProbe_NothingToLearnFrom_SaysSo()
     {
         var test = FeatureSamples.Clusters(5, 4, 2, 1, 2);
         var unlabelled = new FeatureSet(test.Ids, test.Values);
-        Assert.Contains("0 training", Assert.Throws<UserErrorException>(() => LinearProbe.Evaluate(unlabelled, test, Short, cancellationToken: Token)).Message);
-        Assert.Contains("0 test", Assert.Throws<UserErrorException>(() => LinearProbe.Evaluate(test, FeatureSamples.Clusters(0, 4, 2, 1, 2), Short, cancellationToken: Token)).Message);
-        var one = Assert.Throws<UserErrorException>(() => LinearProbe.Evaluate(FeatureSamples.Clusters(1, 4, 2, 1, 2), test.Select([0]), Short, cancellationToken: Token));
+        Assert.Contains(
+            "0 training",
+            Assert.Throws<UserErrorException>(() => LinearProbe.Evaluate(unlabelled, test, Short, cancellationToken: Token)).Message);
+        Assert.Contains(
+            "0 test",
+            Assert.Throws<UserErrorException>(
+                () => LinearProbe.Evaluate(test, FeatureSamples.Clusters(0, 4, 2, 1, 2), Short, cancellationToken: Token)).Message);
+        var one = Assert.Throws<UserErrorException>(
+            () => LinearProbe.Evaluate(FeatureSamples.Clusters(1, 4, 2, 1, 2), test.Select([0]), Short, cancellationToken: Token));
         Assert.Equal(ExitCodes.BadData, one.ExitCode);
     }
 
@@ -105,7 +128,8 @@ public class ProbeTests
             return new FeatureSet(set.Ids, values, set.Labels, set.ClassNames, set.Groups);
         }
 
-        var (train, test) = (Alike(FeatureSamples.Clusters(200, 64, 5, 1.5, 1, "a")), Alike(FeatureSamples.Clusters(100, 64, 5, 1.5, 2, "b")));
+        var (train, test) =
+            (Alike(FeatureSamples.Clusters(200, 64, 5, 1.5, 1, "a")), Alike(FeatureSamples.Clusters(100, 64, 5, 1.5, 2, "b")));
         var options = new LinearProbeOptions();
         var (diverged, _) = LinearProbe.Evaluate(train, test, options with { LowersRate = false }, cancellationToken: Token);
         var (fitted, _) = LinearProbe.Evaluate(train, test, options, cancellationToken: Token);
@@ -120,7 +144,8 @@ public class ProbeTests
     public void LinearProbe_LossNotFinite_NamesEpochAndField()
     {
         var set = FeatureSamples.Clusters(40, 4, 2, 1, 2);
-        var error = Assert.Throws<UserErrorException>(() => LinearProbe.Evaluate(set, set, Short with { LearningRate = 1e30 }, cancellationToken: Token));
+        var error = Assert.Throws<UserErrorException>(
+            () => LinearProbe.Evaluate(set, set, Short with { LearningRate = 1e30 }, cancellationToken: Token));
         Assert.Contains("evaluation.linearProbe.learningRate", error.Message);
         Assert.Equal(ExitCodes.Failed, error.ExitCode);
     }
@@ -156,8 +181,11 @@ public class ProbeTests
             var right = 0;
             for (var i = 0; i < q.Length; i++)
             {
-                var near = g.Select((row, n) => (Label: train.Labels![n], Score: row.Zip(q[i], (a, b) => (double)a * b).Sum())).OrderByDescending(x => x.Score).Take(accuracy.K).ToList();
-                var winner = near.GroupBy(x => x.Label).OrderByDescending(v => v.Sum(x => accuracy.Vote == "weighted" ? Math.Exp(x.Score / 0.07) : 1)).ThenBy(v => near.FindIndex(x => x.Label == v.Key)).First().Key;
+                var near = g.Select((row, n) => (Label: train.Labels![n], Score: row.Zip(q[i], (a, b) => (double)a * b).Sum()))
+                    .OrderByDescending(x => x.Score).Take(accuracy.K).ToList();
+                var winner = near.GroupBy(x => x.Label)
+                    .OrderByDescending(v => v.Sum(x => accuracy.Vote == "weighted" ? Math.Exp(x.Score / 0.07) : 1))
+                    .ThenBy(v => near.FindIndex(x => x.Label == v.Key)).First().Key;
                 right += winner == test.Labels![i] ? 1 : 0;
             }
 
@@ -212,8 +240,15 @@ public class ProbeTests
     {
         string[] names = ["x", "y"];
         var rgb = new FeatureSet(["a"], [0.9f, 0.1f], [0], names);
-        Assert.Contains("share no video", Assert.Throws<UserErrorException>(() => Fusion.Average(rgb, new FeatureSet(["z"], [0.9f, 0.1f], [0], names))).Message);
-        Assert.Contains("video `a` is `x`", Assert.Throws<UserErrorException>(() => Fusion.Average(rgb, new FeatureSet(["a"], [0.9f, 0.1f], [1], names))).Message);
-        Assert.Contains("classes", Assert.Throws<UserErrorException>(() => Fusion.Average(rgb, new FeatureSet(["a"], [0.9f, 0.1f, 0], [0], ["x", "y", "z"]))).Message);
+        Assert.Contains(
+            "share no video",
+            Assert.Throws<UserErrorException>(() => Fusion.Average(rgb, new FeatureSet(["z"], [0.9f, 0.1f], [0], names))).Message);
+        Assert.Contains(
+            "video `a` is `x`",
+            Assert.Throws<UserErrorException>(() => Fusion.Average(rgb, new FeatureSet(["a"], [0.9f, 0.1f], [1], names))).Message);
+        Assert.Contains(
+            "classes",
+            Assert.Throws<UserErrorException>(
+                () => Fusion.Average(rgb, new FeatureSet(["a"], [0.9f, 0.1f, 0], [0], ["x", "y", "z"]))).Message);
     }
 }

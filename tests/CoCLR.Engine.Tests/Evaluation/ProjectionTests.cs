@@ -1,6 +1,7 @@
 // Why this exists: a map that changes from run to run, or tears classes apart, would mislead whoever looks at it.
 using CoCLR.Core.Results;
 using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Features;
 
 namespace CoCLR.Engine.Tests.Evaluation;
 
@@ -19,8 +20,10 @@ public class ProjectionTests
         Assert.Equal(1, explained.Sum(), 1e-6);
         Assert.Equal(explained.OrderDescending(), explained);
         var mean = set.Mean();
-        double Product(int i, int j) => Enumerable.Range(0, dimension).Sum(d => ((double)set[i][d] - mean[d]) * ((double)set[j][d] - mean[d]));
-        double Projected(int i, int j) => Enumerable.Range(0, components).Sum(c => (double)coordinates[(i * components) + c] * coordinates[(j * components) + c]);
+        double Product(int i, int j) =>
+            Enumerable.Range(0, dimension).Sum(d => ((double)set[i][d] - mean[d]) * ((double)set[j][d] - mean[d]));
+        double Projected(int i, int j) =>
+            Enumerable.Range(0, components).Sum(c => (double)coordinates[(i * components) + c] * coordinates[(j * components) + c]);
         for (var i = 0; i < count; i += 3)
         {
             Assert.Equal(Product(i, (i + 1) % count), Projected(i, (i + 1) % count), 1e-3);
@@ -43,7 +46,8 @@ public class ProjectionTests
         var map = Tsne.Project(set.Values, 20, new TsneOptions { Iterations = 300, Perplexity = 15 }, cancellationToken: Token);
         for (var i = 0; i < 150; i++)
         {
-            var nearest = Enumerable.Range(0, 150).Where(j => j != i).MinBy(j => Math.Pow(map[2 * i] - map[2 * j], 2) + Math.Pow(map[(2 * i) + 1] - map[(2 * j) + 1], 2));
+            var nearest = Enumerable.Range(0, 150).Where(j => j != i)
+                .MinBy(j => Math.Pow(map[2 * i] - map[2 * j], 2) + Math.Pow(map[(2 * i) + 1] - map[(2 * j) + 1], 2));
             Assert.Equal(set.Labels![i], set.Labels[nearest]);
         }
     }
@@ -66,7 +70,9 @@ public class ProjectionTests
     {
         var set = FeatureSamples.Clusters(120, 10, 4, 1, 2);
         var options = new TsneOptions { Iterations = 100 };
-        Assert.Equal(Tsne.Project(set.Values, 10, options, cancellationToken: Token), Tsne.Project(set.Values, 10, options, cancellationToken: Token));
+        Assert.Equal(
+            Tsne.Project(set.Values, 10, options, cancellationToken: Token),
+            Tsne.Project(set.Values, 10, options, cancellationToken: Token));
     }
 
     [Theory]
@@ -79,7 +85,9 @@ public class ProjectionTests
     public void Tsne_FewOrEqualPoints_FiniteMap(int count)
     {
         var options = new TsneOptions { Iterations = 50 };
-        Assert.All(Tsne.Project(FeatureSamples.Clusters(count, 5, 2, 1, 1).Values, 5, options, cancellationToken: Token), x => Assert.True(double.IsFinite(x)));
+        Assert.All(
+            Tsne.Project(FeatureSamples.Clusters(count, 5, 2, 1, 1).Values, 5, options, cancellationToken: Token),
+            x => Assert.True(double.IsFinite(x)));
         var map = Tsne.Project([.. Enumerable.Repeat(0.5f, count * 5)], 5, options, cancellationToken: Token);
         Assert.Equal(2 * count, map.Length);
         Assert.All(map, x => Assert.True(double.IsFinite(x)));

@@ -25,9 +25,12 @@ public sealed class ExportTests : IDisposable
         MetricPoint[] points = [.. RunPoints.Read(run)];
         Assert.Equal(6, points.Length);
         await PointFiles.WriteParquetAsync("r", points, _folder.File("points.parquet"), TestContext.Current.CancellationToken);
-        await using (ParquetReader reader = await ParquetReader.CreateAsync(_folder.File("points.parquet"), cancellationToken: TestContext.Current.CancellationToken))
+        await using (
+            ParquetReader reader =
+                await ParquetReader.CreateAsync(_folder.File("points.parquet"), cancellationToken: TestContext.Current.CancellationToken))
         {
-            Assert.Equal(["run", "stage", "attempt", "step", "epoch", "time", "name", "value"], reader.Schema.DataFields.Select(f => f.Name));
+            Assert.Equal(
+                ["run", "stage", "attempt", "step", "epoch", "time", "name", "value"], reader.Schema.DataFields.Select(f => f.Name));
         }
 
         MetricPoint[] newest = [.. RunPoints.Newest(points)];
@@ -52,11 +55,21 @@ public sealed class ExportTests : IDisposable
         {
             View = "rgb",
             Similarity = "cosine",
-            Queries = [new QueryNeighbours { Id = "<script>alert(1)</script>.mp4", Class = "a", Neighbours = [new Neighbour { Id = "b.mp4", Class = "a", Similarity = 0.5, Distance = 0.5 }] }],
+            Queries = [
+                new QueryNeighbours
+                {
+                    Id = "<script>alert(1)</script>.mp4", Class = "a",
+                    Neighbours = [new Neighbour { Id = "b.mp4", Class = "a", Similarity = 0.5, Distance = 0.5 }]
+                }],
         });
-        EvaluationArtifacts.Write(run.Stage("report"), EvaluationArtifacts.Previews, new PreviewTable { Previews = [new Preview("b.mp4", "rgb", "previews/1.mp4", "previews/1.jpg")] });
-        Assert.Equal(ExitCodes.MissingInput, Assert.Throws<UserErrorException>(() => FolderReport.Write(run, _folder.File("out"))).ExitCode);
-        run.WriteReport(new RunReport { Name = "a & b", DataSet = "d", Device = "CPU", Rows = [], Warnings = ["1 test video is in training too"] });
+        EvaluationArtifacts.Write(
+            run.Stage("report"),
+            EvaluationArtifacts.Previews,
+            new PreviewTable { Previews = [new Preview("b.mp4", "rgb", "previews/1.mp4", "previews/1.jpg")] });
+        Assert.Equal(
+            ExitCodes.MissingInput, Assert.Throws<UserErrorException>(() => FolderReport.Write(run, _folder.File("out"))).ExitCode);
+        run.WriteReport(
+            new RunReport { Name = "a & b", DataSet = "d", Device = "CPU", Rows = [], Warnings = ["1 test video is in training too"] });
         string index = File.ReadAllText(FolderReport.Write(run, _folder.File("out")));
         Assert.Contains("a &amp; b", index, StringComparison.Ordinal);
         Assert.Contains("Careful: 1 test video", index, StringComparison.Ordinal);
@@ -71,13 +84,28 @@ public sealed class ExportTests : IDisposable
     private RunFolder Run()
     {
         var folder = new RunFolder(_folder.File("run"));
-        folder.Adopt(Planner.Plan("a", new ExperimentSpec { Dataset = new DatasetSpec { Source = new DatasetSource { Path = "/v" } }, Views = [View.Rgb], Training = new TrainingSpec { Method = Method.InfoNCE } }, "r"));
+        folder.Adopt(
+            Planner.Plan(
+                "a",
+                new ExperimentSpec
+                {
+                    Dataset = new DatasetSpec { Source = new DatasetSource { Path = "/v" } }, Views = [View.Rgb],
+                    Training = new TrainingSpec { Method = Method.InfoNCE }
+                },
+                "r"));
         Directory.CreateDirectory(folder.Stage("pretrain-rgb"));
         string Line(int attempt, int step, string values) =>
             $$"""{"kind":"metric","run":"r","stage":"pretrain-rgb","attempt":{{attempt}},"seq":{{step}},"time":"2025-11-28T08:00:0{{attempt}}.5Z","step":{{step}},"epoch":0.5,"values":{{values}}}""";
         File.WriteAllText(
             folder.EventsFile("pretrain-rgb"),
-            string.Join('\n', Line(1, 0, "{\"loss\":3,\"rate\":0.1}"), Line(1, 1, "{\"loss\":2}"), "{\"kind\":\"log\",\"torn", Line(2, 1, "{\"loss\":1.5}"), Line(2, 2, "{\"loss\":\"NaN\",\"later\":4}"), ""));
+            string.Join(
+                '\n',
+                Line(1, 0, "{\"loss\":3,\"rate\":0.1}"),
+                Line(1, 1, "{\"loss\":2}"),
+                "{\"kind\":\"log\",\"torn",
+                Line(2, 1, "{\"loss\":1.5}"),
+                Line(2, 2, "{\"loss\":\"NaN\",\"later\":4}"),
+                ""));
         return folder;
     }
 

@@ -37,7 +37,8 @@ public sealed class FlowFieldTests
         }
 
         using var scope = NewDisposeScope();
-        var onDevice = new FlowField(options, width, height, toWidth, toHeight).Store(tensor(field, [1, 1, height, width]).expand(3, 2, height, width).contiguous());
+        var onDevice = new FlowField(options, width, height, toWidth, toHeight)
+            .Store(tensor(field, [1, 1, height, width]).expand(3, 2, height, width).contiguous());
         Assert.Equal([3, 2, toHeight, toWidth], onDevice.shape);
         Assert.All(onDevice[2, 1].data<float>().ToArray().Zip(stored), pair => Assert.Equal(pair.Second, pair.First, 1e-4f));
     }

@@ -43,7 +43,8 @@ public class FlowGoldenTests
         var flow = Estimate(golden, FlowAlgorithm.TvL1);
 
         var ours = FlowImages.WarpError(golden.First, golden.Second, flow, golden.Width, golden.Height);
-        Assert.InRange(ours, 0, 1.05 * FlowImages.WarpError(golden.First, golden.Second, (golden.U, golden.V), golden.Width, golden.Height));
+        Assert.InRange(
+            ours, 0, 1.05 * FlowImages.WarpError(golden.First, golden.Second, (golden.U, golden.V), golden.Width, golden.Height));
     }
 
     [Theory]
@@ -69,7 +70,8 @@ public class FlowGoldenTests
 }
 
 /// <summary>One case of the golden folder's flow.</summary>
-internal sealed record GoldenFlow(int Width, int Height, byte[] First, byte[] Second, float[] U, float[] V, byte[] Quantised, byte[] StoredRgb)
+internal sealed record GoldenFlow(
+    int Width, int Height, byte[] First, byte[] Second, float[] U, float[] V, byte[] Quantised, byte[] StoredRgb)
 {
     public static GoldenFlow Load(string name)
     {

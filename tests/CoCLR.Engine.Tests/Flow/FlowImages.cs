@@ -61,7 +61,9 @@ internal static class FlowImages
     public static double MeanEndpointDifference((float[] U, float[] V) a, (float[] U, float[] V) b) =>
         a.U.Zip(b.U).Zip(a.V.Zip(b.V), (u, v) => Math.Sqrt(Square(u.First - u.Second) + Square(v.First - v.Second))).Average();
 
-    /// <summary>Mean absolute difference of the first frame and the second one fetched back along the flow (bilinear, border replicated).</summary>
+    /// <summary>
+    /// Mean absolute difference of the first frame and the second one fetched back along the flow (bilinear, border replicated).
+    /// </summary>
     public static double WarpError(byte[] first, byte[] second, (float[] U, float[] V) flow, int width, int height)
     {
         double At(int x, int y) => second[(Math.Clamp(y, 0, height - 1) * width) + Math.Clamp(x, 0, width - 1)];
@@ -82,5 +84,6 @@ internal static class FlowImages
 
     private static double Square(double value) => value * value;
 
-    private static double Uniform(ref CounterRandom random, double from, double to) => from + ((to - from) * random.NextInt(1 << 20) / (1 << 20));
+    private static double Uniform(ref CounterRandom random, double from, double to) =>
+        from + ((to - from) * random.NextInt(1 << 20) / (1 << 20));
 }

@@ -16,7 +16,8 @@ public class FlowQuantizerTests
     [InlineData(1, 0.5f, 191)]
     [InlineData(127, 0f, 128)]
     [InlineData(127, 127f, 255)]
-    public void Encode_OfADisplacement_IsItsByte(int bound, float flow, byte expected) => Assert.Equal(expected, new FlowQuantizer(bound).Encode(flow));
+    public void Encode_OfADisplacement_IsItsByte(int bound, float flow, byte expected) =>
+        Assert.Equal(expected, new FlowQuantizer(bound).Encode(flow));
 
     [Theory]
     [InlineData(1)]

@@ -26,7 +26,8 @@ public sealed class FlowStoreBuilderTests : IDisposable
     {
         using var source = MakeSource((20, 32, 24), (3, 17, 19));
 
-        using var flow = FlowStoreBuilder.Prepare(source, Quick, Cache, threads: 2, cancellationToken: TestContext.Current.CancellationToken);
+        using var flow =
+            FlowStoreBuilder.Prepare(source, Quick, Cache, threads: 2, cancellationToken: TestContext.Current.CancellationToken);
 
         Assert.Equal(2, flow.Channels);
         Assert.Equal("20", flow.Header.Settings["flow.bound"]);
@@ -56,7 +57,8 @@ public sealed class FlowStoreBuilderTests : IDisposable
         }
 
         using var source = ClipStore.Open(Rgb);
-        using var flow = FlowStoreBuilder.Prepare(source, new FlowOptions(), Cache, cancellationToken: TestContext.Current.CancellationToken);
+        using var flow =
+            FlowStoreBuilder.Prepare(source, new FlowOptions(), Cache, cancellationToken: TestContext.Current.CancellationToken);
 
         Assert.All(flow.Frames(0).ToArray(), value => Assert.Equal(128, value));
     }
@@ -67,7 +69,8 @@ public sealed class FlowStoreBuilderTests : IDisposable
         using var source = MakeSource([.. Enumerable.Repeat((4, 24, 20), 6)]);
         var (alone, together) = (new Reports(), new Reports());
         FlowStoreBuilder.Prepare(
-            source, Quick, Path.Combine(_folder.Path, "alone"), threads: 1, progress: alone, cancellationToken: TestContext.Current.CancellationToken).Dispose();
+            source, Quick, Path.Combine(_folder.Path, "alone"), threads: 1, progress: alone,
+            cancellationToken: TestContext.Current.CancellationToken).Dispose();
         Parallel.For(0, 3, _ => FlowStoreBuilder.Prepare(
             source, Quick, Cache, threads: 1, progress: together, cancellationToken: TestContext.Current.CancellationToken).Dispose());
         Assert.Equal(alone.Seen.Count(progress => progress.Pairs > 0), together.Seen.Count(progress => progress.Pairs > 0));
@@ -90,13 +93,16 @@ public sealed class FlowStoreBuilderTests : IDisposable
             }
         });
 
-        Assert.ThrowsAny<OperationCanceledException>(() => FlowStoreBuilder.Prepare(source, Quick, Cache, null, 2, stop, cancel.Token));
+        Assert.ThrowsAny<OperationCanceledException>(
+            () => FlowStoreBuilder.Prepare(source, Quick, Cache, null, 2, stop, cancellationToken: cancel.Token));
         var reports = new Reports();
-        using var resumed = FlowStoreBuilder.Prepare(source, Quick, Cache, null, 1, reports, TestContext.Current.CancellationToken);
+        using var resumed =
+            FlowStoreBuilder.Prepare(source, Quick, Cache, null, 1, reports, cancellationToken: TestContext.Current.CancellationToken);
 
         // At least three videos of three pairs were finished before.
         Assert.InRange(reports.Seen[^1].Pairs, 1, total - 9);
-        Assert.Equal((sizes.Length, 0L, TimeSpan.Zero), (reports.Seen[^1].Done, reports.Seen[^1].RemainingPairs, reports.Seen[^1].Remaining));
+        Assert.Equal(
+            (sizes.Length, 0L, TimeSpan.Zero), (reports.Seen[^1].Done, reports.Seen[^1].RemainingPairs, reports.Seen[^1].Remaining));
         Assert.Equal(unbroken.Videos.Select(video => video.Checksum), resumed.Videos.Select(video => video.Checksum));
     }
 
@@ -117,8 +123,10 @@ public sealed class FlowStoreBuilderTests : IDisposable
 
             var reports = new Reports();
             using var relabelled = ClipStore.Open(view);
-            using var flow = FlowStoreBuilder.Prepare(relabelled, options, Cache, null, 0, reports, TestContext.Current.CancellationToken);
-            Assert.Equal(relabelled.Videos.Where(video => video.Frames > 1).Select(video => video.Label), flow.Videos.Select(video => video.Label));
+            using var flow = FlowStoreBuilder.Prepare(
+                relabelled, options, Cache, null, 0, reports, cancellationToken: TestContext.Current.CancellationToken);
+            Assert.Equal(
+                relabelled.Videos.Where(video => video.Frames > 1).Select(video => video.Label), flow.Videos.Select(video => video.Label));
             Assert.Equal(relabelled.Videos.Count(video => video.Frames < 2), flow.Header.Rejected.Count);
             return reports.Seen.Count == 0 ? 0 : reports.Seen[^1].Pairs;
         }
@@ -187,7 +195,8 @@ public sealed class FlowStoreBuilderTests : IDisposable
             second ??= Record.Exception(() => FlowStoreBuilder.Prepare(source, Quick, Cache, cancellationToken: soon.Token));
         });
 
-        using var flow = FlowStoreBuilder.Prepare(source, Quick, Cache, null, 1, reports, TestContext.Current.CancellationToken);
+        using var flow =
+            FlowStoreBuilder.Prepare(source, Quick, Cache, null, 1, reports, cancellationToken: TestContext.Current.CancellationToken);
 
         Assert.IsType<OperationCanceledException>(second);
     }
@@ -203,10 +212,12 @@ public sealed class FlowStoreBuilderTests : IDisposable
         Directory.CreateDirectory(Path.GetDirectoryName(file)!);
         Encode(file, 64, 48, [.. Enumerable.Range(0, 6).Select(f => FlowImages.Texture(64, 48, 2 * f, -f))]);
         var catalogue = VideoCatalogue.Open(new CatalogueOptions { Root = _folder.File("videos") });
-        using var source = ClipDecoder.Prepare(catalogue, new DecodeSettings { ShortSide = storedSize }, Cache, cancellationToken: TestContext.Current.CancellationToken);
+        using var source = ClipDecoder.Prepare(
+            catalogue, new DecodeSettings { ShortSide = storedSize }, Cache, cancellationToken: TestContext.Current.CancellationToken);
 
         using var flow = FlowStoreBuilder.Prepare(
-            source, new FlowOptions(), Cache, cancellationToken: TestContext.Current.CancellationToken, files: catalogue.Videos.ToDictionary(v => v.Id, v => v.Path));
+            source, new FlowOptions(), Cache, cancellationToken: TestContext.Current.CancellationToken,
+            files: catalogue.Videos.ToDictionary(v => v.Id, v => v.Path));
 
         Assert.Equal((storedSize, 5), (flow.Videos[0].Height, flow.Videos[0].Frames));
         var motion = FlowStoreBuilder.Survey(flow)!;
@@ -220,12 +231,14 @@ public sealed class FlowStoreBuilderTests : IDisposable
 
         // A scan sees the same before anything is decoded, whatever else lies there.
         File.WriteAllText(_folder.File("videos", "a", "broken.mp4"), "no video");
-        var scanned = FlowSurvey.OfFiles([file, _folder.File("videos", "a", "broken.mp4")], new FlowOptions(), TestContext.Current.CancellationToken)!;
+        var scanned = FlowSurvey.OfFiles(
+            [file, _folder.File("videos", "a", "broken.mp4")], new FlowOptions(), TestContext.Current.CancellationToken)!;
         Assert.Equal((1, true), (scanned.Videos, scanned.BoundIsMeasured));
         Assert.InRange(scanned.Percentile90, 9, 12);
 
         using var centred = FlowStoreBuilder.Prepare(
-            source, new FlowOptions { Center = true }, Cache, cancellationToken: TestContext.Current.CancellationToken, files: catalogue.Videos.ToDictionary(x => x.Id, x => x.Path));
+            source, new FlowOptions { Center = true }, Cache, cancellationToken: TestContext.Current.CancellationToken,
+            files: catalogue.Videos.ToDictionary(x => x.Id, x => x.Path));
         new FlowQuantizer(FlowStoreBuilder.Survey(centred)!.Bound).Decode(centred.Frame(0, 2), u, v);
         Assert.InRange(u.Order().ElementAt(u.Length / 2), -0.1, 0.1);
         Assert.InRange(v.Order().ElementAt(v.Length / 2), -0.1, 0.1);
@@ -236,7 +249,8 @@ public sealed class FlowStoreBuilderTests : IDisposable
     {
         using var source = MakeSource((3, 16, 16));
         var error = Assert.Throws<UserErrorException>(() => FlowStoreBuilder.Prepare(
-            source, new FlowOptions(), Cache, cancellationToken: TestContext.Current.CancellationToken, files: new Dictionary<string, string>()));
+            source, new FlowOptions(), Cache, cancellationToken: TestContext.Current.CancellationToken,
+            files: new Dictionary<string, string>()));
         Assert.Equal(ExitCodes.MissingInput, error.ExitCode);
         Assert.Contains(source.Videos[0].Id, error.Message, StringComparison.Ordinal);
     }
@@ -253,10 +267,12 @@ public sealed class FlowStoreBuilderTests : IDisposable
         }
 
         var said = new List<string>();
-        using var flow = FlowStoreBuilder.Prepare(source, Quick, Cache, cancellationToken: TestContext.Current.CancellationToken, tell: said.Add);
+        using var flow =
+            FlowStoreBuilder.Prepare(source, Quick, Cache, cancellationToken: TestContext.Current.CancellationToken, tell: said.Add);
         Assert.Contains(old, Assert.Single(said), StringComparison.Ordinal);
         Assert.Contains("stored frame", flow.Header.Settings[ClipStoreHeader.FlowUnit], StringComparison.Ordinal);
-        using var again = FlowStoreBuilder.Prepare(source, Quick, Cache, cancellationToken: TestContext.Current.CancellationToken, tell: said.Add);
+        using var again =
+            FlowStoreBuilder.Prepare(source, Quick, Cache, cancellationToken: TestContext.Current.CancellationToken, tell: said.Add);
         Assert.Single(said);
     }
 
@@ -284,7 +300,20 @@ public sealed class FlowStoreBuilderTests : IDisposable
     {
         var raw = file + ".raw";
         File.WriteAllBytes(raw, [.. frames.SelectMany(f => f)]);
-        TestVideos.Ffmpeg("-f", "rawvideo", "-pix_fmt", "gray", "-s", $"{width}x{height}", "-r", "25", "-i", FfmpegTool.FileArgument(raw), "-c:v", "ffv1", FfmpegTool.FileArgument(file));
+        TestVideos.Ffmpeg(
+            "-f",
+            "rawvideo",
+            "-pix_fmt",
+            "gray",
+            "-s",
+            $"{width}x{height}",
+            "-r",
+            "25",
+            "-i",
+            FfmpegTool.FileArgument(raw),
+            "-c:v",
+            "ffv1",
+            FfmpegTool.FileArgument(file));
         File.Delete(raw);
     }
 
@@ -307,7 +336,8 @@ public sealed class FlowStoreBuilderTests : IDisposable
     }
 
     private ClipStore PrepareIn(string cache, ClipStore source, TvL1FlowTorch? batch) =>
-        FlowStoreBuilder.PrepareWith(source, Quick, Path.Combine(_folder.Path, cache), batch, 1, null, TestContext.Current.CancellationToken);
+        FlowStoreBuilder.PrepareWith(
+            source, Quick, Path.Combine(_folder.Path, cache), batch, 1, null, cancellationToken: TestContext.Current.CancellationToken);
 
     private ClipStore MakeSource(params (int Frames, int Width, int Height)[] videos)
     {
@@ -316,7 +346,8 @@ public sealed class FlowStoreBuilderTests : IDisposable
             for (var i = 0; i < videos.Length; i++)
             {
                 var (frames, width, height) = videos[i];
-                var pixels = Enumerable.Range(0, frames).SelectMany(f => Colour(FlowImages.Texture(width, height, 0.8 * f, -0.4 * f, i))).ToArray();
+                var pixels = Enumerable.Range(0, frames).SelectMany(f => Colour(FlowImages.Texture(width, height, 0.8 * f, -0.4 * f, i)))
+                    .ToArray();
                 writer.Add(
                     new ClipStoreVideo
                     {

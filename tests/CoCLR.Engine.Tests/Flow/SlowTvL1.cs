@@ -3,7 +3,10 @@ using CoCLR.Engine.Flow;
 
 namespace CoCLR.Engine.Tests.Flow;
 
-/// <summary>Sánchez, Meinhardt-Llopis, Facciolo: TV-L1 Optical Flow Estimation, IPOL 2013, with OpenCV's median filter and resampling. Double precision.</summary>
+/// <summary>
+/// Sánchez, Meinhardt-Llopis, Facciolo: TV-L1 Optical Flow Estimation, IPOL 2013, with OpenCV's median filter and resampling. Double
+/// precision.
+/// </summary>
 internal static class SlowTvL1
 {
     public static (float[] U, float[] V) Estimate(byte[] first, byte[] second, int width, int height, TvL1Options options)

@@ -139,7 +139,8 @@ public class TvL1FlowTests
         var flow = FlowImages.Flow(first, second, Width, Height, options);
 
         // Rounding can end a warp one iteration earlier or later, which moves the flow by about epsilon.
-        Assert.InRange(FlowImages.MeanEndpointDifference(flow, SlowTvL1.Estimate(first, second, Width, Height, options)), 0, 2 * options.Epsilon);
+        Assert.InRange(
+            FlowImages.MeanEndpointDifference(flow, SlowTvL1.Estimate(first, second, Width, Height, options)), 0, 2 * options.Epsilon);
     }
 
     [Theory]
@@ -202,7 +203,9 @@ public class TvL1FlowTests
         Assert.Equal((Frames - 1) * 2 * Width * Height, one.Length);
         Assert.Equal(one, four);
         var last = (Frames - 2) * 2 * Width * Height;
-        Assert.Equal(FlowImages.Flow(video[^(2 * Width * Height)..^(Width * Height)], video[^(Width * Height)..], Width, Height).U, one[last..(last + (Width * Height))]);
+        Assert.Equal(
+            FlowImages.Flow(video[^(2 * Width * Height)..^(Width * Height)], video[^(Width * Height)..], Width, Height).U,
+            one[last..(last + (Width * Height))]);
     }
 
     [Fact]
@@ -215,7 +218,8 @@ public class TvL1FlowTests
         double LastError(bool warm)
         {
             var options = new FlowOptions { TvL1 = new TvL1Options { Scales = 1, WarmStart = warm } };
-            var u = FlowSequence.Estimate(video, Width, Height, options, 1, TestContext.Current.CancellationToken).AsSpan()[^(2 * Width * Height)..^(Width * Height)].ToArray();
+            var u = FlowSequence.Estimate(video, Width, Height, options, 1, TestContext.Current.CancellationToken)
+                .AsSpan()[^(2 * Width * Height)..^(Width * Height)].ToArray();
             return u.Where((_, i) => i % Width is >= 16 and < Width - 16).Average(value => Math.Abs(value - (2 * Pairs)));
         }
 

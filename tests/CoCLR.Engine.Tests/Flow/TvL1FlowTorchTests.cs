@@ -6,7 +6,8 @@ namespace CoCLR.Engine.Tests.Flow;
 
 public class TvL1FlowTorchTests
 {
-    // With a fixed number of iterations only rounding differs (also that of positions to 1/32 pixel); with an early stop a pair may stop one iteration sooner or later.
+    // With a fixed number of iterations only rounding differs (also that of positions to 1/32 pixel); with an early stop a pair may stop
+    // one iteration sooner or later.
     [Theory]
     [InlineData(64, 48, 5, 0f, 0.004)]
     [InlineData(64, 48, 5, 0.01f, 0.05)]
@@ -21,10 +22,12 @@ public class TvL1FlowTorchTests
         var options = epsilon > 0
             ? new TvL1Options { MedianFiltering = median }
             : new TvL1Options { MedianFiltering = median, Epsilon = 0, Warps = 3, OuterIterations = 2, InnerIterations = 12 };
-        byte[][] frames = [FlowImages.Texture(width, height), FlowImages.Texture(width, height, 1.5, -1), FlowImages.Texture(width, height, 1.5, 0.5)];
+        byte[][] frames =
+            [FlowImages.Texture(width, height), FlowImages.Texture(width, height, 1.5, -1), FlowImages.Texture(width, height, 1.5, 0.5)];
 
         using var scope = NewDisposeScope();
-        var flow = new TvL1FlowTorch(CPU, options).EstimateSequence(tensor(frames.SelectMany(frame => frame).ToArray(), [3, height, width]));
+        var flow = new TvL1FlowTorch(CPU, options)
+            .EstimateSequence(tensor(frames.SelectMany(frame => frame).ToArray(), [3, height, width]));
 
         Assert.Equal([2, 2, height, width], flow.shape);
         for (var pair = 0; pair < 2; pair++)

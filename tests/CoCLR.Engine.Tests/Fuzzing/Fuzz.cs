@@ -1,5 +1,6 @@
-// Why this exists: whatever comes from outside may be damaged or made to harm: every parser is fed mutated files, at least 100,000 a parser, and
-// may answer with a value or with its documented error, never with another exception, and never by taking much more memory than it was given.
+// Why this exists: whatever comes from outside may be damaged or made to harm: every parser is fed mutated files, at least 100,000 a
+// parser, and may answer with a value or with its documented error, never with another exception, and never by taking much more memory than
+// it was given.
 using System.Globalization;
 using CsCheck;
 
@@ -16,9 +17,14 @@ internal static class Fuzz
 
     private static readonly byte[][] s_words =
     [
-        .. new[] { "null", "-1", "0", "1e999", "NaN", "4294967296", "9223372036854775807", "{", "}", "[", "]", "\"", "\\u0000", ",", ":", "\n", "\r\n", "\t", "'", "%", "..", "/", "é", "&a", "*a", "!!", "|", "<<" }
+        .. new[]
+        {
+            "null", "-1", "0", "1e999", "NaN", "4294967296", "9223372036854775807", "{", "}", "[", "]", "\"", "\\u0000", ",", ":", "\n",
+            "\r\n", "\t", "'", "%", "..", "/", "é", "&a", "*a", "!!", "|", "<<"
+        }
             .Select(System.Text.Encoding.UTF8.GetBytes),
-        [0], [0xff], [0xff, 0xff, 0xff, 0x7f], [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f], [0, 0, 0, 0, 0, 0, 0, 0x80], [0xc3, 0x28], [0xed, 0xa0, 0x80],
+        [0], [0xff], [0xff, 0xff, 0xff, 0x7f], [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f], [0, 0, 0, 0, 0, 0, 0, 0x80], [0xc3, 0x28],
+        [0xed, 0xa0, 0x80],
     ];
 
     /// <summary>Runs the cases.</summary>
@@ -26,21 +32,26 @@ internal static class Fuzz
     /// <param name="parse">Parses one file; every exception that leaves it is a fault.</param>
     public static void Run(string target, Action<byte[]> parse)
     {
-        byte[][] corpus = [.. Directory.GetFiles(Path.Combine(AppContext.BaseDirectory, "Fuzzing", "corpus", target)).Order(StringComparer.Ordinal).Select(File.ReadAllBytes)];
+        byte[][] corpus = [
+            .. Directory.GetFiles(Path.Combine(AppContext.BaseDirectory, "Fuzzing", "corpus", target)).Order(StringComparer.Ordinal)
+                .Select(File.ReadAllBytes)];
         Assert.NotEmpty(corpus);
         foreach (byte[] seed in corpus)
         {
             parse(seed); // the corpus itself, among it what failed once
         }
 
-        Gen<(int Kind, int At, int Length, int Word, int Other)> edit = Gen.Select(Gen.Int[0, 7], Gen.Int[0, 1 << 20], Gen.Int[1, 24], Gen.Int[0, s_words.Length - 1], Gen.Int[0, 1 << 20]);
+        Gen<(int Kind, int At, int Length, int Word, int Other)> edit =
+            Gen.Select(Gen.Int[0, 7], Gen.Int[0, 1 << 20], Gen.Int[1, 24], Gen.Int[0, s_words.Length - 1], Gen.Int[0, 1 << 20]);
         Gen.Select(Gen.Int[0, corpus.Length - 1], edit.Array[1, 6]).Sample(
             (seed, edits) =>
             {
                 byte[] bytes = edits.Aggregate(corpus[seed], (before, e) => Mutate(before, e, corpus));
                 long allocated = GC.GetAllocatedBytesForCurrentThread();
                 parse(bytes);
-                Assert.True(GC.GetAllocatedBytesForCurrentThread() - allocated < MostMemory, $"{bytes.Length} bytes took more than {MostMemory >> 20} MiB");
+                Assert.True(
+                    GC.GetAllocatedBytesForCurrentThread() - allocated < MostMemory,
+                    $"{bytes.Length} bytes took more than {MostMemory >> 20} MiB");
             },
             iter: s_cases,
             print: c => Convert.ToHexString(c.Item2.Aggregate(corpus[c.Item1], (before, e) => Mutate(before, e, corpus))));

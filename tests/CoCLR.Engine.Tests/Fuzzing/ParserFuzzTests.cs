@@ -9,8 +9,6 @@ using CoCLR.Engine.Interop;
 using CoCLR.Engine.Training;
 using CoCLR.Engine.Video.Catalogue;
 using CoCLR.Engine.Video.Decoding;
-using CoCLR.Engine.Video.Previews;
-using CoCLR.Engine.Video.Store;
 using CoCLR.Engine.Video.Synthetic;
 using CoCLR.Runs;
 using TorchSharp;
@@ -38,7 +36,8 @@ public sealed class ParserFuzzTests
     });
 
     [Fact]
-    public void Results() => Fuzz.Run("results", bytes => Allow(() => ResultJson.Read<StageResult>(Encoding.UTF8.GetString(bytes), "result.json")));
+    public void Results() =>
+        Fuzz.Run("results", bytes => Allow(() => ResultJson.Read<StageResult>(Encoding.UTF8.GetString(bytes), "result.json")));
 
     [Fact]
     public void Pickles() => Fuzz.Run("pickle", bytes => Allow<PickleException>(() => PickleReader.Read(new MemoryStream(bytes))));
@@ -47,10 +46,12 @@ public sealed class ParserFuzzTests
     public void PyTorchFiles() => Fuzz.Run("pytorch", bytes => Allow(() => Dispose(PyTorchReader.Read(new MemoryStream(bytes), "a.pth"))));
 
     [Fact]
-    public void Checkpoints() => Fuzz.Run("safetensors", bytes => Allow(() => CheckpointStore.Load(new MemoryStream(bytes), "a.safetensors").Dispose()));
+    public void Checkpoints() =>
+        Fuzz.Run("safetensors", bytes => Allow(() => CheckpointStore.Load(new MemoryStream(bytes), "a.safetensors").Dispose()));
 
     [Fact]
-    public void SafetensorsFiles() => Fuzz.Run("safetensors", bytes => Allow(() => Dispose(Safetensors.Read(new MemoryStream(bytes), "a.safetensors").Tensors)));
+    public void SafetensorsFiles() =>
+        Fuzz.Run("safetensors", bytes => Allow(() => Dispose(Safetensors.Read(new MemoryStream(bytes), "a.safetensors").Tensors)));
 
     [Fact]
     public void NpyFiles() => Fuzz.Run("npy", bytes => Allow(() =>
@@ -62,9 +63,14 @@ public sealed class ParserFuzzTests
     [Fact]
     public void ListsOfDataSets()
     {
-        string[] videos = ["Archery/v_Archery_g01_c01.mp4", "Baby/v_Baby_g01_c01.mp4", "Baby/v_Baby_g02_c01.avi", "Zumba/v_Zumba_g02_c01.mp4", "a, b.mp4", "x/0wR5jVB-WPk_000417_000427.mp4"];
+        string[] videos =
+        [
+            "Archery/v_Archery_g01_c01.mp4", "Baby/v_Baby_g01_c01.mp4", "Baby/v_Baby_g02_c01.avi", "Zumba/v_Zumba_g02_c01.mp4", "a, b.mp4",
+            "x/0wR5jVB-WPk_000417_000427.mp4"
+        ];
         string[] names = ["classInd.txt", "trainlist01.txt", "testlist01.txt", "manifest.csv", "kinetics.csv", "Baby_test_split1.txt"];
-        Dictionary<string, byte[]> whole = names.ToDictionary(name => name, name => File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "Fuzzing", "corpus", "lists", name)));
+        Dictionary<string, byte[]> whole = names.ToDictionary(
+            name => name, name => File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "Fuzzing", "corpus", "lists", name)));
         Fuzz.Run("lists", bytes => Allow(() =>
         {
             int which = bytes.Length % names.Length;
@@ -88,12 +94,14 @@ public sealed class ParserFuzzTests
     [Fact]
     public void FfmpegLogs() => Fuzz.Run("ffmpeglog", bytes =>
     {
-        FfmpegTool.FfmpegLog log = FfmpegTool.FfmpegLog.ReadAsync(new StringReader(Encoding.UTF8.GetString(bytes))).GetAwaiter().GetResult();
+        FfmpegTool.FfmpegLog log = FfmpegTool.FfmpegLog.ReadAsync(new StringReader(Encoding.UTF8.GetString(bytes))).GetAwaiter()
+            .GetResult();
         Assert.True(log.Fps >= 0 && log.Seconds >= 0 && log.Summary("/a.mp4").Length < 1000);
     });
 
     [Fact]
-    public void Pictures() => Fuzz.Run("pixmaps", bytes => Allow<InvalidDataException>(() => new PixmapReader(null).ReadToEnd(new MemoryStream(bytes))));
+    public void Pictures() =>
+        Fuzz.Run("pixmaps", bytes => Allow<InvalidDataException>(() => new PixmapReader(null).ReadToEnd(new MemoryStream(bytes))));
 
     /// <summary>The documented answers to bad bytes: an error that a person can act on and that is never retried.</summary>
     private static void Allow(Action parse)

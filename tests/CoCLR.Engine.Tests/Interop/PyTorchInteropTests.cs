@@ -44,7 +44,10 @@ public sealed class PyTorchInteropTests
         using var generator = new Generator(1);
         var clip = randn([1, 3, 8, 32, 32], generator: generator);
         Safetensors.Write(folder.File("clip.safetensors"), new Dictionary<string, Tensor> { ["clip"] = clip });
-        PyTorchWriter.Write(folder.File("clip.pth"), new Dictionary<string, Tensor> { ["clip"] = clip, ["embedding"] = encoder.forward(clip), ["feature"] = encoder.Backbone.Features(clip) });
+        PyTorchWriter.Write(
+            folder.File("clip.pth"),
+            new Dictionary<string,
+            Tensor> { ["clip"] = clip, ["embedding"] = encoder.forward(clip), ["feature"] = encoder.Backbone.Features(clip) });
         // A PyTorch S3D written from its description, with the reference's names and double registration.
         Run(folder, """
             import torch
@@ -104,7 +107,9 @@ public sealed class PyTorchInteropTests
                 ModuleState.Load(fresh.Backbone, imported.ToDictionary(e => e.Key["backbone.".Length..], e => e.Value), file);
             }
 
-            Assert.All(fresh.Backbone.state_dict().Zip(encoder.Backbone.state_dict()), pair => Assert.True(Close.Same(pair.First.Value, pair.Second.Value), $"{file}: {pair.First.Key}"));
+            Assert.All(
+                fresh.Backbone.state_dict().Zip(encoder.Backbone.state_dict()),
+                pair => Assert.True(Close.Same(pair.First.Value, pair.Second.Value), $"{file}: {pair.First.Key}"));
         }
     }
 
@@ -211,7 +216,8 @@ public sealed class PyTorchInteropTests
         using var folder = new TemporaryFolder();
         File.WriteAllText(folder.File("x.pth"), content);
         Assert.Equal(ExitCodes.BadData, Assert.Throws<UserErrorException>(() => PyTorchReader.Read(folder.File("x.pth"))).ExitCode);
-        Assert.Equal(ExitCodes.MissingInput, Assert.Throws<UserErrorException>(() => PyTorchReader.Read(folder.File("missing.pth"))).ExitCode);
+        Assert.Equal(
+            ExitCodes.MissingInput, Assert.Throws<UserErrorException>(() => PyTorchReader.Read(folder.File("missing.pth"))).ExitCode);
     }
 
     [Fact]

@@ -92,8 +92,14 @@ public sealed class SafetensorsTests
     [InlineData("{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4)]
     [InlineData("{\"a\":{\"dtype\":\"F99\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4)]
     [InlineData("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8)]
-    [InlineData("{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[2,6]}}", 6)]
-    [InlineData("{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[4,8]}}", 8)]
+    [
+        InlineData(
+            "{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[2,6]}}",
+            6)]
+    [
+        InlineData(
+            "{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[4,8]}}",
+            8)]
     [InlineData("{\"a\":{\"dtype\":\"U8\",\"shape\":[4]}}", 4)]
     [InlineData("{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}", 5)]
     [InlineData("[]", 0)]
@@ -123,7 +129,8 @@ public sealed class SafetensorsTests
 
     [Fact]
     public void Read_MissingFile_NamesIt()
-        => Assert.Equal(ExitCodes.MissingInput, Assert.Throws<UserErrorException>(() => Safetensors.Read("/nowhere/x.safetensors")).ExitCode);
+        => Assert.Equal(
+            ExitCodes.MissingInput, Assert.Throws<UserErrorException>(() => Safetensors.Read("/nowhere/x.safetensors")).ExitCode);
 
     private static byte[] Bytes()
     {

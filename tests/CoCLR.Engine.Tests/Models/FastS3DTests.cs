@@ -19,11 +19,14 @@ public sealed class FastS3DTests
         {
             if (parameter.dim() > 1)
             {
-                parameter.copy_(randn(parameter.shape, generator: generator).mul_(Math.Sqrt(2.0 / (parameter.numel() / parameter.shape[0]))));
+                parameter.copy_(
+                    randn(parameter.shape, generator: generator).mul_(Math.Sqrt(2.0 / (parameter.numel() / parameter.shape[0]))));
             }
             else
             {
-                parameter.copy_(randn(parameter.shape, generator: generator).mul_(0.3).add_(parameterName.EndsWith("weight", StringComparison.Ordinal) ? 1 : 0));
+                parameter.copy_(
+                    randn(parameter.shape, generator: generator).mul_(0.3).add_(
+                        parameterName.EndsWith("weight", StringComparison.Ordinal) ? 1 : 0));
             }
         }
 
@@ -56,7 +59,8 @@ public sealed class FastS3DTests
             plain.train(training);
             exact.train(training);
             using var frozen = no_grad();
-            CheckAsGood(fast.forward(clips), plain.forward(clips), exact.forward(clips.to_type(ScalarType.Float64)), $"training {training}");
+            CheckAsGood(
+                fast.forward(clips), plain.forward(clips), exact.forward(clips.to_type(ScalarType.Float64)), $"training {training}");
         }
 
         var (a, b, c) = (fast.state_dict(), plain.state_dict(), exact.state_dict());
@@ -86,12 +90,14 @@ public sealed class FastS3DTests
             return input.grad!;
         }).ToArray();
 
-        // A ReLU or a maximum whose inputs are within rounding of one another may fall either way, in plain operations too, and then moves the few
-        // gradients below it by some percent. A gradient that is computed wrongly is wrong by its own size, and for every layer of its kind.
+        // A ReLU or a maximum whose inputs are within rounding of one another may fall either way, in plain operations too, and then moves
+        // the few gradients below it by some percent. A gradient that is computed wrongly is wrong by its own size, and for every layer of
+        // its kind.
         var names = fast.named_parameters().Select(p => p.name).Prepend("clips").ToArray();
         Tensor[] Gradients(Backbone network, Tensor clipsGradient) => [clipsGradient, .. network.parameters().Select(p => p.grad!)];
         var (mine, theirs, truth) = (Gradients(fast, inputs[0]), Gradients(plain, inputs[1]), Gradients(exact, inputs[2]));
-        var errors = names.Select((name, i) => (Name: name, Mine: Close.NormError(mine[i], truth[i]), Theirs: Close.NormError(theirs[i], truth[i]))).ToArray();
+        var errors = names.Select(
+            (name, i) => (Name: name, Mine: Close.NormError(mine[i], truth[i]), Theirs: Close.NormError(theirs[i], truth[i]))).ToArray();
         Assert.All(errors, e => Assert.True(e.Mine < 0.15, $"{e.Name}: {e.Mine}, plain operations {e.Theirs}"));
         static double Median(IEnumerable<double> values) => values.Order().ElementAt(values.Count() / 2);
         var (median, plainMedian) = (Median(errors.Select(e => e.Mine)), Median(errors.Select(e => e.Theirs)));
@@ -116,7 +122,10 @@ public sealed class FastS3DTests
         (network.Features(clips[0]).square().sum() + network.Features(clips[1]).square().sum()).backward();
         foreach (var (parameter, i) in network.parameters().Select((p, i) => (p, i)))
         {
-            Assert.InRange(Close.AbsoluteError(parameter.grad!, separate[0][i] + separate[1][i]), 0, 1e-4 * Math.Max(1, parameter.grad!.abs().max().item<float>()));
+            Assert.InRange(
+                Close.AbsoluteError(parameter.grad!, separate[0][i] + separate[1][i]),
+                0,
+                1e-4 * Math.Max(1, parameter.grad!.abs().max().item<float>()));
         }
     }
 
@@ -132,7 +141,9 @@ public sealed class FastS3DTests
         }
 
         network.Features(randn([2, 3, 8, 32, 32])).square().sum().backward();
-        Assert.All(network.named_parameters(), p => Assert.Equal(p.name.StartsWith("Mixed_5", StringComparison.Ordinal), p.parameter.grad is not null));
+        Assert.All(
+            network.named_parameters(),
+            p => Assert.Equal(p.name.StartsWith("Mixed_5", StringComparison.Ordinal), p.parameter.grad is not null));
     }
 
     [Fact]

@@ -18,7 +18,8 @@ public sealed class R2Plus1D18Tests
         {
             ("stem.0.weight", "45x3x1x7x7"), ("stem.1.running_mean", "45"), ("stem.3.weight", "64x45x3x1x1"),
             ("layer1.0.conv1.0.0.weight", "144x64x1x3x3"), ("layer1.0.conv1.0.3.weight", "64x144x3x1x1"), ("layer1.0.conv1.1.weight", "64"),
-            ("layer2.0.conv1.0.0.weight", "230x64x1x3x3"), ("layer2.0.conv2.0.0.weight", "230x128x1x3x3"), ("layer2.0.downsample.0.weight", "128x64x1x1x1"),
+            ("layer2.0.conv1.0.0.weight", "230x64x1x3x3"), ("layer2.0.conv2.0.0.weight", "230x128x1x3x3"),
+            ("layer2.0.downsample.0.weight", "128x64x1x1x1"),
             ("layer2.0.downsample.1.running_var", "128"), ("layer4.1.conv2.0.3.weight", "512x1152x3x1x1"),
         })
         {

@@ -25,7 +25,9 @@ public sealed class VideoClassifierTests
         var scores = classifier.forward(Clips());
         Assert.Equal([3L, 4], scores.shape);
         nn.functional.cross_entropy(scores, tensor(new long[] { 0, 1, 2 })).backward();
-        Assert.Equal(["final_bn.bias", "final_bn.weight", "final_fc.bias", "final_fc.weight"], classifier.named_parameters().Where(p => p.parameter.grad is not null).Select(p => p.name).Order());
+        Assert.Equal(
+            ["final_bn.bias", "final_bn.weight", "final_fc.bias", "final_fc.weight"],
+            classifier.named_parameters().Where(p => p.parameter.grad is not null).Select(p => p.name).Order());
         Assert.All(classifier.Backbone.state_dict(), e => Assert.True(Close.Same(e.Value, before[e.Key]), e.Key));
         Assert.False(classifier.Backbone.training);
     }

@@ -21,7 +21,13 @@ public sealed class CheckpointStoreTests
         using var scope = NewDisposeScope();
         var store = new CheckpointStore(folder.Path);
         var tensors = Sample(7);
-        store.Save(Info(7) with { Scalars = new Dictionary<string, double> { ["sum"] = 0.1 + 0.2 }, Texts = new Dictionary<string, string> { ["view"] = "RGB" } }, tensors);
+        store.Save(
+            Info(7) with
+            {
+                Scalars = new Dictionary<string, double> { ["sum"] = 0.1 + 0.2 }, Texts = new Dictionary<string,
+                string> { ["view"] = "RGB" }
+            },
+            tensors);
         using var loaded = store.LoadNewest();
         Assert.NotNull(loaded);
         Assert.Equal(7, loaded.Info.Step);
@@ -38,7 +44,8 @@ public sealed class CheckpointStoreTests
         using var scope = NewDisposeScope();
         new CheckpointStore(folder.Path).Save(Info(3), Sample(3));
         CheckPair(folder.Path);
-        Assert.Equal(File.ReadAllBytes(folder.File("checkpoint-000000003.safetensors")), File.ReadAllBytes(folder.File("checkpoint.safetensors")));
+        Assert.Equal(
+            File.ReadAllBytes(folder.File("checkpoint-000000003.safetensors")), File.ReadAllBytes(folder.File("checkpoint.safetensors")));
     }
 
     [Fact]
@@ -53,7 +60,10 @@ public sealed class CheckpointStoreTests
         }
 
         Assert.Equal(
-            ["checkpoint-000000004.safetensors", "checkpoint-000000005.safetensors", "checkpoint-best.safetensors", "checkpoint.json", "checkpoint.safetensors"],
+            [
+                "checkpoint-000000004.safetensors", "checkpoint-000000005.safetensors", "checkpoint-best.safetensors", "checkpoint.json",
+                "checkpoint.safetensors"
+            ],
             Directory.GetFiles(folder.Path).Select(Path.GetFileName).Order(StringComparer.Ordinal));
         Assert.Equal(2, CheckpointStore.Describe(folder.File("checkpoint-best.safetensors")).Step);
         Assert.Equal(5, CheckpointStore.Describe(folder.Path).Step);
@@ -166,7 +176,9 @@ public sealed class CheckpointStoreTests
             before = loaded.Info.Step;
         }
 
-        long Newest() => File.Exists(folder.File(CheckpointStore.InfoName)) ? JsonDocument.Parse(File.ReadAllText(folder.File(CheckpointStore.InfoName))).RootElement.GetProperty("step").GetInt64() : 0;
+        long Newest() => File.Exists(folder.File(CheckpointStore.InfoName))
+            ? JsonDocument.Parse(File.ReadAllText(folder.File(CheckpointStore.InfoName))).RootElement.GetProperty("step").GetInt64()
+            : 0;
     }
 
     /// <summary>The process that the kill test kills.</summary>
@@ -195,11 +207,15 @@ public sealed class CheckpointStoreTests
         Assert.Equal(description.RootElement.GetProperty("sha256").GetString(), Convert.ToHexStringLower(SHA256.HashData(data)));
     }
 
-    private static CheckpointInfo Info(long step) => new() { Architecture = "S3DMini", Stage = "pretrain-rgb", Step = step, Epoch = (int)step };
+    private static CheckpointInfo Info(long step) =>
+        new() { Architecture = "S3DMini", Stage = "pretrain-rgb", Step = step, Epoch = (int)step };
 
     private static Dictionary<string, Tensor> Sample(long step)
     {
         TorchRuntime.Initialize();
-        return new Dictionary<string, Tensor> { ["a"] = full([300, 300], (float)step), ["b"] = full([2], step, ScalarType.Int64), ["c"] = full([100_000], (float)step) };
+        return new Dictionary<string, Tensor>
+        {
+            ["a"] = full([300, 300], (float)step), ["b"] = full([2], step, ScalarType.Int64), ["c"] = full([100_000], (float)step)
+        };
     }
 }

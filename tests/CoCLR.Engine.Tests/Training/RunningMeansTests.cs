@@ -7,7 +7,8 @@ namespace CoCLR.Engine.Tests.Training;
 
 public sealed class RunningMeansTests
 {
-    private static readonly (double Loss, double Precision, double Agreement)[] s_steps = [(3, double.NaN, 0.25), (2, 0.5, 0.75), (double.NaN, 0.25, 0.5), (1, double.NaN, 0.5)];
+    private static readonly (double Loss, double Precision, double Agreement)[] s_steps =
+        [(3, double.NaN, 0.25), (2, 0.5, 0.75), (double.NaN, 0.25, 0.5), (1, double.NaN, 0.5)];
 
     [Theory]
     [InlineData(0)]

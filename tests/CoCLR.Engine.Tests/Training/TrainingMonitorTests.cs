@@ -13,7 +13,8 @@ public sealed class TrainingMonitorTests
     public void Split_HoldsOutWholeGroups_TheSameWhateverTheOrder(string fraction, int seed)
     {
         ClipItem[] items = [.. Enumerable.Range(0, 100).Select(i => new ClipItem([i], i % 4, i / 5))];
-        var spec = new ExperimentSpec { Seed = seed, Evaluation = new EvaluationSpec { Monitor = new MonitorSpec { Fraction = fraction } } };
+        var spec =
+            new ExperimentSpec { Seed = seed, Evaluation = new EvaluationSpec { Monitor = new MonitorSpec { Fraction = fraction } } };
         (int[] kept, int[] held) = TrainingMonitor.Split(spec, items);
 
         Assert.Equal(Enumerable.Range(0, 100), kept.Concat(held).Order());

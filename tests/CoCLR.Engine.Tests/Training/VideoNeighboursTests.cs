@@ -1,7 +1,7 @@
 // Why this exists: a turn rests on these neighbours from its first step to its last.
 using CoCLR.Engine.Contrastive;
 using CoCLR.Engine.Contrastive.Methods;
-using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Features;
 using CoCLR.Engine.Training;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -22,8 +22,13 @@ public sealed class VideoNeighboursTests
         float[][] descriptions = [Unit(1, 6), Unit(2, 9)];
         using var neighbours = VideoNeighbours.Find(descriptions, Groups, 5, mutual, CPU);
 
-        double Similarity(int a, int b) => descriptions.Sum(d => Enumerable.Range(0, d.Length / Videos).Sum(k => (double)d[(a * d.Length / Videos) + k] * d[(b * d.Length / Videos) + k]));
-        int[][] expected = [.. Enumerable.Range(0, Videos).Select(a => Enumerable.Range(0, Videos).Where(b => Groups[b] != Groups[a]).OrderByDescending(b => Similarity(a, b)).Take(5).ToArray())];
+        double Similarity(int a, int b) => descriptions.Sum(
+            d => Enumerable.Range(0, d.Length / Videos).Sum(k => (double)d[(a * d.Length / Videos) + k] * d[(b * d.Length / Videos) + k]));
+        int[][] expected = [
+            .. Enumerable.Range(0, Videos)
+                .Select(
+                    a => Enumerable.Range(0, Videos).Where(b => Groups[b] != Groups[a]).OrderByDescending(b => Similarity(a, b)).Take(5)
+                        .ToArray())];
         if (mutual)
         {
             expected = [.. expected.Select((near, a) => near.Where(b => expected[b].Contains(a)).ToArray())];
@@ -80,7 +85,8 @@ public sealed class VideoNeighboursTests
         float[] white = VideoDescriptions.Whitened(features, 8);
         Tensor rows = tensor(white, [Videos, 8]);
         Assert.All(rows.square().sum(1).data<float>().ToArray(), norm => Assert.Equal(1, norm, 1e-4f));
-        double Largest(float[] of) => Enumerable.Range(0, 8).Max(d => Enumerable.Range(0, Videos).Sum(i => (double)of[(i * 8) + d] * of[(i * 8) + d])) / of.Sum(v => (double)v * v);
+        double Largest(float[] of) => Enumerable.Range(0, 8)
+            .Max(d => Enumerable.Range(0, Videos).Sum(i => (double)of[(i * 8) + d] * of[(i * 8) + d])) / of.Sum(v => (double)v * v);
         Assert.True(Largest(values) > 0.95);
         Assert.True(Largest(white) < 0.25);
         Assert.Equal(3 * Videos, VideoDescriptions.Whitened(features, 3).Length);
@@ -94,7 +100,12 @@ public sealed class VideoNeighboursTests
         const int Length = 6;
         using var queue = new KeyQueue(4, Length);
         queue.Enqueue(Rows(Length, 1), null, tensor(new long[] { 5, 6, 7, 8, 0, 9 }), tensor(new long[] { 0, 1, 0, 1, 0, 1 }), 2);
-        Tensor neighbours = tensor(new[] { true, false, true, false, false, false, false, true, false, false, false, true, false, false, false, false, false, false }, [Batch, Length]);
+        Tensor neighbours = tensor(
+            new[]
+            {
+                true, false, true, false, false, false, false, true, false, false, false, true, false, false, false, false, false, false
+            },
+            [Batch, Length]);
         Tensor query = Rows(Batch, 3);
         MethodStep made = new CoClr().Learn(new Comparison
         {
@@ -125,7 +136,8 @@ public sealed class VideoNeighboursTests
         Assert.InRange(made.Mined.Agreement.item<double>(), 0, 1);
     }
 
-    private static Tensor Rows(int count, long seed) => nn.functional.normalize(randn(count, 4, generator: new Generator((ulong)seed, CPU)), 2, 1);
+    private static Tensor Rows(int count, long seed) =>
+        nn.functional.normalize(randn(count, 4, generator: new Generator((ulong)seed, CPU)), 2, 1);
 
     private static float[] Unit(long seed, int width)
     {

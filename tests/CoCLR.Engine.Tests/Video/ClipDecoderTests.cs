@@ -25,7 +25,8 @@ public sealed class ClipDecoderTests : IDisposable
     {
         TestVideos.Make(_folder.File("start.ts"), 20, "160x120");
         TestVideos.Make(_folder.File("end.ts"), 19, "160x120", "-output_ts_offset", "1.24");
-        File.WriteAllBytes(Path.Combine(Data, "a.ts"), [.. File.ReadAllBytes(_folder.File("start.ts")), .. File.ReadAllBytes(_folder.File("end.ts"))]);
+        File.WriteAllBytes(
+            Path.Combine(Data, "a.ts"), [.. File.ReadAllBytes(_folder.File("start.ts")), .. File.ReadAllBytes(_folder.File("end.ts"))]);
         TestVideos.Make(Path.Combine(Data, "whole.mp4"), 5);
         using var store = Prepare();
         Assert.Null(store.Videos.Single(video => video.Id == "whole.mp4").Damage);
@@ -58,12 +59,23 @@ public sealed class ClipDecoderTests : IDisposable
         Add("web.webm", 3, "64x48", 43, 32, "-c:v", "libvpx", "-b:v", "200k");
         Add("sliver.mkv", 2, "640x4", 256, 32, "-c:v", "ffv1");
         Add("8k.mp4", 2, "7680x4320", 57, 32);
-        TestVideos.Make(Path.Combine(Data, "variable.mkv"), 12, "64x48", ["-vf", "select='not(mod(n,3))+lt(n,4)'", .. FfmpegTool.EveryFrameOnce]);
+        TestVideos.Make(
+            Path.Combine(Data, "variable.mkv"), 12, "64x48", ["-vf", "select='not(mod(n,3))+lt(n,4)'", .. FfmpegTool.EveryFrameOnce]);
         TestVideos.Ffmpeg(FfmpegTool.Version < new Version(6, 0)
             ? ["-i", Path.Combine(Data, "plain.mp4"), "-c", "copy", "-metadata:s:v", "rotate=90", Path.Combine(Data, "rotated.mp4")]
             : ["-display_rotation", "90", "-i", Path.Combine(Data, "plain.mp4"), "-c", "copy", Path.Combine(Data, "rotated.mp4")]);
         expected["rotated.mp4"] = (10, 32, 43);
-        TestVideos.Ffmpeg("-i", Path.Combine(Data, "plain.mp4"), "-f", "lavfi", "-i", "sine", "-c:v", "copy", "-shortest", Path.Combine(Data, "sound.mp4"));
+        TestVideos.Ffmpeg(
+            "-i",
+            Path.Combine(Data, "plain.mp4"),
+            "-f",
+            "lavfi",
+            "-i",
+            "sine",
+            "-c:v",
+            "copy",
+            "-shortest",
+            Path.Combine(Data, "sound.mp4"));
         expected["sound.mp4"] = (10, 43, 32);
 
         using var store = Prepare();
@@ -130,7 +142,10 @@ public sealed class ClipDecoderTests : IDisposable
     [InlineData("playlist.mp4", "#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:0\n#EXTINF:10.0,\n@FILE@\n#EXT-X-ENDLIST\n")]
     [InlineData("master.mp4", "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nhttp://127.0.0.1:9/x.m3u8\n")]
     [InlineData("list.avi", "ffconcat version 1.0\nfile '@FILE@'\n")]
-    [InlineData("dash.mp4", "<?xml version=\"1.0\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" type=\"static\" profiles=\"urn:mpeg:dash:profile:isoff-on-demand:2011\" mediaPresentationDuration=\"PT1S\"><Period><AdaptationSet mimeType=\"video/mp4\"><Representation id=\"1\" bandwidth=\"1\" codecs=\"avc1\"><BaseURL>@FILE@</BaseURL></Representation></AdaptationSet></Period></MPD>\n")]
+    [InlineData("dash.mp4", "<?xml version=\"1.0\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" type=\"static\" "
+        + "profiles=\"urn:mpeg:dash:profile:isoff-on-demand:2011\" mediaPresentationDuration=\"PT1S\"><Period><AdaptationSet "
+            + "mimeType=\"video/mp4\"><Representation id=\"1\" bandwidth=\"1\" "
+                + "codecs=\"avc1\"><BaseURL>@FILE@</BaseURL></Representation></AdaptationSet></Period></MPD>\n")]
     public void Playlist_ThatNamesAVideo_IsNoVideo(string name, string text)
     {
         var other = _folder.File("other.mp4");
@@ -140,15 +155,20 @@ public sealed class ClipDecoderTests : IDisposable
         Assert.Equal(ExitCodes.BadData, error.ExitCode);
         Assert.Contains("a playlist, not a video", error.Message, StringComparison.Ordinal);
 
-        ScanReport report = DataScanner.Scan(new CatalogueOptions { Root = Data }, cancellationToken: TestContext.Current.CancellationToken);
+        ScanReport report =
+            DataScanner.Scan(new CatalogueOptions { Root = Data }, cancellationToken: TestContext.Current.CancellationToken);
         Assert.Contains("a playlist, not a video", Assert.Single(report.Broken).Reason, StringComparison.Ordinal);
     }
 
     [Fact]
     public void Pictures_ThatAreNoVideo_AreNamedByTheirFormat()
     {
-        TestVideos.Ffmpeg("-f", "lavfi", "-i", "testsrc=size=64x48", "-frames:v", "1", "-f", "image2", "-c:v", "png", Path.Combine(Data, "picture.mp4"));
-        Assert.Contains("of the format png_pipe, which is not read", Assert.Throws<UserErrorException>(() => Prepare()).Message, StringComparison.Ordinal);
+        TestVideos.Ffmpeg(
+            "-f", "lavfi", "-i", "testsrc=size=64x48", "-frames:v", "1", "-f", "image2", "-c:v", "png", Path.Combine(Data, "picture.mp4"));
+        Assert.Contains(
+            "of the format png_pipe, which is not read",
+            Assert.Throws<UserErrorException>(() => Prepare()).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -233,7 +253,8 @@ public sealed class ClipDecoderTests : IDisposable
             Assert.Equal("big.mp4", Assert.Single(store.Header.Rejected).Id);
         }
 
-        var error = Assert.Throws<UserErrorException>(() => Prepare(new DecodeSettings { ShortSide = 33, Timeout = TimeSpan.FromTicks(1) }));
+        var error =
+            Assert.Throws<UserErrorException>(() => Prepare(new DecodeSettings { ShortSide = 33, Timeout = TimeSpan.FromTicks(1) }));
         Assert.Contains("longer than", error.Message, StringComparison.Ordinal);
     }
 
@@ -383,7 +404,8 @@ public sealed class ClipDecoderTests : IDisposable
     {
         var catalogue = VideoCatalogue.Open(new CatalogueOptions { Root = RealData.Folder("weizmann") });
         var progress = new List<DecodeProgress>();
-        using var store = ClipDecoder.Prepare(catalogue, new DecodeSettings { ShortSide = 64 }, Cache, new Collect(progress), TestContext.Current.CancellationToken);
+        using var store = ClipDecoder.Prepare(
+            catalogue, new DecodeSettings { ShortSide = 64 }, Cache, new Collect(progress), TestContext.Current.CancellationToken);
         Assert.Equal(90, store.Count);
         Assert.Empty(store.Header.Rejected);
         Assert.Equal(84, store.Videos[store.IndexOf("bend/daria_bend.mp4")].Frames);
@@ -392,7 +414,8 @@ public sealed class ClipDecoderTests : IDisposable
         Assert.Equal(TimeSpan.Zero, progress[^1].Remaining);
     }
 
-    private ClipStore Prepare(DecodeSettings? settings = null, IProgress<DecodeProgress>? progress = null, CancellationTokenSource? stop = null) =>
+    private ClipStore Prepare(
+        DecodeSettings? settings = null, IProgress<DecodeProgress>? progress = null, CancellationTokenSource? stop = null) =>
         ClipDecoder.Prepare(
             VideoCatalogue.Open(new CatalogueOptions { Root = Data }),
             settings ?? new DecodeSettings { ShortSide = 32 },

@@ -20,18 +20,25 @@ public sealed class ClipPreviewTests : IDisposable
         var files = ClipPreview.Make(new PreviewClip(store, 0, 2, 100), _folder.File("previews"), TestContext.Current.CancellationToken);
         var (status, output, _) = FfmpegTool.Run(
             "ffprobe",
-            ["-v", "error", "-count_frames", "-show_entries", "stream=codec_name,width,height,pix_fmt,nb_read_frames", "-of", "csv=p=0", files.Video],
+            [
+                "-v", "error", "-count_frames", "-show_entries", "stream=codec_name,width,height,pix_fmt,nb_read_frames", "-of", "csv=p=0",
+                files.Video
+            ],
             cancellationToken: TestContext.Current.CancellationToken);
         Assert.Equal(0, status);
         Assert.Equal("h264,148,112,yuv420p,6", output.Trim());
-        Assert.True(File.ReadAllBytes(files.Video).AsSpan().IndexOf("moov"u8) is > 0 and < 200, "the index comes first, so that playing starts at once");
+        Assert.True(
+            File.ReadAllBytes(files.Video).AsSpan().IndexOf("moov"u8) is > 0 and < 200,
+            "the index comes first, so that playing starts at once");
         Assert.Equal([0xFF, 0xD8], File.ReadAllBytes(files.Poster)[..2]);
         Assert.Equal(2, Directory.EnumerateFiles(_folder.File("previews")).Count());
 
         var before = File.GetLastWriteTimeUtc(files.Video);
-        Assert.Equal(files, ClipPreview.Make(new PreviewClip(store, 0, 2, 100), _folder.File("previews"), TestContext.Current.CancellationToken));
+        Assert.Equal(
+            files, ClipPreview.Make(new PreviewClip(store, 0, 2, 100), _folder.File("previews"), TestContext.Current.CancellationToken));
         Assert.Equal(before, File.GetLastWriteTimeUtc(files.Video));
-        Assert.NotEqual(files, ClipPreview.Make(new PreviewClip(store, 0, 3, 4), _folder.File("previews"), TestContext.Current.CancellationToken));
+        Assert.NotEqual(
+            files, ClipPreview.Make(new PreviewClip(store, 0, 3, 4), _folder.File("previews"), TestContext.Current.CancellationToken));
     }
 
     [Fact]
@@ -48,7 +55,10 @@ public sealed class ClipPreviewTests : IDisposable
         {
             var (status, output, _) = FfmpegTool.Run(
                 "ffprobe",
-                ["-v", "error", "-count_frames", "-show_entries", "stream=start_time,nb_read_frames", "-of", "csv=p=0", FfmpegTool.FileArgument(clip.FilesIn(folder).Video)],
+                [
+                    "-v", "error", "-count_frames", "-show_entries", "stream=start_time,nb_read_frames", "-of", "csv=p=0",
+                    FfmpegTool.FileArgument(clip.FilesIn(folder).Video)
+                ],
                 cancellationToken: TestContext.Current.CancellationToken);
             Assert.Equal((0, $"0.000000,{clip.Frames}"), (status, output.Trim()));
             Assert.Equal([0xFF, 0xD8], File.ReadAllBytes(clip.FilesIn(folder).Poster)[..2]);

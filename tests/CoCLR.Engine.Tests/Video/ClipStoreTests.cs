@@ -29,7 +29,8 @@ public sealed class ClipStoreTests : IDisposable
         {
             var index = store.IndexOf(Id(i));
             var expected = Pixels(i, channels);
-            Assert.Equal(Meta(i) with { Checksum = store.Videos[index].Checksum, Offset = store.Videos[index].Offset }, store.Videos[index]);
+            Assert.Equal(
+                Meta(i) with { Checksum = store.Videos[index].Checksum, Offset = store.Videos[index].Offset }, store.Videos[index]);
             Assert.True(store.Frames(index).SequenceEqual(expected));
             Assert.True(store.Frame(index, 1).SequenceEqual(expected.AsSpan(FrameBytes(i, channels), FrameBytes(i, channels))));
             Assert.True(store.Frames(index, 1, 2).SequenceEqual(expected.AsSpan(FrameBytes(i, channels), 2 * FrameBytes(i, channels))));
@@ -244,7 +245,8 @@ public sealed class ClipStoreTests : IDisposable
 
     private static string Id(int i) => $"class {i % 3}/vidéo-{i}.mp4";
 
-    private static ClipStoreHeader Header(int channels = 3) => new() { Channels = channels, ContentKey = "key", Settings = { ["shortSide"] = "8" } };
+    private static ClipStoreHeader Header(int channels = 3) =>
+        new() { Channels = channels, ContentKey = "key", Settings = { ["shortSide"] = "8" } };
 
     private static ClipStoreVideo Meta(int i) => new()
     {

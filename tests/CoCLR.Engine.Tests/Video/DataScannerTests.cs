@@ -1,4 +1,4 @@
-// Why this exists: the report of a folder is what people mend their data by.
+// Why this exists: the report of a folder is what people repair their data by.
 using System.Text.Json;
 using CoCLR.Engine.Video.Catalogue;
 using CoCLR.Engine.Video.Decoding;
@@ -27,7 +27,8 @@ public sealed class DataScannerTests : IDisposable
             cut.SetLength(cut.Length / 2);
         }
 
-        var report = DataScanner.Scan(new CatalogueOptions { Root = _folder.Path }, thorough, leaks: true, null, TestContext.Current.CancellationToken);
+        var report = DataScanner.Scan(
+            new CatalogueOptions { Root = _folder.Path }, thorough, leaks: true, null, TestContext.Current.CancellationToken);
         Assert.Equal(4, report.Videos);
         Assert.Equal(["run", "walk"], report.Classes.Select(item => item.Name));
         Assert.Equal(2, report.Classes[1].Train + report.Classes[1].Test);

@@ -21,7 +21,8 @@ public sealed class SyntheticActionsTests : IDisposable
     {
         var options = new SyntheticSource { Classes = 3, TrainGroups = 2, TestGroups = 1, GroupSize = 2, Frames = 8, Size = Size };
         var progress = new List<int>();
-        SyntheticActions.Create(options, _folder.File("50% synth"), new Collect(step => progress.Add(step.Done)), TestContext.Current.CancellationToken);
+        SyntheticActions.Create(
+            options, _folder.File("50% synth"), new Collect(step => progress.Add(step.Done)), TestContext.Current.CancellationToken);
         Assert.Equal(Enumerable.Range(1, 9).Select(group => 2 * group), progress);
 
         var catalogue = VideoCatalogue.Open(new CatalogueOptions { Root = _folder.File("50% synth") });
@@ -32,7 +33,8 @@ public sealed class SyntheticActionsTests : IDisposable
         Assert.Empty(catalogue.Videos.Where(video => video.Split == VideoSplit.Train).Select(video => video.Group)
             .Intersect(catalogue.Videos.Where(video => video.Split == VideoSplit.Test).Select(video => video.Group)));
 
-        using var store = ClipDecoder.Prepare(catalogue, new DecodeSettings { ShortSide = Size }, _folder.File("cache"), null, TestContext.Current.CancellationToken);
+        using var store = ClipDecoder.Prepare(
+            catalogue, new DecodeSettings { ShortSide = Size }, _folder.File("cache"), null, TestContext.Current.CancellationToken);
         Assert.Equal(18, store.Count);
         for (var i = 0; i < store.Count; i += 5)
         {
@@ -59,9 +61,11 @@ public sealed class SyntheticActionsTests : IDisposable
         Assert.Equal(1, made);
         Assert.Equal(bytes, File.ReadAllBytes(victim));
 
-        var error = Assert.Throws<UserErrorException>(() => SyntheticActions.Create(options with { Seed = 1 }, folder, null, TestContext.Current.CancellationToken));
+        var error = Assert.Throws<UserErrorException>(
+            () => SyntheticActions.Create(options with { Seed = 1 }, folder, null, TestContext.Current.CancellationToken));
         Assert.Equal(ExitCodes.BadConfiguration, error.ExitCode);
-        error = Assert.Throws<UserErrorException>(() => SyntheticActions.Create(options, _folder.Path, null, TestContext.Current.CancellationToken));
+        error = Assert.Throws<UserErrorException>(
+            () => SyntheticActions.Create(options, _folder.Path, null, TestContext.Current.CancellationToken));
         Assert.Equal(ExitCodes.BadConfiguration, error.ExitCode);
     }
 
@@ -138,7 +142,9 @@ public sealed class SyntheticActionsTests : IDisposable
         {
             for (var c = 0; c < 3; c++)
             {
-                still[((((p / Size / Cell) * 8) + (p % Size / Cell)) * 3) + c] += rgb[(((frame * Size * Size) + p) * 3) + c] / (255.0 * Cell * Cell);
+                still[
+                    ((((p / Size / Cell) * 8) + (p % Size / Cell)) * 3)
+                        + c] += rgb[(((frame * Size * Size) + p) * 3) + c] / (255.0 * Cell * Cell);
             }
         }
 
@@ -182,7 +188,8 @@ public sealed class SyntheticActionsTests : IDisposable
         ];
     }
 
-    private static double Deviation(double[] series) => Math.Sqrt(series.Sum(value => Math.Pow(value - series.Average(), 2)) / series.Length);
+    private static double Deviation(double[] series) =>
+        Math.Sqrt(series.Sum(value => Math.Pow(value - series.Average(), 2)) / series.Length);
 
     private static double Correlation(double[] a, double[] b, int lag)
     {

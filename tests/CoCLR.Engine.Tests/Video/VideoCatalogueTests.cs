@@ -118,7 +118,8 @@ public sealed class VideoCatalogueTests : IDisposable
             "brush_hair/April_09_brush_hair_u_nm_np1_ba_goo_1.avi",
             "brush_hair/Other_brush_hair_f_cm_np2_fr_med_0.avi",
             "wave/x_wave_f_cm_np1_fr_bad_0.avi");
-        Write("splits/brush_hair_test_split1.txt", "April_09_brush_hair_u_nm_np1_ba_goo_0.avi 1 \nApril_09_brush_hair_u_nm_np1_ba_goo_1.avi 0 \nOther_brush_hair_f_cm_np2_fr_med_0.avi 2 \n");
+        Write("splits/brush_hair_test_split1.txt", "April_09_brush_hair_u_nm_np1_ba_goo_0.avi 1 "
+            + "\nApril_09_brush_hair_u_nm_np1_ba_goo_1.avi 0 \nOther_brush_hair_f_cm_np2_fr_med_0.avi 2 \n");
         Write("splits/wave_test_split1.txt", "x_wave_f_cm_np1_fr_bad_0.avi 1\n");
         Write("splits/wave_test_split2.txt", "x_wave_f_cm_np1_fr_bad_0.avi 2\n");
         var catalogue = Open();
@@ -132,7 +133,9 @@ public sealed class VideoCatalogueTests : IDisposable
     public void Kinetics_Csv_FindsClipsByIdAndSkipsThoseThatAreGone()
     {
         Touch("train/air drumming/0wR5jVB-WPk_000417_000427.mp4", "val/zumba/zzzzzzzzzzz_000001_000011.mp4");
-        Write("train.csv", "label,youtube_id,time_start,time_end,split\n\"air drumming\",0wR5jVB-WPk,417,427,train\nzumba,gone4567890,3,13,train\n");
+        Write(
+            "train.csv",
+            "label,youtube_id,time_start,time_end,split\n\"air drumming\",0wR5jVB-WPk,417,427,train\nzumba,gone4567890,3,13,train\n");
         Write("val.csv", "label,youtube_id,time_start,time_end,split\nzumba,zzzzzzzzzzz,1,11,validate\n");
         var catalogue = Open();
         Assert.Equal(DatasetLayout.Kinetics, catalogue.Layout);
@@ -145,7 +148,8 @@ public sealed class VideoCatalogueTests : IDisposable
     public void Manifest_Csv_GivesEverythingItNames()
     {
         Touch("a, b.mp4", "c\nd.mp4", "e.mp4", "sub/f.mp4", "unlisted.mp4");
-        Write("manifest.csv", "\uFEFFpath,label,split,group\r\n\"a, b.mp4\",walk,train,1\r\n\"c\nd.mp4\",walk,train,1\r\ne.mp4,run,test,1\r\nsub/f.mp4,,train,\r\n");
+        Write("manifest.csv", "\uFEFFpath,label,split,group\r\n\"a, "
+            + "b.mp4\",walk,train,1\r\n\"c\nd.mp4\",walk,train,1\r\ne.mp4,run,test,1\r\nsub/f.mp4,,train,\r\n");
         var catalogue = Open();
         Assert.Equal(DatasetLayout.Manifest, catalogue.Layout);
         Assert.Equal(4, catalogue.Videos.Count);
@@ -270,7 +274,10 @@ public sealed class VideoCatalogueTests : IDisposable
         catalogue = Open(new CatalogueOptions { Root = root });
         Assert.Equal(["walk/b.mp4 Train", "x/a.mp4 Test"], catalogue.Videos.Select(video => $"{video.Id} {video.Split}"));
         File.WriteAllText(_folder.File("data", "manifest.csv"), "path,label,split\nwalk/b2.mp4,walk,train\nwalk/b.mp4,walk,test\n");
-        Assert.Contains("one side only", Assert.Throws<UserErrorException>(() => Open(new CatalogueOptions { Root = root })).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "one side only",
+            Assert.Throws<UserErrorException>(() => Open(new CatalogueOptions { Root = root })).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -303,7 +310,8 @@ public sealed class VideoCatalogueTests : IDisposable
     [InlineData("636166e92e6d7034", "caf\\351.mp4")]
     [InlineData("e697a5ff41", "\u65e5\\377A")]
     [InlineData("636166c3a92e6d7034", null)]
-    public void RawNames_AreShownAsLsShowsThem(string bytes, string? shown) => Assert.Equal(shown, RawNames.Escape(Convert.FromHexString(bytes)));
+    public void RawNames_AreShownAsLsShowsThem(string bytes, string? shown) =>
+        Assert.Equal(shown, RawNames.Escape(Convert.FromHexString(bytes)));
 
     [Fact]
     public void Open_AnyBytesAsLists_EndsInACatalogueOrAUserError()
@@ -426,7 +434,12 @@ public sealed class VideoCatalogueTests : IDisposable
             File.Delete(list);
         }
 
-        Touch("Archery/v_Archery_g01_c01.mp4", "Archery/v_Archery_g01_c02.mp4", "Baby/v_Baby_g01_c01.mp4", "Zumba/v_Zumba_g02_c01.mp4", "Zumba/v_Zumba_g03_c01.mp4");
+        Touch(
+            "Archery/v_Archery_g01_c01.mp4",
+            "Archery/v_Archery_g01_c02.mp4",
+            "Baby/v_Baby_g01_c01.mp4",
+            "Zumba/v_Zumba_g02_c01.mp4",
+            "Zumba/v_Zumba_g03_c01.mp4");
         Write("classInd.txt", "1 Archery\r\n2 Zumba\r\n3 Baby\r\n");
         Write("trainlist01.txt", "Archery/v_Archery_g01_c01.avi 1\r\nArchery/v_Archery_g01_c02.avi 1\r\nBaby/v_Baby_g01_c01.avi 3\r\n");
         Write("trainlist01_clean.txt", "Archery/v_Archery_g01_c01.mp4 1\nBaby/v_Baby_g01_c01.mp4 3\n");

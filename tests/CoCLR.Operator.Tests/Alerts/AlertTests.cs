@@ -1,5 +1,5 @@
-// Why this exists: an alert that never fires, or always, is found out in the night in which it is needed. promtool says what each does, and a
-// scrape of a running operator says whether the series that rules, their tests and the Grafana dashboard speak of exist.
+// Why this exists: an alert that never fires, or always, is found out in the night in which it is needed. promtool says what each does, and
+// a scrape of a running operator says whether the series that rules, their tests and the Grafana dashboard speak of exist.
 using System.Diagnostics;
 using System.Net;
 using System.Text.Json.Nodes;
@@ -23,7 +23,8 @@ public partial class AlertTests
     [Fact]
     public async Task Rules_AskedByPromtool_FireWhenTheyShouldAndOnlyThen()
     {
-        ProcessStartInfo tool = new("promtool", ["test", "rules", TestFile]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        ProcessStartInfo tool =
+            new("promtool", ["test", "rules", TestFile]) { RedirectStandardOutput = true, RedirectStandardError = true };
         Process? process = null;
         try
         {
@@ -35,7 +36,8 @@ public partial class AlertTests
         }
 
         using Process running = process!;
-        Task<string> output = running.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken), error = running.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+        Task<string> output = running.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken),
+        error = running.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
         await running.WaitForExitAsync(TestContext.Current.CancellationToken);
         Assert.True(running.ExitCode == 0, await output + await error);
     }
@@ -63,7 +65,9 @@ public partial class AlertTests
         });
     }
 
-    /// <summary>What the files speak of and the operator does not expose: metrics, their labels, and values that a rule names as good.</summary>
+    /// <summary>
+    /// What the files speak of and the operator does not expose: metrics, their labels, and values that a rule names as good.
+    /// </summary>
     private static IEnumerable<string> Missing(Dictionary<string, HashSet<string>> exposed)
     {
         string dashboard = File.ReadAllText(Path.Combine(Repository.Root, "charts", "coclr-platform", "files", "grafana-dashboard.json"));
@@ -98,7 +102,8 @@ public partial class AlertTests
         // max(metric) by (labels): all of one metric a line.
         foreach (string line in text.Split('\n').Where(l => By().IsMatch(l)))
         {
-            yield return (Use().Match(line).Groups["name"].Value, By().Match(line).Groups[1].Value.Replace(" ", "", StringComparison.Ordinal));
+            yield return (
+                Use().Match(line).Groups["name"].Value, By().Match(line).Groups[1].Value.Replace(" ", "", StringComparison.Ordinal));
         }
     }
 
@@ -108,7 +113,8 @@ public partial class AlertTests
         foreach (string line in metrics.Split('\n').Where(l => l.StartsWith("coclr_", StringComparison.Ordinal)))
         {
             Match use = Use().Match(line);
-            HashSet<string> labels = series.TryGetValue(use.Groups["name"].Value, out HashSet<string>? known) ? known : series[use.Groups["name"].Value] = [];
+            HashSet<string> labels =
+                series.TryGetValue(use.Groups["name"].Value, out HashSet<string>? known) ? known : series[use.Groups["name"].Value] = [];
             foreach (Match label in Matcher().Matches(use.Groups["matchers"].Value))
             {
                 labels.Add(label.Groups[1].Value);
@@ -119,21 +125,38 @@ public partial class AlertTests
         return series;
     }
 
-    /// <summary>One experiment that trains and tells, one that fails after a restart, one that waits; a watch that breaks and a write that fails.</summary>
+    /// <summary>
+    /// One experiment that trains and tells, one that fails after a restart, one that waits; a watch that breaks and a write that fails.
+    /// </summary>
     private static async Task PlayAsync(Arena arena, Web web)
     {
         arena.Cluster.Faults.GoneEvent("pods");
-        arena.Cluster.Faults.Add(new Fault { Kind = FaultKind.Status, Times = 1, Code = 500, Reason = "InternalError", Message = "broken by the test", When = t => t.Verb == "patch" && t.Resource.StartsWith("jobs", StringComparison.Ordinal) });
+        arena.Cluster.Faults.Add(
+            new Fault
+            {
+                Kind = FaultKind.Status, Times = 1, Code = 500, Reason = "InternalError", Message = "broken by the test",
+                When = t => t.Verb == "patch" && t.Resource.StartsWith("jobs", StringComparison.Ordinal)
+            });
         foreach (string name in new[] { "trains", "fails", "waits" })
         {
-            await arena.ApplyAsync(arena.Experiment(name, ("resources", new JsonObject { ["gpus"] = 1 }), ("device", "cuda"), ("dataset", JsonNode.Parse("""{"source":{"synthetic":{"classes":2,"trainGroups":2,"testGroups":1}}}"""))));
+            await arena.ApplyAsync(
+                arena.Experiment(
+                    name,
+                    ("resources", new JsonObject { ["gpus"] = 1 }),
+                    ("device", "cuda"),
+                    ("dataset", JsonNode.Parse("""{"source":{"synthetic":{"classes":2,"trainGroups":2,"testGroups":1}}}"""))));
         }
 
         await arena.Play.SucceedAsync("trains", "decode");
         JsonObject training = await arena.Play.PodAsync(await arena.Play.JobAsync("trains", "pretrain-rgb"));
         await arena.Play.RunAsync(training);
-        string token = await Web.TokenAsync(arena, training, TokenAudiences.Progress((await arena.GetAsync(ResourceKind.Experiment, "trains"))!["metadata"]!["uid"]!.ToString()));
-        await Arena.UntilAsync("progress is taken", async () => await web.PushAsync("trains", "Bearer " + token, """{"percent":40}""") == HttpStatusCode.NoContent);
+        string token = await Web.TokenAsync(
+            arena,
+            training,
+            TokenAudiences.Progress((await arena.GetAsync(ResourceKind.Experiment, "trains"))!["metadata"]!["uid"]!.ToString()));
+        await Arena.UntilAsync(
+            "progress is taken",
+            async () => await web.PushAsync("trains", "Bearer " + token, """{"percent":40}""") == HttpStatusCode.NoContent);
         Assert.Equal(HttpStatusCode.Unauthorized, await web.PushAsync("trains", "Bearer nobody-knows-this-token", "{}"));
 
         JsonObject job = await arena.Play.JobAsync("fails", "decode");

@@ -31,7 +31,8 @@ public class GeneratedFilesTests
             foreach ((string path, SchemaField field) in Fields(node, ""))
             {
                 SchemaNode value = field.Node;
-                bool open = value.Type is SchemaType.Array or SchemaType.Map or SchemaType.String && value.EnumValues == null && value.Maximum == null;
+                bool open = value.Type is SchemaType.Array or SchemaType.Map or SchemaType.String && value.EnumValues == null
+                    && value.Maximum == null;
                 Assert.False(open, $"{path} has no upper bound, which breaks the cost limit of its rules");
             }
         }

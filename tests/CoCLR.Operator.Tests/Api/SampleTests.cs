@@ -13,7 +13,11 @@ public class SampleTests
 
     [Fact]
     public void Samples_OfEveryKind_AreThere() => Assert.Superset(
-        new HashSet<string> { "minimal.yaml", "ucf101-coclr.yaml", "kinetics400-coclr.yaml", "sweep-topk.yaml", "suspended.yaml", "kueue.yaml", "s3.yaml", "synthetic-smoke.yaml" },
+        new HashSet<string>
+        {
+            "minimal.yaml", "ucf101-coclr.yaml", "kinetics400-coclr.yaml", "sweep-topk.yaml", "suspended.yaml", "kueue.yaml", "s3.yaml",
+            "synthetic-smoke.yaml"
+        },
         Directory.GetFiles(Folder, "*.yaml").Select(f => Path.GetFileName(f)).ToHashSet());
 
     [Theory]
@@ -63,8 +67,11 @@ public class SampleTests
         await arena.StateAsync("suspended", "Suspended");
         await arena.StateAsync("kueue", "Waiting");
         await arena.StateAsync("s3", "Starting");
-        await Arena.UntilAsync("the sweep has its experiments", async () => (await arena.ListAsync(CoCLR.Cluster.ResourceKind.Experiment, "coclr.dev/benchmark=sweep-topk")).Length == 4);
+        await Arena.UntilAsync(
+            "the sweep has its experiments",
+            async () => (await arena.ListAsync(CoCLR.Cluster.ResourceKind.Experiment, "coclr.dev/benchmark=sweep-topk")).Length == 4);
     }
 
-    private static IEnumerable<string> Documents(string file) => File.ReadAllText(Path.Combine(Folder, file)).Split("\n---\n").Where(d => d.Contains("kind:", StringComparison.Ordinal));
+    private static IEnumerable<string> Documents(string file) =>
+        File.ReadAllText(Path.Combine(Folder, file)).Split("\n---\n").Where(d => d.Contains("kind:", StringComparison.Ordinal));
 }

@@ -20,7 +20,8 @@ public class DefinitionClusterTests
         await arena.ApplyAsync(crd);
         await arena.UntilSchemaAsync("alsoFromTheFuture", known: true);
         await arena.ApplyAsync(arena.Experiment("new", ("fromTheFuture", "kept")));
-        await arena.PatchAsync(ResourceKind.Experiment, "new", new JsonObject { ["status"] = new JsonObject { ["alsoFromTheFuture"] = "kept" } }, "status");
+        await arena.PatchAsync(
+            ResourceKind.Experiment, "new", new JsonObject { ["status"] = new JsonObject { ["alsoFromTheFuture"] = "kept" } }, "status");
         await arena.StartOperatorAsync();
         await arena.StateAsync("new", "Starting");
         JsonObject stored = (await arena.GetAsync(ResourceKind.Experiment, "new"))!;
@@ -34,7 +35,8 @@ public class DefinitionClusterTests
     {
         await using Arena arena = await Arena.StartAsync();
         JsonObject crd = Arena.Parse(CoCLR.Core.Manifests.Schema.CrdGenerator.Files()["coclr.dev_coclrexperiments.yaml"]);
-        JsonObject Status(JsonObject definition) => definition["spec"]!["versions"]![0]!["schema"]!["openAPIV3Schema"]!["properties"]!["status"]!["properties"]!.AsObject();
+        JsonObject Status(JsonObject definition) =>
+            definition["spec"]!["versions"]![0]!["schema"]!["openAPIV3Schema"]!["properties"]!["status"]!["properties"]!.AsObject();
         Status(crd).Remove("run");
         await arena.ApplyAsync(crd);
         await arena.UntilSchemaAsync("run", known: false);
@@ -42,7 +44,10 @@ public class DefinitionClusterTests
         await arena.ApplyAsync(arena.Experiment("old"));
         JsonObject status = await arena.StateAsync("old", "Starting");
         Assert.Null(status["run"]);
-        Assert.Single(operatr.Loggers.Lines, l => l.Text.Contains("is older than this operator", StringComparison.Ordinal) && l.Text.Contains(".status.run", StringComparison.Ordinal));
+        Assert.Single(
+            operatr.Loggers.Lines,
+            l => l.Text.Contains("is older than this operator", StringComparison.Ordinal)
+                && l.Text.Contains(".status.run", StringComparison.Ordinal));
 
         // What is no longer true goes, as with server-side apply.
         await arena.Play.RunAsync(await arena.Play.PodAsync(await arena.Play.JobAsync("old", "decode")));

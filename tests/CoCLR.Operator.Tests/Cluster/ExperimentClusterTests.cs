@@ -18,7 +18,12 @@ public class ExperimentClusterTests
 
         foreach (string stage in Stages)
         {
-            await arena.Play.SucceedAsync("first", stage, stage == "probe-rgb" ? """{"stage":"probe-rgb","outcome":"succeeded","exitCode":0,"result":{"linearProbeTop1":0.612}}""" : null);
+            await arena.Play.SucceedAsync(
+                "first",
+                stage,
+                stage == "probe-rgb"
+                    ? """{"stage":"probe-rgb","outcome":"succeeded","exitCode":0,"result":{"linearProbeTop1":0.612}}"""
+                    : null);
         }
 
         JsonObject status = await arena.ConditionAsync("first", "Ready", "True/Succeeded");

@@ -17,8 +17,17 @@ public class FaultClusterTests
     {
         await using Arena arena = await Arena.StartAsync(crds: false);
         TestOperator operatr = await arena.StartOperatorAsync(ready: false);
-        await Arena.UntilAsync("it says what is missing", () => Task.FromResult(operatr.Runtime.Problems.Any(p => p.Contains("coclrexperiments.coclr.dev", StringComparison.Ordinal) && p.Contains("not installed", StringComparison.Ordinal))));
-        Assert.Equal(1, operatr.Loggers.Lines.Count(l => l.Text.Contains("coclrexperiments.coclr.dev v1alpha1 is not installed", StringComparison.Ordinal)));
+        await Arena.UntilAsync(
+            "it says what is missing",
+            () =>
+                Task.FromResult(
+                    operatr.Runtime.Problems.Any(
+                        p => p.Contains("coclrexperiments.coclr.dev", StringComparison.Ordinal)
+                            && p.Contains("not installed", StringComparison.Ordinal))));
+        Assert.Equal(
+            1,
+            operatr.Loggers.Lines.Count(
+                l => l.Text.Contains("coclrexperiments.coclr.dev v1alpha1 is not installed", StringComparison.Ordinal)));
         await arena.InstallCrdsAsync();
         await Arena.UntilAsync("it is ready", () => Task.FromResult(operatr.Runtime.Problems.Count == 0));
         await arena.ApplyAsync(arena.Experiment("late"));
@@ -56,14 +65,14 @@ public class FaultClusterTests
         await arena.StateAsync("two", "Suspended");
         await arena.StateAsync("three", "Waiting");
         await Arena.UntilAsync("nothing is left to do", () => Task.FromResult(operatr.Runtime.IdleFor(TimeSpan.Zero)));
-        int toFirstPod = arena.Cluster.Log.Writes.Count(w => w.UserAgent != "x" && (w.Name.StartsWith("one", StringComparison.Ordinal) || w.Resource == "events"));
+        int toFirstPod = arena.Cluster.Log.Writes.Count(
+            w => w.UserAgent != "x" && (w.Name.StartsWith("one", StringComparison.Ordinal) || w.Resource == "events"));
         arena.Cluster.Log.Clear();
 
         // Events of its own writes and a restart change nothing either.
         await operatr.StopAsync();
         TestOperator again = await arena.StartOperatorAsync();
-        await Arena.UntilAsync("nothing is left to do", () => Task.FromResult(again.Runtime.IdleFor(TimeSpan.Zero)));
-        await Task.Delay(1500, TestContext.Current.CancellationToken);
+        await Arena.UntilAsync("nothing is left to do, now or soon", () => Task.FromResult(again.Runtime.IdleFor(TimeSpan.FromSeconds(5))));
         Assert.Empty(arena.Cluster.Log.Writes.Select(w => $"{w.Verb} {w.Resource} {w.Name}"));
         Assert.True(toFirstPod > 0);
     }
@@ -106,15 +115,19 @@ public class FaultClusterTests
     public async Task Server_Away_NothingBreaksAndEverythingCatchesUp()
     {
         await using Arena arena = await Arena.StartAsync();
-        await arena.StartOperatorAsync(new TestOperatorOptions
+        TestOperator operatr = await arena.StartOperatorAsync(new TestOperatorOptions
         {
             LeaderElect = true,
-            Leader = new LeaderOptions { Namespace = arena.Namespace, Identity = "a", LeaseDuration = TimeSpan.FromSeconds(3), RenewDeadline = TimeSpan.FromSeconds(2), RetryPeriod = TimeSpan.FromMilliseconds(200) },
+            Leader = new LeaderOptions
+            {
+                Namespace = arena.Namespace, Identity = "a", LeaseDuration = TimeSpan.FromSeconds(3),
+                RenewDeadline = TimeSpan.FromSeconds(2), RetryPeriod = TimeSpan.FromMilliseconds(200)
+            },
         });
         await arena.ApplyAsync(arena.Experiment("a"));
         JsonObject job = await arena.Play.JobAsync("a", "decode");
         arena.Cluster.Faults.Cut();
-        await Task.Delay(3000, TestContext.Current.CancellationToken);
+        await Arena.UntilAsync("its lease has run out", () => Task.FromResult(!operatr.Runtime.Leads));
         arena.Cluster.Faults.Restore();
         arena.Cluster.Faults.DropConnections();
         JsonObject pod = await arena.Play.PodAsync(job);
@@ -186,7 +199,8 @@ public class FaultClusterTests
     {
         await using Arena arena = await Arena.StartAsync();
         await arena.StartOperatorAsync();
-        Fault cut = arena.Cluster.Faults.Add(new Fault { Kind = FaultKind.CutAfter, Times = 2, When = t => t.IsWrite && t.Resource == resource });
+        Fault cut =
+            arena.Cluster.Faults.Add(new Fault { Kind = FaultKind.CutAfter, Times = 2, When = t => t.IsWrite && t.Resource == resource });
         await arena.ApplyAsync(arena.Experiment("a"));
         await arena.StateAsync("a", "Starting");
         Assert.True(cut.Hits > 0);
@@ -204,12 +218,17 @@ public class FaultClusterTests
         JsonObject made = await arena.ApplyAsync(arena.Experiment("a"));
         string uid = made["metadata"]!["uid"]!.ToString();
         ResourceKind kind = plural switch { "jobs" => ResourceKind.Job, "configmaps" => ResourceKind.ConfigMap, _ => ResourceKind.Claim };
-        string name = CoCLR.Operator.Api.ChildNames.Child("a", uid, plural switch { "jobs" => "decode", "configmaps" => "plan", _ => "run" });
+        string name =
+            CoCLR.Operator.Api.ChildNames.Child("a", uid, plural switch { "jobs" => "decode", "configmaps" => "plan", _ => "run" });
         JsonObject foreign = Arena.Parse(plural switch
         {
-            "jobs" => $"{{apiVersion: batch/v1, kind: Job, metadata: {{name: {name}, namespace: {arena.Namespace}}}, spec: {{suspend: true, template: {{spec: {{restartPolicy: Never, containers: [{{name: c, image: busybox}}]}}}}}}}}",
-            "configmaps" => $"{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}, namespace: {arena.Namespace}}}, data: {{k: v}}}}",
-            _ => $"{{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {{name: {name}, namespace: {arena.Namespace}}}, spec: {{accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 1Gi}}}}}}}}",
+            "jobs" => $"{{apiVersion: batch/v1, kind: Job, metadata: {{name: {name}, namespace: {arena.Namespace}}}, spec: {{suspend: "
+                + $"true, template: {{spec: {{restartPolicy: Never, containers: [{{name: c, image: busybox}}]}}}}}}}}",
+            "configmaps" =>
+                $"{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}, namespace: {arena.Namespace}}}, data: {{k: v}}}}",
+            _ =>
+                $"{{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {{name: {name}, namespace: {arena.Namespace}}}, spec: "
+                    + $"{{accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 1Gi}}}}}}}}",
         });
         JsonObject before = await arena.CreateAsync(kind, foreign);
         await arena.StartOperatorAsync();
@@ -222,7 +241,10 @@ public class FaultClusterTests
         // No controller takes the protection of claims off here.
         await arena.PatchAsync(kind, name, new JsonObject { ["metadata"] = new JsonObject { ["finalizers"] = null } });
         await arena.DeleteAsync(kind, name);
-        await arena.PatchAsync(ResourceKind.Experiment, "a", new JsonObject { ["metadata"] = new JsonObject { ["annotations"] = new JsonObject { ["touched"] = "1" } } });
+        await arena.PatchAsync(
+            ResourceKind.Experiment,
+            "a",
+            new JsonObject { ["metadata"] = new JsonObject { ["annotations"] = new JsonObject { ["touched"] = "1" } } });
         await arena.Play.JobAsync("a", "decode");
         await arena.StateAsync("a", "Starting");
     }
@@ -243,8 +265,15 @@ public class FaultClusterTests
         }
 
         await arena.StateAsync("a", running ? "Training" : "Starting");
-        await arena.PatchAsync(ResourceKind.Job, job["metadata"]!["name"]!.ToString(), new JsonObject { ["metadata"] = new JsonObject { ["labels"] = new JsonObject { ["coclr.dev/experiment-uid"] = null } } });
-        await Arena.UntilAsync("the label is back", async () => (await arena.GetAsync(ResourceKind.Job, job["metadata"]!["name"]!.ToString()))!["metadata"]!["labels"]!["coclr.dev/experiment-uid"] != null);
+        await arena.PatchAsync(
+            ResourceKind.Job,
+            job["metadata"]!["name"]!.ToString(),
+            new JsonObject { ["metadata"] = new JsonObject { ["labels"] = new JsonObject { ["coclr.dev/experiment-uid"] = null } } });
+        await Arena.UntilAsync(
+            "the label is back",
+            async () => (
+                await arena.GetAsync(
+                    ResourceKind.Job, job["metadata"]!["name"]!.ToString()))!["metadata"]!["labels"]!["coclr.dev/experiment-uid"] != null);
         Assert.Equal(job["metadata"]!["uid"]!.ToString(), (await arena.Play.JobAsync("a", "decode"))["metadata"]!["uid"]!.ToString());
     }
 
@@ -260,11 +289,17 @@ public class FaultClusterTests
         string run = (await arena.StateAsync("a", "Training"))["run"]!.ToString();
 
         // Its pod holds out with a finalizer, as one that writes its checkpoint does with its grace period.
-        await arena.PatchAsync(ResourceKind.Pod, pod["metadata"]!["name"]!.ToString(), new JsonObject { ["metadata"] = new JsonObject { ["finalizers"] = new JsonArray("test/checkpoint") } });
+        await arena.PatchAsync(
+            ResourceKind.Pod,
+            pod["metadata"]!["name"]!.ToString(),
+            new JsonObject { ["metadata"] = new JsonObject { ["finalizers"] = new JsonArray("test/checkpoint") } });
         await arena.DeleteAsync(ResourceKind.Experiment, "a");
         await arena.ApplyAsync(arena.Experiment("a"));
         await arena.ConditionAsync("a", "Ready", "False/WaitingForPredecessor");
-        await arena.PatchAsync(ResourceKind.Pod, pod["metadata"]!["name"]!.ToString(), new JsonObject { ["metadata"] = new JsonObject { ["finalizers"] = null } });
+        await arena.PatchAsync(
+            ResourceKind.Pod,
+            pod["metadata"]!["name"]!.ToString(),
+            new JsonObject { ["metadata"] = new JsonObject { ["finalizers"] = null } });
         await arena.DeleteAsync(ResourceKind.Pod, pod["metadata"]!["name"]!.ToString(), graceSeconds: 0);
         JsonObject status = await arena.StateAsync("a", "Starting");
         JsonObject job = await arena.Play.JobAsync("a", "decode");
@@ -277,13 +312,19 @@ public class FaultClusterTests
     {
         await using Arena arena = await Arena.StartAsync();
         TestOperator operatr = await arena.StartOperatorAsync();
-        arena.Cluster.Faults.Add(new Fault { Kind = FaultKind.Status, Times = -1, Code = 403, Reason = "Forbidden", Message = "unable to create new content in namespace train because it is being terminated", When = t => t.Verb is "create" or "patch" && t.Resource is "configmaps" or "jobs.batch" or "persistentvolumeclaims" });
+        arena.Cluster.Faults.Add(
+            new Fault
+            {
+                Kind = FaultKind.Status, Times = -1, Code = 403, Reason = "Forbidden",
+                Message = "unable to create new content in namespace train because it is being terminated",
+                When = t => t.Verb is "create" or "patch" && t.Resource is "configmaps" or "jobs.batch" or "persistentvolumeclaims"
+            });
         arena.Cluster.Log.Clear();
         await arena.ApplyAsync(arena.Experiment("a"));
-        await Arena.UntilAsync("it has tried", () => Task.FromResult(arena.Cluster.Log.Writes.Any(w => w.Status == 403)));
-        await Task.Delay(1000, TestContext.Current.CancellationToken);
+        await Arena.UntilAsync(
+            "it has tried and will not for a minute",
+            () => Task.FromResult(arena.Cluster.Log.Writes.Any(w => w.Status == 403) && operatr.Runtime.IdleFor(TimeSpan.FromMinutes(1))));
         Assert.InRange(arena.Cluster.Log.Writes.Count(w => w.Status == 403), 1, 2);
-        Assert.True(operatr.Runtime.IdleFor(TimeSpan.FromMinutes(1)));
     }
 
     [Theory]
@@ -335,7 +376,7 @@ public class FaultClusterTests
         Assert.True(job["metadata"]!["name"]!.ToString().Length <= 63);
     }
 
-    // Section 7: refused at admission, with the field and the mend.
+    // Section 7: refused at admission, with the field and the fix.
     // Only objects of its own namespace can be named, and no path leads out.
     [Theory]
     [InlineData("training.optimizer.learningRate", "\"fast\"", "learningRate")]
@@ -356,7 +397,8 @@ public class FaultClusterTests
     public async Task Spec_Invalid_IsRefusedAtAdmission(string field, string json, string words)
     {
         await using Arena arena = await Arena.StartAsync();
-        ApiException error = await Assert.ThrowsAsync<ApiException>(() => arena.CreateAsync(ResourceKind.Experiment, arena.Experiment("a", (field, JsonNode.Parse(json)))));
+        ApiException error = await Assert.ThrowsAsync<ApiException>(
+            () => arena.CreateAsync(ResourceKind.Experiment, arena.Experiment("a", (field, JsonNode.Parse(json)))));
         Assert.Equal(HttpStatusCode.UnprocessableEntity, error.Code);
         Assert.Contains(words, error.Message, StringComparison.OrdinalIgnoreCase);
     }
@@ -376,7 +418,13 @@ public class FaultClusterTests
             ("training.method", "CoCLR"),
             ("training.epochs", 20),
             ("training.optimizer", new JsonObject { ["milestones"] = new JsonArray(pretraining) }),
-            ("cotrain", new JsonObject { ["epochsPerTurn"] = 10, ["optimizer"] = turns is { } t ? new JsonObject { ["milestones"] = new JsonArray(t) } : new JsonObject() }));
+            (
+                "cotrain",
+                new JsonObject
+                {
+                    ["epochsPerTurn"] = 10,
+                    ["optimizer"] = turns is { } t ? new JsonObject { ["milestones"] = new JsonArray(t) } : new JsonObject()
+                }));
         if (accepted)
         {
             await arena.CreateAsync(ResourceKind.Experiment, experiment);
@@ -405,7 +453,9 @@ public class FaultClusterTests
         string uid = (await arena.GetAsync(ResourceKind.Experiment, "a"))!["metadata"]!["uid"]!.ToString();
         operatr.Runtime.Progress.Put(uid, "decode", CoCLR.Operator.Progress.StageReport.Read("""{"percent":1}""", DateTimeOffset.UtcNow)!);
         await arena.DeleteAsync(ResourceKind.Experiment, "a");
-        await Arena.UntilAsync("it is forgotten", () => Task.FromResult(operatr.Runtime.Caches.Experiments.Count == 0 && operatr.Runtime.Progress.Of(uid).Count == 0));
+        await Arena.UntilAsync(
+            "it is forgotten",
+            () => Task.FromResult(operatr.Runtime.Caches.Experiments.Count == 0 && operatr.Runtime.Progress.Of(uid).Count == 0));
     }
 
     // A retry after a real deletion, and a child that was edited by hand.
@@ -413,18 +463,25 @@ public class FaultClusterTests
     public async Task Child_EditedOrDeletedByHand_IsPutRight()
     {
         await using Arena arena = await Arena.StartAsync();
-        await arena.StartOperatorAsync();
+        TestOperator operatr = await arena.StartOperatorAsync();
         await arena.ApplyAsync(arena.Experiment("a"));
         JsonObject job = await arena.Play.JobAsync("a", "decode");
         string name = job["metadata"]!["name"]!.ToString();
         await arena.PatchAsync(ResourceKind.Job, name, new JsonObject { ["spec"] = new JsonObject { ["suspend"] = true } });
-        await Arena.UntilAsync("it is resumed", async () => (await arena.GetAsync(ResourceKind.Job, name))!["spec"]!["suspend"]!.GetValue<bool>() == false);
+        await Arena.UntilAsync(
+            "it is resumed", async () => (await arena.GetAsync(ResourceKind.Job, name))!["spec"]!["suspend"]!.GetValue<bool>() == false);
         await arena.DeleteAsync(ResourceKind.Job, name);
-        await Arena.UntilAsync("there is a new Job", async () => await arena.GetAsync(ResourceKind.Job, name) is { } again && again["metadata"]!["uid"]!.ToString() != job["metadata"]!["uid"]!.ToString());
+        await Arena.UntilAsync(
+            "there is a new Job",
+            async () => await arena.GetAsync(ResourceKind.Job, name) is { } again
+                && again["metadata"]!["uid"]!.ToString() != job["metadata"]!["uid"]!.ToString());
         await arena.Play.SucceedAsync("a", "decode");
         await arena.Play.JobAsync("a", "pretrain-rgb");
         await arena.DeleteAsync(ResourceKind.Job, name);
-        await Task.Delay(500, TestContext.Current.CancellationToken);
+        await Arena.UntilAsync(
+            "the deletion was seen and nothing is left to do",
+            () => Task.FromResult(
+                operatr.Runtime.Caches.Jobs.Get(new ObjectKey(arena.Namespace, name)) == null && operatr.Runtime.IdleFor(TimeSpan.Zero)));
         Assert.Null(await arena.GetAsync(ResourceKind.Job, name));
     }
 }

@@ -19,24 +19,33 @@ public class HostClusterTests
         await arena.ApplyAsync(arena.Experiment("a"));
         await arena.StateAsync("a", "Starting");
         string metrics = "";
-        await Arena.UntilAsync(() => "the metrics are there: " + metrics, async () => (metrics = await web.Client.GetStringAsync("/metrics", TestContext.Current.CancellationToken)).Contains("coclr_experiments{state=\"Starting\"", StringComparison.Ordinal));
+        await Arena.UntilAsync(
+            () => "the metrics are there: " + metrics,
+            async () => (metrics = await web.Client.GetStringAsync("/metrics", TestContext.Current.CancellationToken))
+                .Contains("coclr_experiments{state=\"Starting\"", StringComparison.Ordinal));
         foreach (string name in new[]
         {
-            "coclr_reconcile_total{", "coclr_reconcile_duration_seconds_bucket{", "coclr_workqueue_depth{", "coclr_workqueue_adds_total{", "coclr_workqueue_queue_duration_seconds_count{",
-            "coclr_workqueue_work_duration_seconds_count{", "coclr_workqueue_longest_running_processor_seconds{", "coclr_leader{", "coclr_api_writes_total{", "coclr_build_info{",
+            "coclr_reconcile_total{", "coclr_reconcile_duration_seconds_bucket{", "coclr_workqueue_depth{", "coclr_workqueue_adds_total{",
+            "coclr_workqueue_queue_duration_seconds_count{",
+            "coclr_workqueue_work_duration_seconds_count{", "coclr_workqueue_longest_running_processor_seconds{", "coclr_leader{",
+            "coclr_api_writes_total{", "coclr_build_info{",
         })
         {
             Assert.Contains(name, metrics, StringComparison.Ordinal);
         }
 
         // Only gauges that alerts ask for carry names, and only while there is something to say.
-        Assert.DoesNotContain(metrics.Split('\n'), l => l.Contains("\"a\"", StringComparison.Ordinal) && !l.StartsWith("coclr_experiment_pending_seconds{", StringComparison.Ordinal));
+        Assert.DoesNotContain(
+            metrics.Split('\n'),
+            l => l.Contains("\"a\"", StringComparison.Ordinal)
+                && !l.StartsWith("coclr_experiment_pending_seconds{", StringComparison.Ordinal));
     }
 
     [Fact]
     public void Host_WithoutCluster_SaysSoBeforeItStarts()
     {
-        var error = Assert.Throws<CoCLR.Core.UserErrorException>(() => OperatorHost.Build(new OperatorOptions { Kubeconfig = "/no/such/kubeconfig" }));
+        var error = Assert.Throws<CoCLR.Core.UserErrorException>(
+            () => OperatorHost.Build(new OperatorOptions { Kubeconfig = "/no/such/kubeconfig" }));
         Assert.Equal(CoCLR.Core.ExitCodes.BadConfiguration, error.ExitCode);
         Assert.StartsWith("No cluster can be found: ", error.Message, StringComparison.Ordinal);
         Assert.Contains("/no/such/kubeconfig", error.Message, StringComparison.Ordinal);
@@ -56,7 +65,8 @@ public class HostClusterTests
             return answer.StatusCode == HttpStatusCode.ServiceUnavailable && words.Contains("not installed", StringComparison.Ordinal);
         });
         await arena.InstallCrdsAsync();
-        await Arena.UntilAsync("it is ready", async () => (await web.Client.GetAsync("/readyz", TestContext.Current.CancellationToken)).IsSuccessStatusCode);
+        await Arena.UntilAsync(
+            "it is ready", async () => (await web.Client.GetAsync("/readyz", TestContext.Current.CancellationToken)).IsSuccessStatusCode);
     }
 
     [Fact]
@@ -70,7 +80,8 @@ public class HostClusterTests
         JsonObject podB = await arena.Play.PodAsync(await arena.Play.JobAsync("b", "decode"));
         await arena.Play.RunAsync(podA);
         await arena.StateAsync("a", "Training");
-        string uidA = (await arena.GetAsync(ResourceKind.Experiment, "a"))!["metadata"]!["uid"]!.ToString(), uidB = (await arena.GetAsync(ResourceKind.Experiment, "b"))!["metadata"]!["uid"]!.ToString();
+        string uidA = (await arena.GetAsync(ResourceKind.Experiment, "a"))!["metadata"]!["uid"]!.ToString(),
+        uidB = (await arena.GetAsync(ResourceKind.Experiment, "b"))!["metadata"]!["uid"]!.ToString();
         string mine = await Web.TokenAsync(arena, podA, TokenAudiences.Progress(uidA));
         string other = await Web.TokenAsync(arena, podB, TokenAudiences.Progress(uidA));
         string elsewhere = await Web.TokenAsync(arena, podB, TokenAudiences.Progress(uidB));
@@ -91,14 +102,18 @@ public class HostClusterTests
         Assert.Null((await arena.StatusAsync("a"))["progress"]?["stage"]);
 
         Assert.Equal(HttpStatusCode.BadRequest, await web.PushAsync("a", "Bearer " + mine, "{\"percent\":NaN}"));
-        Assert.Equal(HttpStatusCode.RequestEntityTooLarge, await web.PushAsync("a", "Bearer " + mine, "{\"x\":\"" + new string('y', StageReport.MaximumBytes) + "\"}"));
+        Assert.Equal(
+            HttpStatusCode.RequestEntityTooLarge,
+            await web.PushAsync("a", "Bearer " + mine, "{\"x\":\"" + new string('y', StageReport.MaximumBytes) + "\"}"));
         Assert.Equal(HttpStatusCode.NoContent, await web.PushAsync("a", "Bearer " + mine, Body));
-        await Arena.UntilAsync("the status shows it", async () => (await arena.StatusAsync("a"))["progress"]?["stagePercent"]?.ToString() == "40");
+        await Arena.UntilAsync(
+            "the status shows it", async () => (await arena.StatusAsync("a"))["progress"]?["stagePercent"]?.ToString() == "40");
         JsonObject status = await arena.StatusAsync("a");
         Assert.Equal("12", status["progress"]!["etaSeconds"]!.ToString());
 
         // A flood is limited, and the status is not written for each of them.
-        HttpStatusCode[] flood = await Task.WhenAll(Enumerable.Range(0, 60).Select(i => web.PushAsync("a", "Bearer " + mine, $$"""{"percent":{{40 + (i % 50)}}}""")));
+        HttpStatusCode[] flood = await Task.WhenAll(
+            Enumerable.Range(0, 60).Select(i => web.PushAsync("a", "Bearer " + mine, $$"""{"percent":{{40 + (i % 50)}}}""")));
         Assert.Contains(HttpStatusCode.TooManyRequests, flood);
         if (!arena.IsReal)
         {

@@ -1,4 +1,5 @@
 // Why this exists: the cache stays true through everything that happens to a watch.
+using System.Text.Json.Nodes;
 using CoCLR.Cluster;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Status;
@@ -109,7 +110,9 @@ public class InformerClusterTests
         await arena.DeleteAsync(ResourceKind.Experiment, "again");
         await arena.ApplyAsync(arena.Experiment("again"));
         await cache.LacksAsync("gone");
-        await Arena.UntilAsync("the new object is known", () => Task.FromResult(cache.Informer.Get(new ObjectKey(arena.Namespace, "again")) is { } again && again.Meta.Uid != uid));
+        await Arena.UntilAsync(
+            "the new object is known",
+            () => Task.FromResult(cache.Informer.Get(new ObjectKey(arena.Namespace, "again")) is { } again && again.Meta.Uid != uid));
         Assert.Equal([(uid, true)], cache.Told.Where(t => t.Name == "again" && t.Gone).Select(t => (t.Uid, t.Gone)));
     }
 
@@ -117,12 +120,18 @@ public class InformerClusterTests
     public async Task Watch_FallsSilent_IsOpenedAnewAndReadinessDrops()
     {
         await using Arena arena = await Arena.StartAsync();
-        using var cache = new Cache(arena, new InformerOptions { Silence = TimeSpan.FromSeconds(2), StaleAfter = TimeSpan.FromSeconds(3), MinimumBackoff = TimeSpan.FromMilliseconds(50) });
+        using var cache = new Cache(
+            arena,
+            new InformerOptions
+            {
+                Silence = TimeSpan.FromSeconds(2), StaleAfter = TimeSpan.FromSeconds(3), MinimumBackoff = TimeSpan.FromMilliseconds(50)
+            });
         await arena.ApplyAsync(arena.Experiment("a"));
         await cache.HasAsync("a");
         Assert.Null(cache.Informer.Problem);
         arena.Cluster.Faults.Cut();
-        await Arena.UntilAsync("readiness drops", () => Task.FromResult(cache.Informer.Problem?.Contains("no contact", StringComparison.Ordinal) == true));
+        await Arena.UntilAsync(
+            "readiness drops", () => Task.FromResult(cache.Informer.Problem?.Contains("no contact", StringComparison.Ordinal) == true));
         arena.Cluster.Faults.Restore();
         await arena.ApplyAsync(arena.Experiment("b"));
         await cache.HasAsync("b");
@@ -134,8 +143,16 @@ public class InformerClusterTests
     {
         await using Arena arena = await Arena.StartAsync();
         arena.Cluster.Log.Clear();
-        using var cache = new Cache(arena, new InformerOptions { WatchTimeout = TimeSpan.FromSeconds(1), MinimumBackoff = TimeSpan.FromMilliseconds(10), MaximumBackoff = TimeSpan.FromMilliseconds(20) });
-        await Arena.UntilAsync("the watch was opened five times", () => Task.FromResult(arena.Cluster.Log.All.Count(r => r.Resource == Experiments && r.Verb == "watch") >= 5));
+        using var cache = new Cache(
+            arena,
+            new InformerOptions
+            {
+                WatchTimeout = TimeSpan.FromSeconds(1), MinimumBackoff = TimeSpan.FromMilliseconds(10),
+                MaximumBackoff = TimeSpan.FromMilliseconds(20)
+            });
+        await Arena.UntilAsync(
+            "the watch was opened five times",
+            () => Task.FromResult(arena.Cluster.Log.All.Count(r => r.Resource == Experiments && r.Verb == "watch") >= 5));
         await arena.ApplyAsync(arena.Experiment("late"));
         await cache.HasAsync("late");
         Assert.Equal(1, arena.Cluster.Log.All.Count(r => r.Resource == Experiments && r.Verb == "list"));
@@ -147,8 +164,16 @@ public class InformerClusterTests
     public async Task First_RequestFails_IsTriedAgain(string verb)
     {
         await using Arena arena = await Arena.StartAsync();
-        arena.Cluster.Faults.Add(new Fault { Kind = FaultKind.CutBefore, Times = 1, When = t => t.Verb == verb && t.Resource == Experiments && t.Event is null });
-        arena.Cluster.Faults.Add(new Fault { Kind = FaultKind.Status, Times = 1, Code = 500, When = t => t.Verb == verb && t.Resource == Experiments && t.Event is null });
+        arena.Cluster.Faults.Add(
+            new Fault
+            {
+                Kind = FaultKind.CutBefore, Times = 1, When = t => t.Verb == verb && t.Resource == Experiments && t.Event is null
+            });
+        arena.Cluster.Faults.Add(
+            new Fault
+            {
+                Kind = FaultKind.Status, Times = 1, Code = 500, When = t => t.Verb == verb && t.Resource == Experiments && t.Event is null
+            });
         using var cache = new Cache(arena);
         await arena.ApplyAsync(arena.Experiment("a"));
         await cache.HasAsync("a");
@@ -167,6 +192,50 @@ public class InformerClusterTests
         Assert.Equal(1, cache.Informer.Unreadable);
     }
 
+    // What a write returned may be read after the watch has told of what came later.
+    [Fact]
+    public async Task Answer_BehindTheWatch_BringsNothingBack()
+    {
+        await using Arena arena = await Arena.StartAsync();
+        using var cache = new Cache(arena);
+        await arena.ApplyAsync(arena.Experiment("changed"));
+        JsonObject old = await arena.ApplyAsync(arena.Experiment("deleted"));
+        JsonObject first = (await arena.GetAsync(ResourceKind.Experiment, "changed"))!;
+        await cache.HasAsync("changed", "deleted");
+        string newest = (await arena.SetSpecAsync("changed", "suspend", true))["metadata"]!["resourceVersion"]!.ToString();
+        await arena.DeleteAsync(ResourceKind.Experiment, "deleted");
+        await cache.LacksAsync("deleted");
+        await Arena.UntilAsync("the change is known", () => Task.FromResult(Version() == newest));
+
+        cache.Informer.Observe(Scene.Element(old));
+        Assert.Null(cache.Informer.Get(new ObjectKey(arena.Namespace, "deleted")));
+        cache.Informer.Observe(Scene.Element(first), justRead: true);
+        Assert.Equal(newest, Version());
+
+        string? Version() => cache.Informer.Get(new ObjectKey(arena.Namespace, "changed"))?.Meta.ResourceVersion;
+    }
+
+    // The dashboard says that what it shows may be old; it must not wait until readiness drops.
+    [Fact]
+    public async Task Server_Away_FailureIsToldAndGoesAgain()
+    {
+        await using Arena arena = await Arena.StartAsync();
+        using var cache = new Cache(arena);
+        await arena.ApplyAsync(arena.Experiment("a"));
+        await cache.HasAsync("a");
+        Assert.Null(cache.Informer.Failure);
+        int told = 0;
+        cache.Informer.OnFailure(() => Interlocked.Increment(ref told));
+        Fault forbidden = arena.Cluster.Faults.Forbid(t => t.Resource == Experiments);
+        arena.Cluster.Faults.DropConnections();
+        await Arena.UntilAsync("it is refused", () => Task.FromResult(cache.Informer.Forbidden));
+        Assert.Contains("forbidden by the test", cache.Informer.Failure!, StringComparison.Ordinal);
+        Assert.NotNull(cache.Informer.Get(new ObjectKey(arena.Namespace, "a")));
+        arena.Cluster.Faults.Remove(forbidden);
+        await Arena.UntilAsync("it is well again", () => Task.FromResult(cache.Informer.Failure == null && !cache.Informer.Forbidden));
+        Assert.True(Volatile.Read(ref told) >= 2);
+    }
+
     /// <summary>An informer of experiments and what it told.</summary>
     private sealed class Cache : IDisposable
     {
@@ -179,8 +248,13 @@ public class InformerClusterTests
             _arena = arena;
             _client = new ApiClient(k8s.KubernetesClientConfiguration.BuildConfigFromConfigFile(arena.Kubeconfig));
             Informer = new Informer<CustomResource<ExperimentSpec, ExperimentStatus>>(
-                _client, ResourceKind.Experiment, item => CustomResource.Read<ExperimentSpec, ExperimentStatus>(item), NullLogger.Instance, null, [arena.Namespace],
-                options ?? new InformerOptions { Silence = TimeSpan.FromSeconds(3), MinimumBackoff = TimeSpan.FromMilliseconds(50), MaximumBackoff = TimeSpan.FromSeconds(1) });
+                _client, ResourceKind.Experiment, item =>
+                    CustomResource.Read<ExperimentSpec, ExperimentStatus>(item), NullLogger.Instance, null, [arena.Namespace],
+                options ?? new InformerOptions
+                {
+                    Silence = TimeSpan.FromSeconds(3), MinimumBackoff = TimeSpan.FromMilliseconds(50),
+                    MaximumBackoff = TimeSpan.FromSeconds(1)
+                });
             Informer.OnChange(c => Told.Enqueue((c.Key.Name, (c.New ?? c.Old!).Meta.Uid, c.New == null)));
             _ = Informer.RunAsync(_stop.Token);
         }
@@ -189,9 +263,13 @@ public class InformerClusterTests
 
         public System.Collections.Concurrent.ConcurrentQueue<(string Name, string Uid, bool Gone)> Told { get; } = new();
 
-        public Task HasAsync(params string[] names) => Arena.UntilAsync($"the cache has {string.Join(", ", names)}", () => Task.FromResult(names.All(n => Informer.Get(new ObjectKey(_arena.Namespace, n)) != null)));
+        public Task HasAsync(params string[] names) => Arena.UntilAsync(
+            $"the cache has {string.Join(", ", names)}",
+            () => Task.FromResult(names.All(n => Informer.Get(new ObjectKey(_arena.Namespace, n)) != null)));
 
-        public Task LacksAsync(params string[] names) => Arena.UntilAsync($"the cache lacks {string.Join(", ", names)}", () => Task.FromResult(names.All(n => Informer.Get(new ObjectKey(_arena.Namespace, n)) == null)));
+        public Task LacksAsync(params string[] names) => Arena.UntilAsync(
+            $"the cache lacks {string.Join(", ", names)}",
+            () => Task.FromResult(names.All(n => Informer.Get(new ObjectKey(_arena.Namespace, n)) == null)));
 
         public void Dispose()
         {

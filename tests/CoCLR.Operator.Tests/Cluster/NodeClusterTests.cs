@@ -1,5 +1,5 @@
-// Why this exists: a node that is lost ends none of its pods, and their Jobs wait for them. What is wrong and what to do is said, and a new pod comes when a person,
-// or the experiment's own policy, says that the node is gone.
+// Why this exists: a node that is lost ends none of its pods, and their Jobs wait for them. What is wrong and what to do is said, and a new
+// pod comes when a person, or the experiment's own policy, says that the node is gone.
 using System.Text.Json.Nodes;
 using CoCLR.Cluster;
 using CoCLR.Operator.Tests.Harness;
@@ -38,7 +38,9 @@ public class NodeClusterTests
         string pod = await RunAsync(arena);
         arena.Cluster.Controllers.Nodes!.Lose("node-1");
         await arena.ConditionAsync("a", "Ready", "False/NodeLost");
-        await Arena.UntilAsync("the pod is being deleted", async () => (await arena.GetAsync(ResourceKind.Pod, pod))?["metadata"]!["deletionTimestamp"] != null);
+        await Arena.UntilAsync(
+            "the pod is being deleted",
+            async () => (await arena.GetAsync(ResourceKind.Pod, pod))?["metadata"]!["deletionTimestamp"] != null);
         Assert.Single(await arena.ListAsync(ResourceKind.Pod));
         if (how == "delete")
         {
@@ -48,8 +50,10 @@ public class NodeClusterTests
         }
         else
         {
-            JsonArray taints = arena.Cluster.Store.Get(new ResourceKey("", "nodes"), "", "node-1")!.Value["spec"]!["taints"]!.DeepClone().AsArray();
-            taints.Add(new JsonObject { ["key"] = "node.kubernetes.io/out-of-service", ["value"] = "nodeshutdown", ["effect"] = "NoExecute" });
+            JsonArray taints = arena.Cluster.Store.Get(new ResourceKey("", "nodes"), "", "node-1")!.Value["spec"]!["taints"]!.DeepClone()
+                .AsArray();
+            taints.Add(
+                new JsonObject { ["key"] = "node.kubernetes.io/out-of-service", ["value"] = "nodeshutdown", ["effect"] = "NoExecute" });
             using (await arena.Client.SendAsync(HttpMethod.Patch, "api/v1/nodes/node-1", System.Text.Encoding.UTF8.GetBytes(new JsonObject { ["spec"] = new JsonObject { ["taints"] = taints } }.ToJsonString()),
                 "application/merge-patch+json", TestContext.Current.CancellationToken))
             {
@@ -89,7 +93,9 @@ public class NodeClusterTests
     private static async Task<string> RunAsync(Arena arena)
     {
         string pod = "";
-        await Arena.UntilAsync("it has a pod on node-1", async () => (pod = await PodAsync(arena, p => p["spec"]!["nodeName"]?.ToString() == "node-1")).Length > 0);
+        await Arena.UntilAsync(
+            "it has a pod on node-1",
+            async () => (pod = await PodAsync(arena, p => p["spec"]!["nodeName"]?.ToString() == "node-1")).Length > 0);
         await PlayAsync(arena, pod);
         await arena.StateAsync("a", "Training");
         await arena.ApplyAsync(Arena.Parse("{apiVersion: v1, kind: Node, metadata: {name: node-2}}"));
@@ -105,7 +111,9 @@ public class NodeClusterTests
     private static async Task ContinuesAsync(Arena arena, string lost)
     {
         string next = "";
-        await Arena.UntilAsync("a new pod is on node-2", async () => (next = await PodAsync(arena, p => p["spec"]!["nodeName"]?.ToString() == "node-2")).Length > 0);
+        await Arena.UntilAsync(
+            "a new pod is on node-2",
+            async () => (next = await PodAsync(arena, p => p["spec"]!["nodeName"]?.ToString() == "node-2")).Length > 0);
         Assert.Null(await arena.GetAsync(ResourceKind.Pod, lost));
         await PlayAsync(arena, next);
         JsonObject status = await arena.StateAsync("a", "Training");

@@ -1,4 +1,5 @@
-// Why this exists: a child that the API server refuses is seen by whoever looks at its owner, in the server's words, and what is left to do is done when the cause has gone.
+// Why this exists: a child that the API server refuses is seen by whoever looks at its owner, in the server's words, and what is left to do
+// is done when the cause has gone.
 using System.Text.Json.Nodes;
 using CoCLR.Cluster;
 using CoCLR.Operator.Tests.Harness;
@@ -23,7 +24,10 @@ public class RefusalClusterTests
         Assert.Equal("Waiting", status["state"]!.ToString());
         Assert.Equal("1", status["observedGeneration"]!.ToString());
         Assert.Contains("persistentvolumeclaims/a-run-", Message(status), StringComparison.Ordinal);
-        Assert.Contains("exceeded quota: room, requested: persistentvolumeclaims=1, used: persistentvolumeclaims=0, limited: persistentvolumeclaims=0", Message(status), StringComparison.Ordinal);
+        Assert.Contains(
+            "exceeded quota: room, requested: persistentvolumeclaims=1, used: persistentvolumeclaims=0, limited: persistentvolumeclaims=0",
+            Message(status),
+            StringComparison.Ordinal);
         await Arena.UntilAsync("an event tells it", async () => (await arena.EventsAsync("a", "QuotaExceeded")).Length == 1);
         Assert.Empty(await arena.ListAsync(ResourceKind.Job));
 
@@ -38,10 +42,12 @@ public class RefusalClusterTests
         await using Arena arena = await Arena.StartAsync();
         await arena.StartOperatorAsync();
         await arena.ApplyAsync(arena.Experiment("a"));
-        const string words = "jobs.batch \"a-pretrain-rgb\" is forbidden: ValidatingAdmissionPolicy 'cost-centre' with binding 'all' denied request: a Job needs the label cost-centre";
+        const string words = "jobs.batch \"a-pretrain-rgb\" is forbidden: ValidatingAdmissionPolicy 'cost-centre' with binding 'all' "
+            + "denied request: a Job needs the label cost-centre";
         Fault policy = arena.Cluster.Faults.Add(new Fault
         {
-            Kind = FaultKind.Status, Times = -1, Code = 422, Reason = "Invalid", Message = words, When = t => t.Resource == "jobs.batch" && t.IsWrite && t.Name.Contains("pretrain", StringComparison.Ordinal),
+            Kind = FaultKind.Status, Times = -1, Code = 422, Reason = "Invalid", Message = words, When = t =>
+                t.Resource == "jobs.batch" && t.IsWrite && t.Name.Contains("pretrain", StringComparison.Ordinal),
         });
         await arena.Play.SucceedAsync("a", "decode");
 
@@ -66,7 +72,9 @@ public class RefusalClusterTests
         JsonObject status = await arena.ConditionAsync("a", "Ready", "False/Refused");
         Assert.Equal("2", status["observedGeneration"]!.ToString());
         arena.Cluster.Faults.Remove(policy);
-        await Arena.UntilAsync("its Job is suspended", async () => (await arena.ListAsync(ResourceKind.Job)).Single()["spec"]!["suspend"]?.GetValue<bool>() == true);
+        await Arena.UntilAsync(
+            "its Job is suspended",
+            async () => (await arena.ListAsync(ResourceKind.Job)).Single()["spec"]!["suspend"]?.GetValue<bool>() == true);
     }
 
     [Fact]
@@ -80,11 +88,16 @@ public class RefusalClusterTests
             ["apiVersion"] = "coclr.dev/v1alpha1",
             ["kind"] = "CoCLRBenchmark",
             ["metadata"] = new JsonObject { ["name"] = "suite", ["namespace"] = arena.Namespace },
-            ["spec"] = new JsonObject { ["template"] = arena.Experiment("x")["spec"]!.DeepClone(), ["seeds"] = new JsonArray(0, 1), ["parallelism"] = 2 },
+            ["spec"] = new JsonObject
+            {
+                ["template"] = arena.Experiment("x")["spec"]!.DeepClone(), ["seeds"] = new JsonArray(0, 1), ["parallelism"] = 2
+            },
         });
         JsonObject status = [];
         await Arena.UntilAsync(() => "the suite says why; it has " + status.ToJsonString(), async () =>
-            Arena.Condition(status = (await arena.GetAsync(ResourceKind.Benchmark, "suite"))?["status"]?.AsObject() ?? [], "Ready") == "False/QuotaExceeded");
+            Arena.Condition(
+                status = (await arena.GetAsync(ResourceKind.Benchmark, "suite"))?["status"]?.AsObject() ?? [],
+                "Ready") == "False/QuotaExceeded");
         Assert.Contains("count/coclrexperiments.coclr.dev=1", Message(status), StringComparison.Ordinal);
         Assert.Equal(("1", "1"), (status["active"]!.ToString(), status["pending"]!.ToString()));
         await Arena.UntilAsync("an event tells it", async () => (await arena.EventsAsync("suite", "QuotaExceeded")).Length == 1);
@@ -99,7 +112,8 @@ public class RefusalClusterTests
         Fault leaving = arena.Cluster.Faults.Add(new Fault
         {
             Kind = FaultKind.Status, Times = -1, Code = 403, Reason = "Forbidden",
-            Message = $"unable to create new content in namespace {arena.Namespace} because it is being terminated", When = t => t.IsWrite && t.Resource is "jobs.batch" or "configmaps" or "events",
+            Message = $"unable to create new content in namespace {arena.Namespace} because it is being terminated", When = t =>
+                t.IsWrite && t.Resource is "jobs.batch" or "configmaps" or "events",
         });
         for (int i = 0; i < 10; i++)
         {
@@ -107,7 +121,8 @@ public class RefusalClusterTests
         }
 
         TestOperator operatr = await arena.StartOperatorAsync();
-        await Arena.UntilAsync("nothing is left to do", () => Task.FromResult(leaving.Hits > 0 && operatr.Runtime.IdleFor(TimeSpan.FromHours(1))));
+        await Arena.UntilAsync(
+            "nothing is left to do", () => Task.FromResult(leaving.Hits > 0 && operatr.Runtime.IdleFor(TimeSpan.FromHours(1))));
 
         // Each worker may have been at one when it was first heard of; then no more, whatever changes there.
         int known = leaving.Hits;
@@ -117,7 +132,12 @@ public class RefusalClusterTests
             await arena.SetSpecAsync($"e{i}", "activeDeadlineSeconds", 1000);
         }
 
-        await Arena.UntilAsync("they were looked at", () => Task.FromResult(operatr.Runtime.Caches.Experiments.All().All(e => e.Meta.Generation == 2) && operatr.Runtime.IdleFor(TimeSpan.FromHours(1))));
+        await Arena.UntilAsync(
+            "they were looked at",
+            () =>
+                Task.FromResult(
+                    operatr.Runtime.Caches.Experiments.All().All(e => e.Meta.Generation == 2)
+                        && operatr.Runtime.IdleFor(TimeSpan.FromHours(1))));
         Assert.Equal(known, leaving.Hits);
     }
 
@@ -131,7 +151,11 @@ public class RefusalClusterTests
     [InlineData("scheduling.tolerations", """[{"key":"gpu/","operator":"Exists"}]""", "spec.scheduling.tolerations[0].key")]
     [InlineData("scheduling.tolerations", """[{"key":"gpu","operator":"Exists","value":"x"}]""", "spec.scheduling.tolerations[0].value")]
     [InlineData("scheduling.tolerations", """[{"effect":"NoSchedule"}]""", "spec.scheduling.tolerations[0].operator")]
-    [InlineData("scheduling.tolerations", """[{"key":"gpu","operator":"Exists","effect":"NoSchedule","tolerationSeconds":5}]""", "spec.scheduling.tolerations[0].tolerationSeconds")]
+    [
+        InlineData(
+            "scheduling.tolerations",
+            """[{"key":"gpu","operator":"Exists","effect":"NoSchedule","tolerationSeconds":5}]""",
+            "spec.scheduling.tolerations[0].tolerationSeconds")]
     [InlineData("scheduling.priorityClassName", "\"high..low\"", "spec.scheduling.priorityClassName")]
     [InlineData("storage.className", "\"fast\\n\"", "spec.storage.className")]
     [InlineData("storage.size", "\"0\"", "spec.storage.size")]
@@ -160,7 +184,9 @@ public class RefusalClusterTests
     [Theory]
     [InlineData("scheduling.nodeSelector", """{"zone":"","topology.kubernetes.io/zone":"A_b.c-1","X":"x"}""")]
     [InlineData("scheduling.affinity", """[{"key":"a.b/C_d","values":["","x"]}]""")]
-    [InlineData("scheduling.tolerations", """[{"operator":"Exists"},{"key":"gpu","value":"","effect":"NoExecute","tolerationSeconds":0}]""")]
+    [
+        InlineData(
+            "scheduling.tolerations", """[{"operator":"Exists"},{"key":"gpu","value":"","effect":"NoExecute","tolerationSeconds":0}]""")]
     [InlineData("storage", """{"size":"0.5Gi","className":"a.b-c"}""")]
     [InlineData("resources", """{"gpus":1,"gpuResourceName":"amd.com/gpu_1.x","cpu":"0.5","memory":"010Mi","sharedMemory":"1"}""")]
     public async Task Field_ThatKubernetesTakes_IsTaken(string field, string value)
@@ -171,7 +197,8 @@ public class RefusalClusterTests
         await arena.Play.JobAsync("a", "decode");
     }
 
-    private static string Message(JsonObject status) => status["conditions"]!.AsArray().Single(c => c!["type"]!.ToString() == "Ready")!["message"]!.ToString();
+    private static string Message(JsonObject status) =>
+        status["conditions"]!.AsArray().Single(c => c!["type"]!.ToString() == "Ready")!["message"]!.ToString();
 
     private static Task QuotaAsync(Arena arena, string resource, string limit) => arena.CreateAsync(Quota, new JsonObject
     {

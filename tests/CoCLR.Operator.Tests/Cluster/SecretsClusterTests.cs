@@ -1,4 +1,5 @@
-// Why this exists: the Secrets of a release are made once, by whichever replica comes first, renewed in time, and a certificate that changes counts at once.
+// Why this exists: the Secrets of a release are made once, by whichever replica comes first, renewed in time, and a certificate that
+// changes counts at once.
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Cryptography.X509Certificates;
@@ -33,7 +34,8 @@ public class SecretsClusterTests
         Web[] replicas = await Task.WhenAll(Web.StartAsync(arena, settings: Own), Web.StartAsync(arena, settings: Own));
         try
         {
-            await Arena.UntilAsync("both have the certificate", () => Task.FromResult(replicas.All(r => r.Runtime.Secrets.Certificate != null)));
+            await Arena.UntilAsync(
+                "both have the certificate", () => Task.FromResult(replicas.All(r => r.Runtime.Secrets.Certificate != null)));
             Assert.Equal(replicas[0].Runtime.Secrets.Certificate!.Thumbprint, replicas[1].Runtime.Secrets.Certificate!.Thumbprint);
             JsonObject made = (await arena.GetAsync(Secret, "progress-tls"))!, token = (await arena.GetAsync(Secret, "dashboard"))!;
             Assert.Equal("kubernetes.io/tls", made["type"]!.ToString());
@@ -46,7 +48,8 @@ public class SecretsClusterTests
             // A pod verifies the endpoint with the authority that reaches its namespace, and nothing of it is in the plan.
             await arena.ApplyAsync(arena.Experiment("a"));
             await arena.StateAsync("a", "Starting");
-            string authority = (await arena.GetAsync(ResourceKind.ConfigMap, ProgressAuthority.ConfigMapName))!["data"]!["ca.crt"]!.ToString();
+            string authority =
+                (await arena.GetAsync(ResourceKind.ConfigMap, ProgressAuthority.ConfigMapName))!["data"]!["ca.crt"]!.ToString();
             Assert.Equal(Text(made, "ca.crt"), authority);
             Assert.Equal(replicas[0].Runtime.Secrets.Certificate!.Thumbprint, await HandshakeAsync(replicas[0], authority));
             JsonObject plan = Assert.Single(await arena.ListAsync(ResourceKind.ConfigMap, "coclr.dev/experiment=a"));
@@ -54,7 +57,9 @@ public class SecretsClusterTests
 
             // Looked at again, nothing changes.
             Assert.True(await replicas[0].Runtime.Secrets.RefreshAsync(TestContext.Current.CancellationToken));
-            Assert.Equal(made["metadata"]!["resourceVersion"]!.ToString(), (await arena.GetAsync(Secret, "progress-tls"))!["metadata"]!["resourceVersion"]!.ToString());
+            Assert.Equal(
+                made["metadata"]!["resourceVersion"]!.ToString(),
+                (await arena.GetAsync(Secret, "progress-tls"))!["metadata"]!["resourceVersion"]!.ToString());
         }
         finally
         {
@@ -74,15 +79,24 @@ public class SecretsClusterTests
         await arena.ApplyAsync(arena.Experiment("a"));
         await arena.StateAsync("a", "Starting");
         Dictionary<string, byte[]> other = OwnCertificate.Make(Host, DateTimeOffset.UtcNow);
-        await arena.PatchAsync(Secret, "progress-tls", new JsonObject { ["data"] = new JsonObject(other.Select(o => KeyValuePair.Create(o.Key, (JsonNode?)Convert.ToBase64String(o.Value)))) });
+        await arena.PatchAsync(
+            Secret,
+            "progress-tls",
+            new JsonObject { ["data"] = new JsonObject(other.Select(o => KeyValuePair.Create(o.Key, (JsonNode?)Convert.ToBase64String(o.Value)))) });
         Assert.True(await web.Runtime.Secrets.RefreshAsync(TestContext.Current.CancellationToken));
         string authority = Encoding.ASCII.GetString(other["ca.crt"]);
         using X509Certificate2 leaf = X509Certificate2.CreateFromPem(Encoding.ASCII.GetString(other["tls.crt"]));
         Assert.Equal(leaf.Thumbprint, await HandshakeAsync(web, authority));
-        await Arena.UntilAsync("the namespace has the new authority", async () => (await arena.GetAsync(ResourceKind.ConfigMap, ProgressAuthority.ConfigMapName))?["data"]?["ca.crt"]?.ToString() == authority);
+        await Arena.UntilAsync(
+            "the namespace has the new authority",
+            async () =>
+                (
+                    await arena.GetAsync(
+                        ResourceKind.ConfigMap, ProgressAuthority.ConfigMapName))?["data"]?["ca.crt"]?.ToString() == authority);
 
         // One that cannot be read leaves the old one in place, and readiness says so.
-        await arena.PatchAsync(Secret, "progress-tls", new JsonObject { ["data"] = new JsonObject { ["tls.crt"] = Convert.ToBase64String("nonsense"u8) } });
+        await arena.PatchAsync(
+            Secret, "progress-tls", new JsonObject { ["data"] = new JsonObject { ["tls.crt"] = Convert.ToBase64String("nonsense"u8) } });
         Assert.False(await web.Runtime.Secrets.RefreshAsync(TestContext.Current.CancellationToken));
         Assert.Equal(leaf.Thumbprint, await HandshakeAsync(web, authority));
         Assert.Contains(web.Runtime.Problems, p => p.Contains("Secrets of this release", StringComparison.Ordinal));
@@ -106,7 +120,11 @@ public class SecretsClusterTests
 
             Write(OwnCertificate.Make(Host, DateTimeOffset.UtcNow));
             using var secrets = new ReleaseSecrets(
-                new OperatorOptions { ProgressPort = 1, TlsCertFile = File1("tls.crt"), TlsKeyFile = File1("tls.key"), TlsCaFile = File1("ca.crt") }, arena.Client, NullLogger.Instance, TimeProvider.System);
+                new OperatorOptions
+                {
+                    ProgressPort = 1, TlsCertFile = File1("tls.crt"), TlsKeyFile = File1("tls.key"), TlsCaFile = File1("ca.crt")
+                },
+                arena.Client, NullLogger.Instance, TimeProvider.System);
             Assert.True(await secrets.RefreshAsync(TestContext.Current.CancellationToken));
             string first = secrets.Certificate!.Thumbprint;
             Assert.Null(secrets.Authority);
@@ -134,10 +152,13 @@ public class SecretsClusterTests
         Assert.NotEqual(leaf, secrets.Certificate!.Thumbprint);
         Assert.Equal(authority, secrets.Authority);
         Assert.True(secrets.Certificate.MatchesHostname(Host));
-        Assert.Equal(secrets.Certificate.Thumbprint, X509Certificate2.CreateFromPem(Text((await arena.GetAsync(Secret, "progress-tls"))!, "tls.crt")).Thumbprint);
+        Assert.Equal(
+            secrets.Certificate.Thumbprint,
+            X509Certificate2.CreateFromPem(Text((await arena.GetAsync(Secret, "progress-tls"))!, "tls.crt")).Thumbprint);
     }
 
-    private static string Text(JsonObject secret, string key) => Encoding.ASCII.GetString(Convert.FromBase64String(secret["data"]![key]!.ToString()));
+    private static string Text(JsonObject secret, string key) =>
+        Encoding.ASCII.GetString(Convert.FromBase64String(secret["data"]![key]!.ToString()));
 
     /// <summary>What the endpoint shows to a client that trusts only an authority and insists on the name.</summary>
     private static async Task<string> HandshakeAsync(Web web, string authority)
@@ -150,7 +171,9 @@ public class SecretsClusterTests
         roots.ImportFromPem(authority);
         var policy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
         policy.CustomTrustStore.AddRange(roots);
-        await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions { TargetHost = Host, CertificateChainPolicy = policy }, TestContext.Current.CancellationToken);
+        await tls.AuthenticateAsClientAsync(
+            new SslClientAuthenticationOptions { TargetHost = Host, CertificateChainPolicy = policy },
+            TestContext.Current.CancellationToken);
         return tls.RemoteCertificate!.GetCertHashString();
     }
 

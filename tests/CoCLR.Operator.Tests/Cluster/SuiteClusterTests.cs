@@ -35,7 +35,9 @@ public class SuiteClusterTests
                 - {name: method, field: training.method, values: [InfoNCE, UberNCE]}
               parallelism: 2
             """ + "\n" + OneView)));
-        await Arena.UntilAsync("the suite has its experiments", async () => (await arena.ListAsync(ResourceKind.Experiment, "coclr.dev/benchmark=two-methods")).Length == 2);
+        await Arena.UntilAsync(
+            "the suite has its experiments",
+            async () => (await arena.ListAsync(ResourceKind.Experiment, "coclr.dev/benchmark=two-methods")).Length == 2);
     }
 
     [Fact]
@@ -48,7 +50,8 @@ public class SuiteClusterTests
                 - {name: method, field: spec.training.method, values: [InfoNCE, CoCLR]}
             """ + "\n" + OneView)));
         await Arena.UntilAsync("the suite says which cell is wrong", async () =>
-            (await arena.GetAsync(ResourceKind.Benchmark, "bad-cell"))?["status"]?["conditions"]?.ToJsonString().Contains("in the cell method=CoCLR", StringComparison.Ordinal) == true);
+            (await arena.GetAsync(ResourceKind.Benchmark, "bad-cell"))?["status"]?["conditions"]?.ToJsonString()
+                .Contains("in the cell method=CoCLR", StringComparison.Ordinal) == true);
     }
 
     [Theory]
@@ -57,7 +60,8 @@ public class SuiteClusterTests
     public async Task RuleThatNoAxisTouches_IsAskedAtOnce(string matrix, string words)
     {
         await using Arena arena = await Arena.StartAsync();
-        ApiException refused = await Assert.ThrowsAsync<ApiException>(() => arena.ApplyAsync(InNamespace(arena, Suite("refused", matrix + "\n" + OneView))));
+        ApiException refused =
+            await Assert.ThrowsAsync<ApiException>(() => arena.ApplyAsync(InNamespace(arena, Suite("refused", matrix + "\n" + OneView))));
         Assert.Contains(words, refused.Message, StringComparison.Ordinal);
     }
 

@@ -1,4 +1,5 @@
-// Why this exists: a test talks to an API server (the in-process one, or a real one where a kubeconfig names it) and to operators that it starts, kills and pauses.
+// Why this exists: a test talks to an API server (the in-process one, or a real one where a kubeconfig names it) and to operators that it
+// starts, kills and pauses.
 using System.Net;
 using System.Text;
 using System.Text.Json;
@@ -16,7 +17,7 @@ namespace CoCLR.Operator.Tests.Harness;
 /// <summary>An API server with the CRDs, a namespace of its own, and helpers.</summary>
 internal sealed class Arena : IAsyncDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
     private readonly List<TestOperator> _operators = [];
     private readonly InProcessCluster? _cluster;
     private readonly RealServer? _real;
@@ -66,7 +67,9 @@ internal sealed class Arena : IAsyncDisposable
             return real;
         }
 
-        InProcessCluster cluster = await InProcessCluster.StartAsync(options ?? new InProcessClusterOptions { RunControllers = false, RunPods = false, BookmarkInterval = TimeSpan.FromSeconds(1) }, TestContext.Current.CancellationToken);
+        InProcessCluster cluster = await InProcessCluster.StartAsync(
+            options ?? new InProcessClusterOptions { RunControllers = false, RunPods = false, BookmarkInterval = TimeSpan.FromSeconds(1) },
+            TestContext.Current.CancellationToken);
         var arena = new Arena(cluster, null, "train");
         await arena.PrepareAsync(crds);
         return arena;
@@ -79,14 +82,22 @@ internal sealed class Arena : IAsyncDisposable
             await InstallCrdsAsync();
         }
 
-        await ApplyAsync(new JsonObject { ["apiVersion"] = "v1", ["kind"] = "Namespace", ["metadata"] = new JsonObject { ["name"] = Namespace } });
+        await ApplyAsync(
+            new JsonObject { ["apiVersion"] = "v1", ["kind"] = "Namespace", ["metadata"] = new JsonObject { ["name"] = Namespace } });
         if (IsReal && !HasControllers)
         {
-            await ApplyAsync(new JsonObject { ["apiVersion"] = "v1", ["kind"] = "ServiceAccount", ["metadata"] = new JsonObject { ["name"] = "default", ["namespace"] = Namespace } });
+            await ApplyAsync(
+                new JsonObject
+                {
+                    ["apiVersion"] = "v1", ["kind"] = "ServiceAccount",
+                    ["metadata"] = new JsonObject { ["name"] = "default", ["namespace"] = Namespace }
+                });
         }
         else if (IsReal)
         {
-            await UntilAsync("the namespace is ready", async () => await GetAsync(new ResourceKind("", "v1", "serviceaccounts", "ServiceAccount"), "default") != null);
+            await UntilAsync(
+                "the namespace is ready",
+                async () => await GetAsync(new ResourceKind("", "v1", "serviceaccounts", "ServiceAccount"), "default") != null);
         }
     }
 
@@ -122,7 +133,12 @@ internal sealed class Arena : IAsyncDisposable
         {
             try
             {
-                return (await PatchAsync(ResourceKind.Experiment, "schema-probe", new JsonObject { ["status"] = new JsonObject { [statusField] = "x" } }, "status"))["status"]?[statusField] != null == known;
+                return (
+                    await PatchAsync(
+                        ResourceKind.Experiment,
+                        "schema-probe",
+                        new JsonObject { ["status"] = new JsonObject { [statusField] = "x" } },
+                        "status"))["status"]?[statusField] != null == known;
             }
             catch (ApiException error) when (error.Code == HttpStatusCode.TooManyRequests)
             {
@@ -131,7 +147,10 @@ internal sealed class Arena : IAsyncDisposable
         });
     }
 
-    public static JsonObject Parse(string yaml) => (JsonObject)JsonNode.Parse(new SerializerBuilder().JsonCompatible().Build().Serialize(new DeserializerBuilder().WithAttemptingUnquotedStringTypeDeserialization().Build().Deserialize(yaml)!))!;
+    public static JsonObject Parse(string yaml) =>
+        (JsonObject)JsonNode.Parse(
+            new SerializerBuilder().JsonCompatible().Build()
+                .Serialize(new DeserializerBuilder().WithAttemptingUnquotedStringTypeDeserialization().Build().Deserialize(yaml)!))!;
 
     /// <summary>A small experiment; fields of the spec may be overridden by path.</summary>
     public JsonObject Experiment(string name, params (string Path, JsonNode? Value)[] fields)
@@ -172,26 +191,44 @@ internal sealed class Arena : IAsyncDisposable
         string ns = value["metadata"]!["namespace"]?.GetValue<string>() ?? "";
         string name = value["metadata"]!["name"]!.GetValue<string>();
         string apiVersion = value["apiVersion"]!.GetValue<string>(), kind = value["kind"]!.GetValue<string>();
-        string plural = kind switch { "NetworkPolicy" => "networkpolicies", "PriorityClass" => "priorityclasses", _ => kind.ToLowerInvariant() + "s" };
+        string plural =
+            kind switch { "NetworkPolicy" => "networkpolicies", "PriorityClass" => "priorityclasses", _ => kind.ToLowerInvariant() + "s" };
         string[] parts = apiVersion.Split('/');
-        var resource = parts.Length == 1 ? new ResourceKind("", parts[0], plural, kind) : new ResourceKind(parts[0], parts[1], plural, kind);
-        using JsonDocument made = await Client.SendAsync(HttpMethod.Patch, $"{resource.Path(new ObjectKey(ns, name))}?fieldManager=test&force={(force ? "true" : "false")}", Encoding.UTF8.GetBytes(value.ToJsonString()), "application/apply-patch+yaml", TestContext.Current.CancellationToken);
+        var resource =
+            parts.Length == 1 ? new ResourceKind("", parts[0], plural, kind) : new ResourceKind(parts[0], parts[1], plural, kind);
+        using JsonDocument made = await Client.SendAsync(
+            HttpMethod.Patch,
+            $"{resource.Path(new ObjectKey(ns, name))}?fieldManager=test&force={(force ? "true" : "false")}",
+            Encoding.UTF8.GetBytes(value.ToJsonString()),
+            "application/apply-patch+yaml",
+            TestContext.Current.CancellationToken);
         return (JsonObject)JsonNode.Parse(made.RootElement.GetRawText())!;
     }
 
     public async Task<JsonObject> CreateAsync(ResourceKind kind, JsonObject value)
     {
-        using JsonDocument made = await Client.SendAsync(HttpMethod.Post, kind.Path(value["metadata"]!["namespace"]!.GetValue<string>()), Encoding.UTF8.GetBytes(value.ToJsonString()), null, TestContext.Current.CancellationToken);
+        using JsonDocument made = await Client.SendAsync(
+            HttpMethod.Post,
+            kind.Path(value["metadata"]!["namespace"]!.GetValue<string>()),
+            Encoding.UTF8.GetBytes(value.ToJsonString()),
+            null,
+            TestContext.Current.CancellationToken);
         return (JsonObject)JsonNode.Parse(made.RootElement.GetRawText())!;
     }
 
     public async Task<JsonObject> PatchAsync(ResourceKind kind, string name, JsonObject patch, string? subresource = null)
     {
-        using JsonDocument changed = await Client.SendAsync(HttpMethod.Patch, kind.Path(new ObjectKey(Namespace, name), subresource), Encoding.UTF8.GetBytes(patch.ToJsonString()), "application/merge-patch+json", TestContext.Current.CancellationToken);
+        using JsonDocument changed = await Client.SendAsync(
+            HttpMethod.Patch,
+            kind.Path(new ObjectKey(Namespace, name), subresource),
+            Encoding.UTF8.GetBytes(patch.ToJsonString()),
+            "application/merge-patch+json",
+            TestContext.Current.CancellationToken);
         return (JsonObject)JsonNode.Parse(changed.RootElement.GetRawText())!;
     }
 
-    public Task<JsonObject> SetSpecAsync(string name, string field, JsonNode? value) => PatchAsync(ResourceKind.Experiment, name, new JsonObject { ["spec"] = new JsonObject { [field] = value } });
+    public Task<JsonObject> SetSpecAsync(string name, string field, JsonNode? value) =>
+        PatchAsync(ResourceKind.Experiment, name, new JsonObject { ["spec"] = new JsonObject { [field] = value } });
 
     public async Task DeleteAsync(ResourceKind kind, string name, int? graceSeconds = null)
     {
@@ -204,7 +241,12 @@ internal sealed class Arena : IAsyncDisposable
         string? uid = IsReal && !HasControllers ? (await GetAsync(kind, name))?["metadata"]!["uid"]!.ToString() : null;
         try
         {
-            using JsonDocument answer = await Client.SendAsync(HttpMethod.Delete, kind.Path(new ObjectKey(Namespace, name)), Encoding.UTF8.GetBytes(options.ToJsonString()), null, TestContext.Current.CancellationToken);
+            using JsonDocument answer = await Client.SendAsync(
+                HttpMethod.Delete,
+                kind.Path(new ObjectKey(Namespace, name)),
+                Encoding.UTF8.GetBytes(options.ToJsonString()),
+                null,
+                TestContext.Current.CancellationToken);
         }
         catch (ApiException error) when (error.Code == HttpStatusCode.NotFound)
         {
@@ -225,7 +267,8 @@ internal sealed class Arena : IAsyncDisposable
     {
         try
         {
-            using JsonDocument found = await Client.GetAsync(kind.Path(new ObjectKey(Namespace, name)), TestContext.Current.CancellationToken);
+            using JsonDocument found =
+                await Client.GetAsync(kind.Path(new ObjectKey(Namespace, name)), TestContext.Current.CancellationToken);
             return (JsonObject)JsonNode.Parse(found.RootElement.GetRawText())!;
         }
         catch (ApiException error) when (error.Code == HttpStatusCode.NotFound)
@@ -236,31 +279,42 @@ internal sealed class Arena : IAsyncDisposable
 
     public async Task<JsonObject[]> ListAsync(ResourceKind kind, string? selector = null)
     {
-        using JsonDocument found = await Client.GetAsync(kind.Path(Namespace) + (selector == null ? "" : "?labelSelector=" + Uri.EscapeDataString(selector)), TestContext.Current.CancellationToken);
+        using JsonDocument found = await Client.GetAsync(
+            kind.Path(Namespace) + (selector == null ? "" : "?labelSelector=" + Uri.EscapeDataString(selector)),
+            TestContext.Current.CancellationToken);
         return [.. JsonNode.Parse(found.RootElement.GetRawText())!["items"]!.AsArray().Select(i => (JsonObject)i!.DeepClone())];
     }
 
-    public async Task<JsonObject> StatusAsync(string experiment) => (await GetAsync(ResourceKind.Experiment, experiment))?["status"]?.AsObject() ?? [];
+    public async Task<JsonObject> StatusAsync(string experiment) =>
+        (await GetAsync(ResourceKind.Experiment, experiment))?["status"]?.AsObject() ?? [];
 
-    public static string? Condition(JsonObject status, string type) => status["conditions"]?.AsArray().FirstOrDefault(c => c!["type"]!.GetValue<string>() == type) is { } c ? $"{c["status"]}/{c["reason"]}" : null;
+    public static string? Condition(JsonObject status, string type) => status["conditions"]?.AsArray()
+        .FirstOrDefault(c => c!["type"]!.GetValue<string>() == type) is { } c ? $"{c["status"]}/{c["reason"]}" : null;
 
     /// <summary>Waits for a condition such as Ready=False/Training.</summary>
     public async Task<JsonObject> ConditionAsync(string experiment, string type, string wanted)
     {
         JsonObject status = [];
-        await UntilAsync(() => $"{experiment} has {type}={wanted}; it has {status.ToJsonString()}", async () => Condition(status = await StatusAsync(experiment), type)?.StartsWith(wanted, StringComparison.Ordinal) == true);
+        await UntilAsync(
+            () => $"{experiment} has {type}={wanted}; it has {status.ToJsonString()}",
+            async () => Condition(status = await StatusAsync(experiment), type)?.StartsWith(wanted, StringComparison.Ordinal) == true);
         return status;
     }
 
     public async Task<JsonObject> StateAsync(string experiment, string wanted)
     {
         JsonObject status = [];
-        await UntilAsync(() => $"{experiment} is {wanted}; it has {status.ToJsonString()}", async () => (status = await StatusAsync(experiment))["state"]?.ToString() == wanted);
+        await UntilAsync(
+            () => $"{experiment} is {wanted}; it has {status.ToJsonString()}",
+            async () => (status = await StatusAsync(experiment))["state"]?.ToString() == wanted);
         return status;
     }
 
     public async Task<JsonObject[]> EventsAsync(string about, string reason)
-        => [.. (await ListAsync(ResourceKind.Event)).Where(e => e["involvedObject"]?["name"]?.ToString() == about && e["reason"]?.ToString() == reason)];
+        =>
+            [
+                .. (await ListAsync(ResourceKind.Event))
+                    .Where(e => e["involvedObject"]?["name"]?.ToString() == about && e["reason"]?.ToString() == reason)];
 
     public static Task UntilAsync(string what, Func<Task<bool>> condition) => UntilAsync(() => what, condition);
 
@@ -288,7 +342,9 @@ internal sealed class Arena : IAsyncDisposable
         _operators.Add(started);
         if (ready)
         {
-            await UntilAsync(() => "the operator is ready: " + string.Join("; ", started.Runtime.Problems), () => Task.FromResult(started.Runtime.Problems.Count == 0));
+            await UntilAsync(
+                () => "the operator is ready: " + string.Join("; ", started.Runtime.Problems),
+                () => Task.FromResult(started.Runtime.Problems.Count == 0));
         }
 
         return started;
@@ -328,7 +384,8 @@ internal sealed class TestLoggers : ILoggerProvider, ILogger
 
     public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Information;
 
-    public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+    public void Log<TState>(
+        LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
     {
         string line = $"{DateTime.UtcNow:HH:mm:ss.fff} {logLevel} {formatter(state, exception)} {exception}";
         Lines.Enqueue((logLevel, line));

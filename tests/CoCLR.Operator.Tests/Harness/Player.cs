@@ -1,4 +1,5 @@
-// Why this exists: plays the Job controller, the scheduler and the kubelet by hand, so that a test says exactly what happens to a pod, also on an API server without them.
+// Why this exists: plays the Job controller, the scheduler and the kubelet by hand, so that a test says exactly what happens to a pod, also
+// on an API server without them.
 using System.Text.Json.Nodes;
 using CoCLR.Cluster;
 
@@ -15,7 +16,12 @@ internal sealed class Player(Arena arena)
     public async Task<JsonObject> JobAsync(string experiment, string stage)
     {
         JsonObject? job = null;
-        await Arena.UntilAsync($"{experiment} has a Job for {stage}", async () => (job = (await arena.ListAsync(ResourceKind.Job, $"coclr.dev/experiment={experiment},coclr.dev/stage={stage}")).FirstOrDefault(j => j["metadata"]!["deletionTimestamp"] == null)) != null);
+        await Arena.UntilAsync(
+            $"{experiment} has a Job for {stage}",
+            async () =>
+                (
+                    job = (await arena.ListAsync(ResourceKind.Job, $"coclr.dev/experiment={experiment},coclr.dev/stage={stage}"))
+                        .FirstOrDefault(j => j["metadata"]!["deletionTimestamp"] == null)) != null);
         return job!;
     }
 
@@ -26,7 +32,14 @@ internal sealed class Player(Arena arena)
         if (arena.HasControllers)
         {
             JsonObject? theirs = null;
-            await Arena.UntilAsync($"{name} has a pod", async () => (theirs = (await arena.ListAsync(ResourceKind.Pod)).FirstOrDefault(p => p["metadata"]!["ownerReferences"]?[0]?["uid"]?.ToString() == job["metadata"]!["uid"]!.ToString() && !_seen.Contains(p["metadata"]!["name"]!.ToString()))) != null);
+            await Arena.UntilAsync(
+                $"{name} has a pod",
+                async () =>
+                    (
+                        theirs = (await arena.ListAsync(ResourceKind.Pod))
+                            .FirstOrDefault(
+                                p => p["metadata"]!["ownerReferences"]?[0]?["uid"]?.ToString() == job["metadata"]!["uid"]!.ToString()
+                                    && !_seen.Contains(p["metadata"]!["name"]!.ToString()))) != null);
             _seen.Add(theirs!["metadata"]!["name"]!.ToString());
             return theirs;
         }
@@ -40,7 +53,12 @@ internal sealed class Player(Arena arena)
                 ["name"] = $"{name}-{Interlocked.Increment(ref _pods):00000}",
                 ["namespace"] = arena.Namespace,
                 ["labels"] = job["spec"]!["template"]!["metadata"]!["labels"]!.DeepClone(),
-                ["ownerReferences"] = new JsonArray(new JsonObject { ["apiVersion"] = "batch/v1", ["kind"] = "Job", ["name"] = name, ["uid"] = job["metadata"]!["uid"]!.GetValue<string>(), ["controller"] = true, ["blockOwnerDeletion"] = true }),
+                ["ownerReferences"] = new JsonArray(
+                    new JsonObject
+                    {
+                        ["apiVersion"] = "batch/v1", ["kind"] = "Job", ["name"] = name,
+                        ["uid"] = job["metadata"]!["uid"]!.GetValue<string>(), ["controller"] = true, ["blockOwnerDeletion"] = true
+                    }),
             },
             ["spec"] = job["spec"]!["template"]!["spec"]!.DeepClone(),
         };
@@ -55,10 +73,14 @@ internal sealed class Player(Arena arena)
         return made;
     }
 
-    public Task<JsonObject> PodStatusAsync(JsonObject pod, JsonObject status) => arena.PatchAsync(ResourceKind.Pod, pod["metadata"]!["name"]!.GetValue<string>(), new JsonObject { ["status"] = status }, "status");
+    public Task<JsonObject> PodStatusAsync(JsonObject pod, JsonObject status) =>
+        arena.PatchAsync(ResourceKind.Pod, pod["metadata"]!["name"]!.GetValue<string>(), new JsonObject { ["status"] = status }, "status");
 
     // Where a Job controller runs, it comes to its own conclusions from the pods.
-    private Task JobStatusAsync(JsonObject job, JsonObject status) => arena.HasControllers ? Task.CompletedTask : arena.PatchAsync(ResourceKind.Job, job["metadata"]!["name"]!.GetValue<string>(), new JsonObject { ["status"] = status }, "status");
+    private Task JobStatusAsync(JsonObject job, JsonObject status) => arena.HasControllers
+        ? Task.CompletedTask
+        : arena.PatchAsync(
+            ResourceKind.Job, job["metadata"]!["name"]!.GetValue<string>(), new JsonObject { ["status"] = status }, "status");
 
     public Task RunAsync(JsonObject pod) => PodStatusAsync(pod, new JsonObject
     {
@@ -76,22 +98,33 @@ internal sealed class Player(Arena arena)
     public Task UnscheduleAsync(JsonObject pod, string message) => PodStatusAsync(pod, new JsonObject
     {
         ["phase"] = "Pending",
-        ["conditions"] = new JsonArray(new JsonObject { ["type"] = "PodScheduled", ["status"] = "False", ["reason"] = "Unschedulable", ["message"] = message }),
+        ["conditions"] = new JsonArray(
+            new JsonObject { ["type"] = "PodScheduled", ["status"] = "False", ["reason"] = "Unschedulable", ["message"] = message }),
     });
 
-    public async Task EndAsync(JsonObject job, JsonObject pod, int exitCode, string? message = null, string? reason = null, string? disruption = null)
+    public async Task EndAsync(
+        JsonObject job, JsonObject pod, int exitCode, string? message = null, string? reason = null, string? disruption = null)
     {
         var status = new JsonObject
         {
             ["phase"] = exitCode == 0 ? "Succeeded" : "Failed",
             ["containerStatuses"] = Container(new JsonObject
             {
-                ["terminated"] = new JsonObject { ["exitCode"] = exitCode, ["reason"] = reason ?? (exitCode == 0 ? "Completed" : "Error"), ["message"] = message ?? "", ["startedAt"] = Now, ["finishedAt"] = Now },
+                ["terminated"] = new JsonObject
+                {
+                    ["exitCode"] = exitCode, ["reason"] = reason ?? (exitCode == 0 ? "Completed" : "Error"), ["message"] = message ?? "",
+                    ["startedAt"] = Now, ["finishedAt"] = Now
+                },
             }),
         };
         if (disruption != null)
         {
-            status["conditions"] = new JsonArray(new JsonObject { ["type"] = "DisruptionTarget", ["status"] = "True", ["reason"] = disruption, ["message"] = "the scheduler needs the place" });
+            status["conditions"] = new JsonArray(
+                new JsonObject
+                {
+                    ["type"] = "DisruptionTarget", ["status"] = "True", ["reason"] = disruption,
+                    ["message"] = "the scheduler needs the place"
+                });
         }
 
         await PodStatusAsync(pod, status);
@@ -103,7 +136,8 @@ internal sealed class Player(Arena arena)
         ["active"] = 0,
         ["succeeded"] = 1,
         ["completionTime"] = Now,
-        ["conditions"] = new JsonArray(JobCondition("SuccessCriteriaMet", "CompletionsReached"), JobCondition("Complete", "CompletionsReached")),
+        ["conditions"] =
+            new JsonArray(JobCondition("SuccessCriteriaMet", "CompletionsReached"), JobCondition("Complete", "CompletionsReached")),
     });
 
     public Task FailAsync(JsonObject job, string reason, int failed) => JobStatusAsync(job, new JsonObject
@@ -123,7 +157,16 @@ internal sealed class Player(Arena arena)
         await CompleteAsync(job);
     }
 
-    private static JsonArray Container(JsonObject state) => [new JsonObject { ["name"] = "stage", ["image"] = "x", ["imageID"] = "", ["ready"] = false, ["restartCount"] = 0, ["state"] = state }];
+    private static JsonArray Container(JsonObject state) =>
+        [
+            new JsonObject
+            {
+                ["name"] = "stage", ["image"] = "x", ["imageID"] = "", ["ready"] = false, ["restartCount"] = 0, ["state"] = state
+            }];
 
-    private static JsonObject JobCondition(string type, string reason) => new() { ["type"] = type, ["status"] = "True", ["reason"] = reason, ["message"] = reason, ["lastTransitionTime"] = Now, ["lastProbeTime"] = Now };
+    private static JsonObject JobCondition(string type, string reason) => new()
+    {
+        ["type"] = type, ["status"] = "True", ["reason"] = reason, ["message"] = reason, ["lastTransitionTime"] = Now,
+        ["lastProbeTime"] = Now
+    };
 }

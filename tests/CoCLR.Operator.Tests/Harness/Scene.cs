@@ -1,4 +1,5 @@
-// Why this exists: pure reconciles without a cluster: an experiment with its Jobs and pods as values, moved on by hand with a clock that tests turn.
+// Why this exists: pure reconciles without a cluster: an experiment with its Jobs and pods as values, moved on by hand with a clock that
+// tests turn.
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using CoCLR.Cluster;
@@ -25,11 +26,15 @@ internal sealed class Scene
 
     public Scene(string spec = "{}", string name = "exp", string uid = "11111111-aaaa")
     {
-        JsonObject fields = JsonNode.Parse("""{"dataset":{"source":{"synthetic":{}}},"views":["RGB"],"training":{"method":"InfoNCE","epochs":10}}""")!.AsObject();
+        JsonObject fields = JsonNode.Parse(
+            """{"dataset":{"source":{"synthetic":{}}},"views":["RGB"],"training":{"method":"InfoNCE","epochs":10}}""")!.AsObject();
         Merge(fields, JsonNode.Parse(spec)!.AsObject());
         _resource = new JsonObject
         {
-            ["metadata"] = new JsonObject { ["name"] = name, ["namespace"] = "ns", ["uid"] = uid, ["generation"] = 1, ["creationTimestamp"] = "2026-01-31T11:59:00Z" },
+            ["metadata"] = new JsonObject
+            {
+                ["name"] = name, ["namespace"] = "ns", ["uid"] = uid, ["generation"] = 1, ["creationTimestamp"] = "2026-01-31T11:59:00Z"
+            },
             ["spec"] = fields,
             ["status"] = new JsonObject { ["observedGeneration"] = -1 },
         };
@@ -57,7 +62,8 @@ internal sealed class Scene
 
     public ExperimentStatus Status => Resource.ParseStatus();
 
-    public CustomResource<ExperimentSpec, ExperimentStatus> Resource => CustomResource.Read<ExperimentSpec, ExperimentStatus>(Element(_resource));
+    public CustomResource<ExperimentSpec, ExperimentStatus> Resource =>
+        CustomResource.Read<ExperimentSpec, ExperimentStatus>(Element(_resource));
 
     public IReadOnlyCollection<string> JobNames => _jobs.Keys;
 
@@ -160,9 +166,14 @@ internal sealed class Scene
                 ["namespace"] = "ns",
                 ["uid"] = "p-" + name,
                 ["resourceVersion"] = _versions.ToString(System.Globalization.CultureInfo.InvariantCulture),
-                ["creationTimestamp"] = Now.AddSeconds(_versions).UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", System.Globalization.CultureInfo.InvariantCulture),
-                ["labels"] = new JsonObject { [Labels.Experiment] = Resource.Meta.Key.Name, [Labels.ExperimentUid] = uid ?? Resource.Meta.Uid, [Labels.Stage] = stage },
-                ["ownerReferences"] = new JsonArray(new JsonObject { ["kind"] = "Job", ["name"] = "j", ["uid"] = owner ?? JobUid(stage), ["controller"] = true }),
+                ["creationTimestamp"] = Now.AddSeconds(_versions).UtcDateTime.ToString(
+                    "yyyy-MM-dd'T'HH:mm:ss'Z'", System.Globalization.CultureInfo.InvariantCulture),
+                ["labels"] = new JsonObject
+                {
+                    [Labels.Experiment] = Resource.Meta.Key.Name, [Labels.ExperimentUid] = uid ?? Resource.Meta.Uid, [Labels.Stage] = stage
+                },
+                ["ownerReferences"] = new JsonArray(
+                    new JsonObject { ["kind"] = "Job", ["name"] = "j", ["uid"] = owner ?? JobUid(stage), ["controller"] = true }),
             },
             ["status"] = new JsonObject { ["phase"] = phase },
         };
@@ -181,7 +192,8 @@ internal sealed class Scene
         return pod;
     }
 
-    public void SetContainer(string pod, string state) => _pods[pod]["status"]!["containerStatuses"] = new JsonArray(new JsonObject { ["name"] = "stage", ["state"] = JsonNode.Parse(state) });
+    public void SetContainer(string pod, string state) => _pods[pod]["status"]!["containerStatuses"] =
+        new JsonArray(new JsonObject { ["name"] = "stage", ["state"] = JsonNode.Parse(state) });
 
     public void SetPod(string pod, Action<JsonObject> change) => change(_pods[pod]);
 
@@ -193,19 +205,22 @@ internal sealed class Scene
         SetContainer(pod, new JsonObject { ["terminated"] = new JsonObject { ["exitCode"] = code, ["reason"] = reason ?? "Error", ["message"] = message, ["startedAt"] = Text(Now), ["finishedAt"] = Text(Now) } }.ToJsonString());
         if (disruption != null)
         {
-            _pods[pod]["status"]!["conditions"] = new JsonArray(new JsonObject { ["type"] = "DisruptionTarget", ["status"] = "True", ["reason"] = disruption, ["message"] = "gone" });
+            _pods[pod]["status"]!["conditions"] = new JsonArray(
+                new JsonObject { ["type"] = "DisruptionTarget", ["status"] = "True", ["reason"] = disruption, ["message"] = "gone" });
         }
 
         (Job(stage)["status"] ??= new JsonObject())["active"] = 0;
     }
 
-    public void Complete(string stage) => (Job(stage)["status"] ??= new JsonObject())["conditions"] = new JsonArray(new JsonObject { ["type"] = "Complete", ["status"] = "True", ["reason"] = "CompletionsReached", ["message"] = "" });
+    public void Complete(string stage) => (Job(stage)["status"] ??= new JsonObject())["conditions"] =
+        new JsonArray(new JsonObject { ["type"] = "Complete", ["status"] = "True", ["reason"] = "CompletionsReached", ["message"] = "" });
 
     public void Fail(string stage, string reason, int failed)
     {
         JsonNode status = Job(stage)["status"] ??= new JsonObject();
         status["failed"] = failed;
-        status["conditions"] = new JsonArray(new JsonObject { ["type"] = "Failed", ["status"] = "True", ["reason"] = reason, ["message"] = "the Job failed" });
+        status["conditions"] =
+            new JsonArray(new JsonObject { ["type"] = "Failed", ["status"] = "True", ["reason"] = reason, ["message"] = "the Job failed" });
     }
 
     public void Succeed(string stage, string? message = null)
@@ -218,7 +233,8 @@ internal sealed class Scene
 
     public string? Condition(string type) => Status.Condition(type) is { } c ? $"{c.Status}/{c.Reason}" : null;
 
-    private static string Text(DateTimeOffset time) => time.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", System.Globalization.CultureInfo.InvariantCulture);
+    private static string Text(DateTimeOffset time) =>
+        time.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", System.Globalization.CultureInfo.InvariantCulture);
 
     private void Apply(DesiredWrite write)
     {
@@ -285,13 +301,21 @@ internal static class StatusRules
         Condition? Of(string type) => conditions.FirstOrDefault(c => c.Type == type);
         Condition? ready = Of(ConditionTypes.Ready);
         Assert.True(ready != null, "FAIL0001: Ready must always be present");
-        bool reconciling = Of(ConditionTypes.Reconciling)?.Status == ConditionStatus.True, stalled = Of(ConditionTypes.Stalled)?.Status == ConditionStatus.True;
-        Assert.False(ready.Status == ConditionStatus.True && (reconciling || stalled), "FAIL0002: Ready must not be True while Reconciling or Stalled");
+        bool reconciling = Of(ConditionTypes.Reconciling)?.Status == ConditionStatus.True,
+        stalled = Of(ConditionTypes.Stalled)?.Status == ConditionStatus.True;
+        Assert.False(
+            ready.Status == ConditionStatus.True && (reconciling || stalled),
+            "FAIL0002: Ready must not be True while Reconciling or Stalled");
         Assert.False(reconciling && stalled, "FAIL0003: not both Reconciling and Stalled");
-        Assert.All(conditions.Where(c => ConditionTypes.AbnormalTrue.Contains(c.Type)), c => Assert.True(c.Status == ConditionStatus.True, $"FAIL0004: {c.Type} must be removed when it is not True"));
+        Assert.All(
+            conditions.Where(c => ConditionTypes.AbnormalTrue.Contains(c.Type)),
+            c => Assert.True(c.Status == ConditionStatus.True, $"FAIL0004: {c.Type} must be removed when it is not True"));
         Assert.All(conditions, c => Assert.True(c.ObservedGeneration > 0, $"FAIL0005: {c.Type} must carry observedGeneration"));
-        Assert.True(observedGeneration <= generation && conditions.All(c => c.ObservedGeneration <= generation), "FAIL0006: observedGeneration must not be ahead of generation");
-        Assert.False(ready.Status == ConditionStatus.True && observedGeneration < generation, "FAIL0007: Ready must not be True while behind");
+        Assert.True(
+            observedGeneration <= generation && conditions.All(c => c.ObservedGeneration <= generation),
+            "FAIL0006: observedGeneration must not be ahead of generation");
+        Assert.False(
+            ready.Status == ConditionStatus.True && observedGeneration < generation, "FAIL0007: Ready must not be True while behind");
         Assert.All(conditions, c => Assert.Matches("^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$", c.Reason));
         Assert.True(ready.Status == ConditionStatus.True || reconciling || stalled, "kstatus: neither done, nor under way, nor failed");
         Assert.Equal(conditions.Count, conditions.Select(c => c.Type).Distinct().Count());

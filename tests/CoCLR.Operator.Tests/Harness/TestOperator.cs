@@ -8,7 +8,11 @@ internal sealed record TestOperatorOptions
 {
     public TimeProvider Time { get; init; } = TimeProvider.System;
 
-    public InformerOptions Informers { get; init; } = new() { PageSize = 50, Silence = TimeSpan.FromSeconds(4), MaximumBackoff = TimeSpan.FromSeconds(1), MinimumBackoff = TimeSpan.FromMilliseconds(50) };
+    public InformerOptions Informers { get; init; } = new()
+    {
+        PageSize = 50, Silence = TimeSpan.FromSeconds(4), MaximumBackoff = TimeSpan.FromSeconds(1),
+        MinimumBackoff = TimeSpan.FromMilliseconds(50)
+    };
 
     public bool LeaderElect { get; init; }
 

@@ -32,7 +32,8 @@ internal sealed class Web : IAsyncDisposable
     /// <summary>Addresses that it listens on.</summary>
     public ICollection<string> Addresses => _app.Urls;
 
-    public static async Task<Web> StartAsync(Arena arena, bool ready = true, Func<OperatorOptions, OperatorOptions>? settings = null, TimeProvider? time = null)
+    public static async Task<Web> StartAsync(
+        Arena arena, bool ready = true, Func<OperatorOptions, OperatorOptions>? settings = null, TimeProvider? time = null)
     {
         var options = new OperatorOptions
         {
@@ -47,12 +48,17 @@ internal sealed class Web : IAsyncDisposable
             ProgressUrl = "http://127.0.0.1",
         };
         options = settings?.Invoke(options) ?? options;
-        WebApplication app = OperatorHost.Build(options, loggers => new OperatorRuntime(options, loggers, time, informers: new InformerOptions { MaximumBackoff = TimeSpan.FromSeconds(1) }));
+        WebApplication app = OperatorHost.Build(
+            options,
+            loggers =>
+                new OperatorRuntime(options, loggers, time, informers: new InformerOptions { MaximumBackoff = TimeSpan.FromSeconds(1) }));
         await app.StartAsync(TestContext.Current.CancellationToken);
         var web = new Web(app, arena);
         if (ready)
         {
-            await Arena.UntilAsync("it is ready", async () => (await web.Client.GetAsync("/readyz", TestContext.Current.CancellationToken)).IsSuccessStatusCode);
+            await Arena.UntilAsync(
+                "it is ready",
+                async () => (await web.Client.GetAsync("/readyz", TestContext.Current.CancellationToken)).IsSuccessStatusCode);
         }
 
         return web;
@@ -60,7 +66,8 @@ internal sealed class Web : IAsyncDisposable
 
     public async Task<HttpStatusCode> PushAsync(string experiment, string? authorization, string body)
     {
-        using var request = new HttpRequestMessage(HttpMethod.Post, CoCLR.Operator.Progress.ProgressEndpoint.UrlOf("", new ObjectKey(Arena.Namespace, experiment)));
+        using var request = new HttpRequestMessage(
+            HttpMethod.Post, CoCLR.Operator.Progress.ProgressEndpoint.UrlOf("", new ObjectKey(Arena.Namespace, experiment)));
         request.Headers.ExpectContinue = true; // a refusal comes before the body: no race between the answer and a body that nobody reads
         request.Content = new StringContent(body, Encoding.UTF8, new MediaTypeHeaderValue("application/json"));
         if (authorization != null)
@@ -89,10 +96,19 @@ internal sealed class Web : IAsyncDisposable
             {
                 ["audiences"] = audience == null ? new JsonArray() : new JsonArray(audience),
                 ["expirationSeconds"] = 3600,
-                ["boundObjectRef"] = new JsonObject { ["apiVersion"] = "v1", ["kind"] = "Pod", ["name"] = pod["metadata"]!["name"]!.ToString(), ["uid"] = pod["metadata"]!["uid"]!.ToString() },
+                ["boundObjectRef"] = new JsonObject
+                {
+                    ["apiVersion"] = "v1", ["kind"] = "Pod", ["name"] = pod["metadata"]!["name"]!.ToString(),
+                    ["uid"] = pod["metadata"]!["uid"]!.ToString()
+                },
             },
         };
-        using JsonDocument answer = await arena.Client.SendAsync(HttpMethod.Post, $"api/v1/namespaces/{arena.Namespace}/serviceaccounts/default/token", Encoding.UTF8.GetBytes(request.ToJsonString()), null, TestContext.Current.CancellationToken);
+        using JsonDocument answer = await arena.Client.SendAsync(
+            HttpMethod.Post,
+            $"api/v1/namespaces/{arena.Namespace}/serviceaccounts/default/token",
+            Encoding.UTF8.GetBytes(request.ToJsonString()),
+            null,
+            TestContext.Current.CancellationToken);
         return answer.RootElement.GetProperty("status").GetProperty("token").GetString()!;
     }
 }

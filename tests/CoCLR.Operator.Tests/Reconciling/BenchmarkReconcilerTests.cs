@@ -1,7 +1,6 @@
 // Why this exists: a suite's behaviour without a cluster: what it makes, keeps, prunes and counts, and its table.
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using CoCLR.Cluster;
 using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Manifests.Status;
@@ -77,7 +76,8 @@ public class BenchmarkReconcilerTests
     [Fact]
     public void Suite_OneFailsAndPolicyIsStop_StopsTheOthers()
     {
-        var suite = new Suite(TwoByTwo.Replace("\"parallelism\":2", "\"parallelism\":3,\"failurePolicy\":\"Stop\"", StringComparison.Ordinal));
+        var suite =
+            new Suite(TwoByTwo.Replace("\"parallelism\":2", "\"parallelism\":3,\"failurePolicy\":\"Stop\"", StringComparison.Ordinal));
         suite.Reconcile();
         suite.Finish(0, "Failed", 0);
         Decision<BenchmarkStatus> decision = suite.Reconcile();
@@ -126,7 +126,8 @@ public class BenchmarkReconcilerTests
         suite.SetSpec(wide.Replace("\"seeds\":[0,1]", "\"seeds\":[0]", StringComparison.Ordinal));
         Decision<BenchmarkStatus> decision = suite.Reconcile();
         Assert.True(suite.Children[running]["spec"]!["suspend"]!.GetValue<bool>());
-        Assert.Contains(decision.Events, e => e is { Type: "Warning", Reason: "Stopped" } && e.Message.Contains(running, StringComparison.Ordinal));
+        Assert.Contains(
+            decision.Events, e => e is { Type: "Warning", Reason: "Stopped" } && e.Message.Contains(running, StringComparison.Ordinal));
         Assert.Empty(suite.Reconcile().Writes.OfType<DesiredWrite.Change>());
         suite.SetSpec(wide);
         suite.Reconcile();
@@ -184,10 +185,14 @@ public class BenchmarkReconcilerTests
     {
         var suite = new Suite(TwoByTwo);
         suite.Reconcile();
-        suite.SetSpec(TwoByTwo.Replace("\"training\":{\"epochs\":5}", "\"training\":{\"epochs\":5},\"activeDeadlineSeconds\":60", StringComparison.Ordinal));
+        suite.SetSpec(
+            TwoByTwo.Replace(
+                "\"training\":{\"epochs\":5}", "\"training\":{\"epochs\":5},\"activeDeadlineSeconds\":60", StringComparison.Ordinal));
         Decision<BenchmarkStatus> decision = suite.Reconcile();
         Assert.Equal(2, decision.Writes.OfType<DesiredWrite.Change>().Count());
-        Assert.All(decision.Writes.OfType<DesiredWrite.Change>(), p => Assert.Equal(60, p.Fields["spec"]!["activeDeadlineSeconds"]!.GetValue<int>()));
+        Assert.All(
+            decision.Writes.OfType<DesiredWrite.Change>(),
+            p => Assert.Equal(60, p.Fields["spec"]!["activeDeadlineSeconds"]!.GetValue<int>()));
         Assert.Empty(decision.Writes.OfType<DesiredWrite.Create>());
         Assert.Empty(suite.Reconcile().Writes.OfType<DesiredWrite.Change>());
     }
@@ -197,10 +202,16 @@ public class BenchmarkReconcilerTests
     {
         var suite = new Suite(TwoByTwo);
         suite.Reconcile();
-        suite.SetSpec(TwoByTwo.Replace("\"training\":{\"epochs\":5}", "\"training\":{\"epochs\":5},\"resources\":{\"memory\":\"64Gi\"}", StringComparison.Ordinal));
+        suite.SetSpec(
+            TwoByTwo.Replace(
+                "\"training\":{\"epochs\":5}",
+                "\"training\":{\"epochs\":5},\"resources\":{\"memory\":\"64Gi\"}",
+                StringComparison.Ordinal));
         Decision<BenchmarkStatus> decision = suite.Reconcile();
         Assert.Equal(2, decision.Writes.OfType<DesiredWrite.Change>().Count());
-        Assert.All(decision.Writes.OfType<DesiredWrite.Change>(), p => Assert.Equal("""{"resources":{"memory":"64Gi"}}""", p.Fields["spec"]!.ToJsonString()));
+        Assert.All(
+            decision.Writes.OfType<DesiredWrite.Change>(),
+            p => Assert.Equal("""{"resources":{"memory":"64Gi"}}""", p.Fields["spec"]!.ToJsonString()));
         Assert.Empty(decision.Writes.OfType<DesiredWrite.Create>());
     }
 
@@ -217,7 +228,8 @@ public class BenchmarkReconcilerTests
         suite.Reconcile();
         Assert.Equal("True/Suspended", suite.Condition("Ready"));
         suite.SetSpec(TwoByTwo);
-        Assert.All(suite.Reconcile().Writes.OfType<DesiredWrite.Change>(), p => Assert.False(p.Fields["spec"]!["suspend"]!.GetValue<bool>()));
+        Assert.All(
+            suite.Reconcile().Writes.OfType<DesiredWrite.Change>(), p => Assert.False(p.Fields["spec"]!["suspend"]!.GetValue<bool>()));
     }
 
     [Fact]
@@ -227,7 +239,10 @@ public class BenchmarkReconcilerTests
         suite.Refusals = [new Refusal("coclrexperiments/suite-1", "exceeded quota: room")];
         Decision<BenchmarkStatus> decision = suite.Reconcile();
         Assert.Equal("False/QuotaExceeded", suite.Condition("Ready"));
-        Assert.Contains("the API server refuses coclrexperiments/suite-1: exceeded quota: room", suite.Status.Condition("Ready")!.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "the API server refuses coclrexperiments/suite-1: exceeded quota: room",
+            suite.Status.Condition("Ready")!.Message,
+            StringComparison.Ordinal);
         Assert.Equal("QuotaExceeded", Assert.Single(decision.Events).Reason);
         Assert.Equal(Refusal.Retry, decision.Again);
         Assert.Empty(suite.Reconcile().Events);
@@ -239,7 +254,10 @@ public class BenchmarkReconcilerTests
     [Fact]
     public void Suite_WhoseResultsAreNotWhatItExpects_EndsAsFailedAndSaysWhich()
     {
-        string Expecting(string difference) => TwoByTwo.Replace("\"seeds\":[0,1]", $"\"seeds\":[0,1],\"expect\":[{{\"measure\":\"linearProbeTop1\",\"minimumDifference\":\"{difference}\"}}]", StringComparison.Ordinal);
+        string Expecting(string difference) => TwoByTwo.Replace(
+            "\"seeds\":[0,1]",
+            $"\"seeds\":[0,1],\"expect\":[{{\"measure\":\"linearProbeTop1\",\"minimumDifference\":\"{difference}\"}}]",
+            StringComparison.Ordinal);
         var suite = new Suite(Expecting("0.2"));
         double[] values = [0.50, 0.54, 0.60, 0.70];
         for (int i = 0; i < 4; i++)
@@ -249,10 +267,13 @@ public class BenchmarkReconcilerTests
             suite.Finish(i, "Succeeded", values[i]);
         }
 
-        Assert.Contains(suite.Reconcile().Events, e => e is { Type: "Warning", Reason: "Failed" } && e.Message.Contains("+13.0", StringComparison.Ordinal));
+        Assert.Contains(
+            suite.Reconcile().Events,
+            e => e is { Type: "Warning", Reason: "Failed" } && e.Message.Contains("+13.0", StringComparison.Ordinal));
         Assert.Equal("False/ExpectationsNotMet", suite.Condition("Met"));
         Assert.Equal(("True/ExpectationsNotMet", "False/ExpectationsNotMet"), (suite.Condition("Stalled"), suite.Condition("Succeeded")));
-        Assert.Contains("+13.0 (65.0 against 52.0), at least +20.0 expected", suite.Status.Condition("Ready")!.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "+13.0 (65.0 against 52.0), at least +20.0 expected", suite.Status.Condition("Ready")!.Message, StringComparison.Ordinal);
         Assert.Equal(ConditionStatus.False, Assert.Single(suite.Status.Expectations).Met);
 
         // A gate that a person lowers is asked again.
@@ -288,7 +309,11 @@ public class BenchmarkReconcilerTests
     [Fact]
     public void Experiments_OfASuite_HaveNoTtlOfTheirOwn()
     {
-        var suite = new Suite(TwoByTwo.Replace("\"training\":{\"epochs\":5}", "\"training\":{\"epochs\":5},\"ttlSecondsAfterFinished\":{\"succeeded\":1}", StringComparison.Ordinal));
+        var suite = new Suite(
+            TwoByTwo.Replace(
+                "\"training\":{\"epochs\":5}",
+                "\"training\":{\"epochs\":5},\"ttlSecondsAfterFinished\":{\"succeeded\":1}",
+                StringComparison.Ordinal));
         suite.Reconcile();
         Assert.All(suite.Children.Values, c => Assert.Null(c["spec"]!["ttlSecondsAfterFinished"]));
     }
@@ -320,7 +345,8 @@ public class BenchmarkReconcilerTests
 
         public BenchmarkStatus Status => Resource.ParseStatus();
 
-        private CustomResource<BenchmarkSpec, BenchmarkStatus> Resource => CustomResource.Read<BenchmarkSpec, BenchmarkStatus>(Scene.Element(_resource));
+        private CustomResource<BenchmarkSpec, BenchmarkStatus> Resource =>
+            CustomResource.Read<BenchmarkSpec, BenchmarkStatus>(Scene.Element(_resource));
 
         public IReadOnlyList<Refusal> Refusals { get; set; } = [];
 
@@ -338,7 +364,12 @@ public class BenchmarkReconcilerTests
         {
             SetState(index, state);
             Children[Order[index]]["status"]!["conditions"] = new JsonArray(JsonSerializer.SerializeToNode(
-                new Condition { Type = "Ready", Status = ConditionStatus.False, Reason = reason, Message = message, ObservedGeneration = 1, LastTransitionTime = _now }, CoclrJson.Compact));
+                new Condition
+                {
+                    Type = "Ready", Status = ConditionStatus.False, Reason = reason, Message = message, ObservedGeneration = 1,
+                    LastTransitionTime = _now
+                },
+                CoclrJson.Compact));
         }
 
         public void Disown(string name) => Children[name]["metadata"]!["ownerReferences"] = null;
@@ -346,12 +377,17 @@ public class BenchmarkReconcilerTests
         public void Finish(int index, string state, double probe)
         {
             SetState(index, state);
-            Children[Order[index]]["status"]!["results"] = new JsonArray(new JsonObject { ["view"] = "rgb", ["linearProbeTop1"] = probe.ToString(System.Globalization.CultureInfo.InvariantCulture) });
+            Children[Order[index]]["status"]!["results"] = new JsonArray(
+                new JsonObject
+                {
+                    ["view"] = "rgb", ["linearProbeTop1"] = probe.ToString(System.Globalization.CultureInfo.InvariantCulture)
+                });
         }
 
         public Decision<BenchmarkStatus> Reconcile()
         {
-            CustomResource<ExperimentSpec, ExperimentStatus>[] all = [.. Children.Values.Select(c => CustomResource.Read<ExperimentSpec, ExperimentStatus>(Scene.Element(c)))];
+            CustomResource<ExperimentSpec, ExperimentStatus>[] all =
+                [.. Children.Values.Select(c => CustomResource.Read<ExperimentSpec, ExperimentStatus>(Scene.Element(c)))];
             Decision<BenchmarkStatus> decision = BenchmarkReconciler.Reconcile(new BenchmarkObservation
             {
                 Benchmark = Resource,

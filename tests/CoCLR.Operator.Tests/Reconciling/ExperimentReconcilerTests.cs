@@ -828,6 +828,22 @@ public class ExperimentReconcilerTests
         Assert.Null(StageReport.Read("", scene.Now));
     }
 
+    // A pod that was replaced may be heard last.
+    [Fact]
+    public void Report_OfAnOlderAttempt_DoesNotStandForTheNewest()
+    {
+        var scene = new Scene();
+        scene.Reconcile();
+        scene.Succeed("decode");
+        string old = scene.RunPod("pretrain-rgb");
+        scene.RunPod("pretrain-rgb");
+        scene.Pushed["pretrain-rgb"] = StageReport.Read("""{"attempt":2,"epoch":5,"epochs":10,"percent":50}""", scene.Now)!;
+        scene.Now += TimeSpan.FromSeconds(20);
+        scene.EndPod("pretrain-rgb", old, 143, """{"attempt":1,"epoch":8,"epochs":10,"percent":80}""");
+        scene.Reconcile();
+        Assert.Equal(5, scene.Status.Stages.Single(s => s.Name == "pretrain-rgb").Epoch);
+    }
+
     [Fact]
     public void Retry_AskedForAfterAFailure_StartsTheFailedStageAgain()
     {

@@ -17,7 +17,11 @@ public class JobBuilderTests
          "dataset":{"source":{"synthetic":null,"volumeClaim":{"name":"videos","path":"ucf101"}}},"storage":{"claimName":"work"}}
         """;
 
-    public static TheoryData<string> Specs => ["{}", Everything, """{"queueName":"gpus"}""", """{"dataset":{"source":{"synthetic":null,"s3":{"bucket":"videos","secretName":"keys"}}}}""", """{"resources":{"gpus":0}}"""];
+    public static TheoryData<string> Specs =>
+    [
+        "{}", Everything, """{"queueName":"gpus"}""",
+        """{"dataset":{"source":{"synthetic":null,"s3":{"bucket":"videos","secretName":"keys"}}}}""", """{"resources":{"gpus":0}}"""
+    ];
 
     [Theory]
     [MemberData(nameof(Specs))]
@@ -25,7 +29,10 @@ public class JobBuilderTests
     {
         foreach (string stage in new[] { "decode", "pretrain-rgb" })
         {
-            JsonObject pod = PodOf(spec, stage, new ChildSettings { ProgressUrl = "https://op:8443", DashboardIngestUrl = "http://dash", DashboardUrl = "https://d" });
+            JsonObject pod = PodOf(
+                spec,
+                stage,
+                new ChildSettings { ProgressUrl = "https://op:8443", DashboardIngestUrl = "http://dash", DashboardUrl = "https://d" });
             Assert.Null(pod["hostNetwork"]);
             Assert.Null(pod["hostPID"]);
             Assert.Null(pod["hostIPC"]);
@@ -43,7 +50,9 @@ public class JobBuilderTests
             Assert.Null(container["ports"]);
             string[] allowed = ["configMap", "persistentVolumeClaim", "emptyDir", "projected", "secret", "downwardAPI", "csi", "ephemeral"];
             Assert.All(pod["volumes"]!.AsArray(), v => Assert.Contains(v!.AsObject().Single(f => f.Key != "name").Key, allowed));
-            Assert.Equal(pod["volumes"]!.AsArray().Select(v => v!["name"]!.ToString()).Order(), container["volumeMounts"]!.AsArray().Select(m => m!["name"]!.ToString()).Order());
+            Assert.Equal(
+                pod["volumes"]!.AsArray().Select(v => v!["name"]!.ToString()).Order(),
+                container["volumeMounts"]!.AsArray().Select(m => m!["name"]!.ToString()).Order());
         }
     }
 
@@ -58,10 +67,16 @@ public class JobBuilderTests
         Assert.Equal("4Gi", pod["volumes"]!.AsArray().Single(v => v!["name"]!.ToString() == "shm")!["emptyDir"]!["sizeLimit"]!.ToString());
         Assert.Equal("""{"gpu":"h100"}""", pod["nodeSelector"]!.ToJsonString());
         Assert.Equal("""[{"key":"gpu","operator":"Exists","effect":"NoSchedule"}]""", pod["tolerations"]!.ToJsonString());
-        Assert.Equal(("high", "nvidia", "volcano"), (pod["priorityClassName"]!.ToString(), pod["runtimeClassName"]!.ToString(), pod["schedulerName"]!.ToString()));
+        Assert.Equal(
+            ("high", "nvidia", "volcano"),
+            (pod["priorityClassName"]!.ToString(), pod["runtimeClassName"]!.ToString(), pod["schedulerName"]!.ToString()));
         JsonNode dataset = container["volumeMounts"]!.AsArray().Single(m => m!["name"]!.ToString() == "dataset")!;
-        Assert.Equal(("/dataset", "ucf101", true), (dataset["mountPath"]!.ToString(), dataset["subPath"]!.ToString(), dataset["readOnly"]!.GetValue<bool>()));
-        Assert.Equal("work", pod["volumes"]!.AsArray().Single(v => v!["name"]!.ToString() == "storage")!["persistentVolumeClaim"]!["claimName"]!.ToString());
+        Assert.Equal(
+            ("/dataset", "ucf101", true),
+            (dataset["mountPath"]!.ToString(), dataset["subPath"]!.ToString(), dataset["readOnly"]!.GetValue<bool>()));
+        Assert.Equal(
+            "work",
+            pod["volumes"]!.AsArray().Single(v => v!["name"]!.ToString() == "storage")!["persistentVolumeClaim"]!["claimName"]!.ToString());
         Assert.Equal("hf", Env(container, "HF_TOKEN")!["valueFrom"]!["secretKeyRef"]!["name"]!.ToString());
     }
 
@@ -100,9 +115,12 @@ public class JobBuilderTests
     public void Token_OfAPod_IsGoodForItsExperimentOnly()
     {
         JsonObject pod = PodOf("{}", "decode", new ChildSettings { ProgressUrl = "https://op.ns.svc:8443/" });
-        JsonNode token = pod["volumes"]!.AsArray().Single(v => v!["name"]!.ToString() == "tokens")!["projected"]!["sources"]![0]!["serviceAccountToken"]!;
+        JsonNode token = pod["volumes"]!.AsArray()
+            .Single(v => v!["name"]!.ToString() == "tokens")!["projected"]!["sources"]![0]!["serviceAccountToken"]!;
         Assert.Equal("coclr.dev/experiment/11111111-aaaa", token["audience"]!.ToString());
-        Assert.Equal("https://op.ns.svc:8443/apis/coclr.dev/v1alpha1/namespaces/ns/experiments/exp/status", Env(pod["containers"]![0]!, "COCLR_PROGRESS_URL")!["value"]!.ToString());
+        Assert.Equal(
+            "https://op.ns.svc:8443/apis/coclr.dev/v1alpha1/namespaces/ns/experiments/exp/status",
+            Env(pod["containers"]![0]!, "COCLR_PROGRESS_URL")!["value"]!.ToString());
         Assert.DoesNotContain(PodOf("{}", "decode", new ChildSettings())["volumes"]!.AsArray(), v => v!["name"]!.ToString() == "tokens");
     }
 
@@ -115,7 +133,11 @@ public class JobBuilderTests
             Key = new ObjectKey("ns", "exp"),
             Uid = "u",
             ResourceVersion = "1",
-            Labels = new Dictionary<string, string> { ["cost-center"] = "42", ["example.com/team"] = "video", ["other"] = "x", ["coclr.dev/run"] = "forged", ["app.kubernetes.io/name"] = "forged" },
+            Labels = new Dictionary<string, string>
+            {
+                ["cost-center"] = "42", ["example.com/team"] = "video", ["other"] = "x", ["coclr.dev/run"] = "forged",
+                ["app.kubernetes.io/name"] = "forged"
+            },
             Annotations = new Dictionary<string, string> { ["sidecar.istio.io/inject"] = "false", ["secret"] = "x" },
         };
         CoCLR.Core.Manifests.ExperimentSpec spec = new Scene("{}").Observation().Experiment.ParseSpec().Spec!;
@@ -123,11 +145,18 @@ public class JobBuilderTests
         JsonObject job = JobBuilder.Job(meta, "job", snapshot.Plan["decode"], snapshot, "plan", "claim", spec, settings);
         foreach (JsonNode described in new[]
         {
-            job["metadata"]!, job["spec"]!["template"]!["metadata"]!, JobBuilder.Claim(meta, "claim", snapshot, settings)["metadata"]!, JobBuilder.PlanConfigMap(meta, "plan", snapshot, settings)["metadata"]!,
+            job["metadata"]!, job["spec"]!["template"]!["metadata"]!, JobBuilder.Claim(meta, "claim", snapshot, settings)["metadata"]!,
+            JobBuilder.PlanConfigMap(meta, "plan", snapshot, settings)["metadata"]!,
         })
         {
             JsonObject labels = described["labels"]!.AsObject();
-            Assert.Equal(("42", "video", "exp-run", "coclr-stage"), (labels["cost-center"]!.ToString(), labels["example.com/team"]!.ToString(), labels["coclr.dev/run"]!.ToString(), labels["app.kubernetes.io/name"]!.ToString()));
+            Assert.Equal(
+                ("42", "video", "exp-run", "coclr-stage"),
+                (
+                    labels["cost-center"]!.ToString(),
+                    labels["example.com/team"]!.ToString(),
+                    labels["coclr.dev/run"]!.ToString(),
+                    labels["app.kubernetes.io/name"]!.ToString()));
             Assert.Null(labels["other"]);
             Assert.Equal("false", described["annotations"]!["sidecar.istio.io/inject"]!.ToString());
             Assert.Null(described["annotations"]!["secret"]);
@@ -148,10 +177,15 @@ public class JobBuilderTests
         JsonNode spread = Assert.Single(pod["topologySpreadConstraints"]!.AsArray())!;
         Assert.Equal(
             ("topology.kubernetes.io/zone", "1", "DoNotSchedule", "coclr-stage"),
-            (spread["topologyKey"]!.ToString(), spread["maxSkew"]!.ToString(), spread["whenUnsatisfiable"]!.ToString(), spread["labelSelector"]!["matchLabels"]!["app.kubernetes.io/name"]!.ToString()));
+            (
+                spread["topologyKey"]!.ToString(),
+                spread["maxSkew"]!.ToString(),
+                spread["whenUnsatisfiable"]!.ToString(),
+                spread["labelSelector"]!["matchLabels"]!["app.kubernetes.io/name"]!.ToString()));
     }
 
-    private static JsonNode? Env(JsonNode container, string name) => container["env"]!.AsArray().SingleOrDefault(e => e!["name"]!.ToString() == name);
+    private static JsonNode? Env(JsonNode container, string name) =>
+        container["env"]!.AsArray().SingleOrDefault(e => e!["name"]!.ToString() == name);
 
     private static JsonObject PodOf(string spec, string stage, ChildSettings settings, string? env = null)
     {
@@ -166,7 +200,15 @@ public class JobBuilderTests
         }
 
         var snapshot = new PlanSnapshot(CoCLR.Core.Planning.Planner.Plan("exp", parsed, "exp-run"), parsed.Image ?? settings.DefaultImage);
-        JsonObject job = JobBuilder.Job(observed.Experiment.Meta, "exp-job", snapshot.Plan[stage], snapshot, "exp-plan", parsed.Storage.ClaimName ?? "exp-claim", parsed, settings);
+        JsonObject job = JobBuilder.Job(
+            observed.Experiment.Meta,
+            "exp-job",
+            snapshot.Plan[stage],
+            snapshot,
+            "exp-plan",
+            parsed.Storage.ClaimName ?? "exp-claim",
+            parsed,
+            settings);
         return job["spec"]!["template"]!["spec"]!.AsObject();
     }
 }

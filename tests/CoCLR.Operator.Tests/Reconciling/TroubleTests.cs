@@ -11,12 +11,16 @@ public class TroubleTests
     [Fact]
     public void Child_Refused_IsSaidAndToldOnceAndForgottenWhenItIsTaken()
     {
-        var scene = new Scene { Refusals = [new Refusal("jobs/exp-decode-123456", "jobs.batch is forbidden: a policy denied the request")] };
+        var scene =
+            new Scene { Refusals = [new Refusal("jobs/exp-decode-123456", "jobs.batch is forbidden: a policy denied the request")] };
         Decision<ExperimentStatus> decision = scene.Once();
         Assert.Equal("False/Refused", scene.Condition("Ready"));
         Assert.Equal("True/Refused", scene.Condition("Reconciling"));
         Assert.Equal(("Waiting", 1L), (scene.Status.State.ToString(), scene.Status.ObservedGeneration));
-        Assert.Contains("refuses jobs/exp-decode-123456: jobs.batch is forbidden: a policy denied the request", scene.Status.Condition("Ready")!.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "refuses jobs/exp-decode-123456: jobs.batch is forbidden: a policy denied the request",
+            scene.Status.Condition("Ready")!.Message,
+            StringComparison.Ordinal);
         Assert.Equal("Refused", Assert.Single(decision.Events).Reason);
         Assert.Equal(Refusal.Retry, decision.Again);
         Assert.Empty(scene.Once().Events);
@@ -62,7 +66,8 @@ public class TroubleTests
         Assert.Equal("False/NodeLost", scene.Condition("Ready"));
         Assert.Equal("True/NodeLost", scene.Condition("Interrupted"));
         Assert.Equal(ExperimentState.Restarting, scene.Status.State);
-        Assert.Contains($"node gpu-7 does not answer, so pod {pod} cannot end", scene.Status.Condition("Ready")!.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            $"node gpu-7 does not answer, so pod {pod} cannot end", scene.Status.Condition("Ready")!.Message, StringComparison.Ordinal);
         Assert.Contains("kubectl delete node gpu-7", scene.Status.Condition("Ready")!.Message, StringComparison.Ordinal);
         Assert.Contains(decision.Events, e => e.Reason == "NodeLost");
         Assert.Empty(decision.Writes);
@@ -149,7 +154,8 @@ public class TroubleTests
 
     private static JsonArray Conditions(string ready) => [Condition("ContainersReady", "True"), Condition("Ready", ready)];
 
-    private static JsonObject Condition(string type, string status) => new() { ["type"] = type, ["status"] = status, ["lastTransitionTime"] = "2026-01-31T12:00:00Z" };
+    private static JsonObject Condition(string type, string status) =>
+        new() { ["type"] = type, ["status"] = status, ["lastTransitionTime"] = "2026-01-31T12:00:00Z" };
 
     [Fact]
     public void Queue_OfAnExperimentThatHasBegun_HasThePriorityOfTheSetting()

@@ -1,13 +1,15 @@
 // Why this exists: from a store of frames to features, probes and retrieval, the way a stage goes.
 using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Features;
 using CoCLR.Engine.Models;
+using CoCLR.Engine.Tests.Evaluation;
 using CoCLR.Engine.Tests.Video;
 using CoCLR.Engine.Video.Augmentation;
 using CoCLR.Engine.Video.Catalogue;
 using CoCLR.Engine.Video.Loading;
 using CoCLR.Engine.Video.Store;
 
-namespace CoCLR.Engine.Tests.Evaluation;
+namespace CoCLR.Engine.Tests.Features;
 
 public sealed class StoreClipsTests : IDisposable
 {
@@ -34,7 +36,8 @@ public sealed class StoreClipsTests : IDisposable
                 writer.Add(
                     new ClipStoreVideo
                     {
-                        Id = $"c{i % 3}/v{i:00}.mp4", Frames = frames, Height = Side, Width = Side, Fps = 25, Label = i % 3, Class = $"colour {i % 3}", Group = i / 3, Split = i < 21 ? VideoSplit.Train : VideoSplit.Test,
+                        Id = $"c{i % 3}/v{i:00}.mp4", Frames = frames, Height = Side, Width = Side, Fps = 25, Label = i % 3,
+                        Class = $"colour {i % 3}", Group = i / 3, Split = i < 21 ? VideoSplit.Train : VideoSplit.Test,
                     },
                     pixels);
             }
@@ -72,7 +75,8 @@ public sealed class StoreClipsTests : IDisposable
         Assert.Equal(["colour 0", "colour 1", "colour 2"], gallery.ClassNames);
         Assert.All(gallery.Ids.Zip(gallery.Labels!), pair => Assert.StartsWith($"c{pair.Second}/", pair.First, StringComparison.Ordinal));
         Assert.Equal(1, Retrieval.Evaluate(gallery, queries, "rgb").Result.RecallAt(1));
-        var probe = LinearProbe.Evaluate(gallery, queries, new LinearProbeOptions { Epochs = 30, Milestones = [], LearningRate = 0.3 }, cancellationToken: Token);
+        var probe = LinearProbe.Evaluate(
+            gallery, queries, new LinearProbeOptions { Epochs = 30, Milestones = [], LearningRate = 0.3 }, cancellationToken: Token);
         Assert.Equal(1, probe.Result.Accuracy.Top1);
         Assert.Equal(gallery.Values, FeatureExtractor.Extract(backbone, train, null, Token).Values);
     }

@@ -1,8 +1,8 @@
 // Why this exists: collapse must be told from learning by numbers that are right.
-using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Features;
 using static TorchSharp.torch;
 
-namespace CoCLR.Engine.Tests.Evaluation;
+namespace CoCLR.Engine.Tests.Features;
 
 public sealed class SpreadTests
 {

@@ -1,9 +1,10 @@
 // Why this exists: recalls are compared with the paper's; they are held against a slow reference and against what must not matter.
 using CoCLR.Core;
 using CoCLR.Core.Results;
-using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Features;
+using CoCLR.Engine.Tests.Evaluation;
 
-namespace CoCLR.Engine.Tests.Evaluation;
+namespace CoCLR.Engine.Tests.Features;
 
 public class RetrievalTests
 {
@@ -24,7 +25,10 @@ public class RetrievalTests
         }
 
         Assert.Equal(Retrieval.Ranks, result.Recalls.Select(r => r.K));
-        Assert.Equal(rankings.Select((ranking, q) => SlowPrecision(ranking, gallery, queries.Labels![q])).Average(), result.MeanAveragePrecision!.Value, 1e-9);
+        Assert.Equal(
+            rankings.Select((ranking, q) => SlowPrecision(ranking, gallery, queries.Labels![q])).Average(),
+            result.MeanAveragePrecision!.Value,
+            1e-9);
     }
 
     [Fact]
@@ -107,7 +111,8 @@ public class RetrievalTests
     [InlineData(0, 0)]
     public void Evaluate_EmptySets_NoNumbersNoError(int train, int test)
     {
-        var outcome = Retrieval.Evaluate(FeatureSamples.Clusters(train, 8, 2, 1, 1, "g"), FeatureSamples.Clusters(test, 8, 2, 1, 2, "q"), "rgb");
+        var outcome =
+            Retrieval.Evaluate(FeatureSamples.Clusters(train, 8, 2, 1, 1, "g"), FeatureSamples.Clusters(test, 8, 2, 1, 2, "q"), "rgb");
         Assert.Empty(outcome.Result.Recalls);
         Assert.All(outcome.Neighbours.Queries, q => Assert.Empty(q.Neighbours));
     }
@@ -116,8 +121,12 @@ public class RetrievalTests
     public void Evaluate_OtherNetworkOrOtherClasses_Refused()
     {
         var gallery = FeatureSamples.Clusters(10, 8, 2, 1, 1);
-        Assert.Equal(ExitCodes.BadData, Assert.Throws<UserErrorException>(() => Retrieval.Evaluate(gallery, FeatureSamples.Clusters(4, 9, 2, 1, 2), "rgb")).ExitCode);
-        Assert.Contains("classes", Assert.Throws<UserErrorException>(() => Retrieval.Evaluate(gallery, FeatureSamples.Clusters(4, 8, 3, 1, 2), "rgb")).Message);
+        Assert.Equal(
+            ExitCodes.BadData,
+            Assert.Throws<UserErrorException>(() => Retrieval.Evaluate(gallery, FeatureSamples.Clusters(4, 9, 2, 1, 2), "rgb")).ExitCode);
+        Assert.Contains(
+            "classes",
+            Assert.Throws<UserErrorException>(() => Retrieval.Evaluate(gallery, FeatureSamples.Clusters(4, 8, 3, 1, 2), "rgb")).Message);
     }
 
     [Theory]
@@ -130,7 +139,8 @@ public class RetrievalTests
         int[] gallery = [0, 0, 1, 2, 2, 2];
         int[] queries = [0, 1, 1, 2, 3];
         var subsets = Enumerable.Range(0, 1 << gallery.Length).Where(s => int.PopCount(s) == Math.Min(k, gallery.Length)).ToArray();
-        var expected = queries.Average(q => subsets.Average(s => Enumerable.Range(0, gallery.Length).Any(i => (s >> i & 1) == 1 && gallery[i] == q) ? 1.0 : 0));
+        var expected = queries.Average(
+            q => subsets.Average(s => Enumerable.Range(0, gallery.Length).Any(i => (s >> i & 1) == 1 && gallery[i] == q) ? 1.0 : 0));
         Assert.Equal(expected, Retrieval.ChanceRecall(gallery, queries, k), 1e-12);
     }
 
@@ -140,10 +150,12 @@ public class RetrievalTests
         var (rgbTrain, rgbTest) = (FeatureSamples.Clusters(40, 6, 4, 2, 1, "g"), FeatureSamples.Clusters(12, 6, 4, 2, 2, "q"));
         var (flowTrain, flowTest) = (FeatureSamples.Clusters(40, 9, 4, 2, 3, "g"), FeatureSamples.Clusters(12, 9, 4, 2, 4, "q"));
         var expected = Retrieval.EvaluateTwoStream(rgbTrain, rgbTest, flowTrain, flowTest);
-        var actual = Retrieval.EvaluateTwoStream(rgbTrain, rgbTest, FeatureSamples.Shuffled(flowTrain, 3), FeatureSamples.Shuffled(flowTest, 4));
+        var actual =
+            Retrieval.EvaluateTwoStream(rgbTrain, rgbTest, FeatureSamples.Shuffled(flowTrain, 3), FeatureSamples.Shuffled(flowTest, 4));
         Assert.Equal(ResultJson.Write(expected.Neighbours), ResultJson.Write(actual.Neighbours));
 
-        var (a, b) = (Retrieval.Evaluate(rgbTrain, rgbTest, "rgb", neighbours: 40), Retrieval.Evaluate(flowTrain, flowTest, "flow", neighbours: 40));
+        var (a, b) =
+            (Retrieval.Evaluate(rgbTrain, rgbTest, "rgb", neighbours: 40), Retrieval.Evaluate(flowTrain, flowTest, "flow", neighbours: 40));
         var first = expected.Neighbours.Queries[0];
         double Of(RetrievalOutcome outcome, string id) => outcome.Neighbours.Queries[0].Neighbours.Single(n => n.Id == id).Similarity;
         Assert.All(first.Neighbours, n => Assert.Equal(Of(a, n.Id) + Of(b, n.Id), n.Similarity, 1e-5));
@@ -155,14 +167,17 @@ public class RetrievalTests
     private static int[][] SlowRankings(FeatureSet gallery, FeatureSet queries)
     {
         var (g, q) = (SlowCentred(gallery), SlowCentred(queries));
-        return [.. q.Select(query => Enumerable.Range(0, g.Length).OrderByDescending(i => g[i].Zip(query, (a, b) => a * b).Sum()).ToArray())];
+        return [
+            .. q.Select(query => Enumerable.Range(0, g.Length).OrderByDescending(i => g[i].Zip(query, (a, b) => a * b).Sum()).ToArray())];
     }
 
     private static double[][] SlowCentred(FeatureSet set)
     {
         var rows = set.Values.Chunk(set.Dimension).ToArray();
         var mean = Enumerable.Range(0, set.Dimension).Select(d => rows.Average(r => (double)r[d])).ToArray();
-        return [.. rows.Select(r => r.Zip(mean, (a, b) => a - b).ToArray()).Select(r => Math.Sqrt(r.Sum(x => x * x)) is var norm ? r.Select(x => x / norm).ToArray() : r)];
+        return [
+            .. rows.Select(r => r.Zip(mean, (a, b) => a - b).ToArray())
+                .Select(r => Math.Sqrt(r.Sum(x => x * x)) is var norm ? r.Select(x => x / norm).ToArray() : r)];
     }
 
     private static double SlowPrecision(int[] ranking, FeatureSet gallery, int label)

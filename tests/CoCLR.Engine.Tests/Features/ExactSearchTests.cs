@@ -1,8 +1,9 @@
 // Why this exists: search must be exact, with ties decided, whatever the sizes, the batch and the number of threads.
 using CoCLR.Core;
-using CoCLR.Engine.Evaluation;
+using CoCLR.Engine.Features;
+using CoCLR.Engine.Tests.Evaluation;
 
-namespace CoCLR.Engine.Tests.Evaluation;
+namespace CoCLR.Engine.Tests.Features;
 
 public class ExactSearchTests
 {

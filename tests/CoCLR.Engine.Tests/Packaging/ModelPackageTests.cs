@@ -1,10 +1,9 @@
-// Why this exists: a package is opened by programs that are not ours: the ONNX graph must give libtorch's numbers, for any batch, in ONNX Runtime.
-using CoCLR.Core;
-using CoCLR.Core.Manifests;
-using CoCLR.Engine.Evaluation;
+// Why this exists: a package is opened by programs that are not ours: the ONNX graph must give libtorch's numbers, for any batch, in ONNX
+// Runtime.
 using CoCLR.Engine.Interop;
 using CoCLR.Engine.Interop.Onnx;
 using CoCLR.Engine.Models;
+using CoCLR.Engine.Packaging;
 using CoCLR.Engine.Stages;
 using CoCLR.Engine.Tests.Video;
 using CoCLR.Engine.Training;
@@ -14,7 +13,7 @@ using TorchSharp;
 using static TorchSharp.torch;
 using Tensor = TorchSharp.torch.Tensor;
 
-namespace CoCLR.Engine.Tests.Interop;
+namespace CoCLR.Engine.Tests.Packaging;
 
 public sealed class ModelPackageTests : IDisposable
 {
@@ -54,10 +53,14 @@ public sealed class ModelPackageTests : IDisposable
         string stage = _folder.File("run", "stages", "cycle-1-rgb");
         var texts = new Dictionary<string, string>
         {
-            ["input.view"] = "rgb", ["input.frames"] = "8", ["input.stride"] = "2", ["input.size"] = "32", ["input.storedSize"] = "36", ["input.flowAlgorithm"] = "TvL1", ["input.flowBound"] = "20",
+            ["input.view"] = "rgb", ["input.frames"] = "8", ["input.stride"] = "2", ["input.size"] = "32", ["input.storedSize"] = "36",
+            ["input.flowAlgorithm"] = "TvL1", ["input.flowBound"] = "20",
         };
         new CheckpointStore(stage).Save(
-            new CheckpointInfo { Architecture = "S3DMini", Width = 0.25, ProjectionSize = 16, Stage = "cycle-1-rgb", Epoch = 3, Texts = texts },
+            new CheckpointInfo
+            {
+                Architecture = "S3DMini", Width = 0.25, ProjectionSize = 16, Stage = "cycle-1-rgb", Epoch = 3, Texts = texts
+            },
             ModuleState.Of(encoder, "encoder."));
         string package = _folder.File("package");
         PackageConfig config = ModelPackage.Write(stage, package, new PackageOptions { License = "apache-2.0" });
@@ -66,7 +69,9 @@ public sealed class ModelPackageTests : IDisposable
         foreach (string line in File.ReadAllLines(Path.Combine(package, "SHA256SUMS")))
         {
             string[] parts = line.Split("  ");
-            Assert.Equal(parts[0], Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(File.ReadAllBytes(Path.Combine(package, parts[1])))));
+            Assert.Equal(
+                parts[0],
+                Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(File.ReadAllBytes(Path.Combine(package, parts[1])))));
         }
 
         using VideoEmbedder embedder = VideoEmbedder.Load(package, "rgb", null, "cpu");
@@ -90,7 +95,8 @@ public sealed class ModelPackageTests : IDisposable
     [Fact]
     public void CardsPythonSnippet_RunsAsItStands()
     {
-        string? python = new[] { Environment.GetEnvironmentVariable("COCLR_TEST_PYTHON"), "python3" }.FirstOrDefault(p => p is { Length: > 0 } && Runs(p, _folder.Path, "import onnxruntime, numpy"));
+        string? python = new[] { Environment.GetEnvironmentVariable("COCLR_TEST_PYTHON"), "python3" }.FirstOrDefault(
+            p => p is { Length: > 0 } && Runs(p, _folder.Path, "import onnxruntime, numpy"));
         Assert.SkipWhen(python == null, "no Python with onnxruntime and numpy (name one in COCLR_TEST_PYTHON)");
         Package_OfARun_IsWhole_AndEmbedTakesIt();
         string card = File.ReadAllText(_folder.File("package", "README.md"));
@@ -101,7 +107,10 @@ public sealed class ModelPackageTests : IDisposable
     {
         try
         {
-            var start = new System.Diagnostics.ProcessStartInfo(python, ["-c", code]) { WorkingDirectory = folder, RedirectStandardOutput = true, RedirectStandardError = true };
+            var start = new System.Diagnostics.ProcessStartInfo(python, ["-c", code])
+            {
+                WorkingDirectory = folder, RedirectStandardOutput = true, RedirectStandardError = true
+            };
             using System.Diagnostics.Process process = System.Diagnostics.Process.Start(start)!;
             process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
             process.StandardOutput.ReadToEnd();
@@ -114,7 +123,10 @@ public sealed class ModelPackageTests : IDisposable
         }
     }
 
-    /// <summary>An encoder in evaluation mode whose batch norms know the network's activations, as after a training: with others, signals grow, and rounding with them.</summary>
+    /// <summary>
+    /// An encoder in evaluation mode whose batch norms know the network's activations, as after a training: with others, signals grow, and
+    /// rounding with them.
+    /// </summary>
     private static VideoEncoder Disturbed(string backbone)
     {
         VideoEncoder encoder = VideoEncoder.Create(backbone, 16, 3);
@@ -143,11 +155,14 @@ public sealed class ModelPackageTests : IDisposable
     {
         var input = new DenseTensor<float>(clips.data<float>().ToArray(), [.. clips.shape.Select(d => (int)d)]);
         using var results = session.Run([NamedOnnxValue.CreateFromTensor("clips", input)]);
-        return ([.. results.First(r => r.Name == "features").AsEnumerable<float>()], [.. results.First(r => r.Name == "embedding").AsEnumerable<float>()]);
+        return (
+            [.. results.First(r => r.Name == "features").AsEnumerable<float>()],
+            [.. results.First(r => r.Name == "embedding").AsEnumerable<float>()]);
     }
 
     /// <summary>
-    /// Both programs round, and gating makes rounding large: ONNX Runtime's numbers may lie a few times as far from double precision as libtorch's own.
+    /// Both programs round, and gating makes rounding large: ONNX Runtime's numbers may lie a few times as far from double precision as
+    /// libtorch's own.
     /// </summary>
     private static void Close(Tensor exact, Tensor libtorch, float[] actual)
     {
