@@ -45,6 +45,9 @@ public sealed record StageReport
     /// <summary>Seconds left.</summary>
     public int? EtaSeconds { get; init; }
 
+    /// <summary>Whether the representation had collapsed when it was looked at last; null before.</summary>
+    public bool? Collapsed { get; init; }
+
     /// <summary>Results as decimal strings, by name.</summary>
     public IReadOnlyDictionary<string, string> Result { get; init; } = new Dictionary<string, string>();
 
@@ -110,6 +113,7 @@ public sealed record StageReport
                 Step = Integer(root, "step", int.MaxValue),
                 Percent = Integer(root, "percent", 100),
                 EtaSeconds = Integer(root, "etaSeconds", int.MaxValue),
+                Collapsed = root.Child("collapsed") is { ValueKind: JsonValueKind.True or JsonValueKind.False } collapsed ? collapsed.GetBoolean() : null,
                 Result = result,
                 Unsent =
                     root.Child("unsent") is { ValueKind: JsonValueKind.True or JsonValueKind.False } unsent ? unsent.GetBoolean() : null,

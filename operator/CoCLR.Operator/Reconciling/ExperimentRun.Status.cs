@@ -85,6 +85,47 @@ internal sealed partial class ExperimentRun
         return next with { State = ExperimentState.Suspended, Conditions = conditions.Build() };
     }
 
+    private ConditionSet Of(ExperimentStatus next)
+    {
+        ConditionSet conditions = Conditions();
+        foreach (Condition condition in next.Conditions)
+        {
+            conditions.Set(condition.Type, condition.Status, condition.Reason, condition.Message);
+        }
+
+        return conditions;
+    }
+
+    /// <summary>
+    /// Says whether the network learns, as far as its stages have looked at it. The last word stays: it is not taken back by a pod that ends.
+    /// </summary>
+    private ExperimentStatus Health(ExperimentStatus next, List<SeenStage> stages)
+    {
+        SeenStage[] looked = [.. stages.Where(s => s.Report?.Collapsed != null)];
+        ConditionSet conditions = Of(next);
+        if (looked.FirstOrDefault(s => s.Report!.Collapsed == true) is { } sick)
+        {
+            string message = $"{sick.Status.Name}: the embeddings of different videos are all alike, so nothing is learned; suspend it, and try "
+                + "a lower training.optimizer.learningRate, a larger training.queueSize or training.batchSize, or a higher training.temperature";
+            conditions.False(ConditionTypes.Healthy, ConditionReasons.Collapsed, message);
+            if (_known.Condition(ConditionTypes.Healthy)?.Reason != ConditionReasons.Collapsed)
+            {
+                _events.Add(ObjectEvent.Warning(ConditionReasons.Collapsed, message));
+            }
+        }
+        else if (looked.Length > 0)
+        {
+            string names = string.Join(", ", looked.Select(s => s.Status.Name));
+            conditions.True(ConditionTypes.Healthy, ConditionReasons.Learning, $"{names}: different videos have different embeddings");
+        }
+        else
+        {
+            conditions.Keep(ConditionTypes.Healthy);
+        }
+
+        return next with { Conditions = conditions.Build() };
+    }
+
     /// <summary>
     /// Says what keeps the experiment from going on, over whatever else there is to say: a write that was refused, or a node that is lost.
     /// </summary>
@@ -101,13 +142,7 @@ internal sealed partial class ExperimentRun
             return next;
         }
 
-        ConditionSet conditions = Conditions();
-        foreach (Condition condition in next.Conditions)
-        {
-            conditions.Set(condition.Type, condition.Status, condition.Reason, condition.Message);
-        }
-
-        conditions.False(ConditionTypes.Ready, trouble.Reason, trouble.Message)
+        ConditionSet conditions = Of(next).False(ConditionTypes.Ready, trouble.Reason, trouble.Message)
             .True(ConditionTypes.Reconciling, trouble.Reason, trouble.Message);
         if (_known.Condition(ConditionTypes.Ready)?.Reason != trouble.Reason)
         {

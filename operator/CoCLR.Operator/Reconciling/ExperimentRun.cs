@@ -88,6 +88,7 @@ internal sealed partial class ExperimentRun
             next = Trouble(Describe(next, stages, actions, missing), GiveUpLost(stages.Select(s => s.Live)));
         }
 
+        next = Health(next, stages);
         Tell(next);
         return Throttle(next);
     }

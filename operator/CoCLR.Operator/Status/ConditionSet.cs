@@ -14,7 +14,7 @@ public sealed class ConditionSet(IReadOnlyList<Condition> known, long generation
     private static readonly string[] Order =
     [
         ConditionTypes.Ready, ConditionTypes.Reconciling, ConditionTypes.Stalled, ConditionTypes.Succeeded, ConditionTypes.Suspended,
-        ConditionTypes.Accepted, ConditionTypes.Admitted, ConditionTypes.Running, ConditionTypes.Interrupted, ConditionTypes.Met,
+        ConditionTypes.Accepted, ConditionTypes.Admitted, ConditionTypes.Running, ConditionTypes.Healthy, ConditionTypes.Interrupted, ConditionTypes.Met,
     ];
 
     private readonly Dictionary<string, Condition> _conditions = [];

@@ -36,6 +36,9 @@ internal sealed record StageSummary
 
     public double? Loss { get; init; }
 
+    /// <summary>Whether the representation had collapsed when it was looked at last; null before.</summary>
+    public bool? Collapsed { get; init; }
+
     public IReadOnlyDictionary<string, double>? Result { get; init; }
 
     /// <summary>Whether the stage ended with something that the dashboard has not got; null where none is told anything.</summary>
@@ -82,7 +85,13 @@ internal sealed class StageReporter : IAsyncDisposable
             {
                 StartedEvent started => _summary with { Run = e.Run, Attempt = e.Attempt, Epochs = started.Epochs },
                 ProgressEvent { Total: > 0 } progress => _summary with { Percent = (int)Math.Clamp(100 * progress.Done / progress.Total, 0, 100), EtaSeconds = Whole(progress.EtaSeconds) },
-                MetricEvent metric => _summary with { Step = metric.Step, Epoch = (int?)metric.Epoch, Loss = metric.Values.TryGetValue(MetricNames.Loss, out double loss) && double.IsFinite(loss) ? loss : _summary.Loss },
+                MetricEvent metric => _summary with
+                {
+                    Step = metric.Step,
+                    Epoch = (int?)metric.Epoch,
+                    Loss = metric.Values.TryGetValue(MetricNames.Loss, out double loss) && double.IsFinite(loss) ? loss : _summary.Loss,
+                    Collapsed = metric.Values.TryGetValue(MetricNames.MonitorCollapsed, out double collapsed) ? collapsed > 0 : _summary.Collapsed,
+                },
                 CheckpointEvent checkpoint => _summary with { CheckpointEpoch = checkpoint.Epoch },
                 ResultEvent result => _summary with { Result = Numbers(result.Result), Percent = 100, EtaSeconds = 0 },
                 FinishedEvent finished => _summary with { Outcome = finished.Outcome, ExitCode = finished.ExitCode, Message = finished.Message is { Length: > MaxMessage } text ? text[..MaxMessage] : finished.Message },

@@ -1,6 +1,7 @@
 // Why this exists: the pipeline of the paper as tables: which stages, fed by which checkpoints, and what is done next.
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 
@@ -26,6 +27,18 @@ public sealed class PlannerTests
         Assert.Equal(("pretrain-flow", "cycle-1-rgb"), (plan["cycle-1-flow"].InitializeFrom, plan["cycle-1-flow"].MineWith));
         Assert.Equal(("cycle-1-rgb", "cycle-1-flow"), (plan["cycle-2-rgb"].InitializeFrom, plan["cycle-2-rgb"].MineWith));
         Assert.Equal("cycle-2-flow", plan["probe-flow"].Evaluates);
+    }
+
+    [Fact]
+    public void Plan_OfAnEarlierVersion_WhoseFlowBoundIsANumber_IsRead()
+    {
+        StagePlan plan = Planner.Plan("e", Spec(Method.CoCLR) with { Flow = new FlowSpec { Bound = "20" } });
+        string now = JsonSerializer.Serialize(plan, CoclrJson.Indented), earlier = now.Replace("\"bound\": \"20\"", "\"bound\": 20", StringComparison.Ordinal);
+        Assert.NotEqual(now, earlier);
+        StagePlan read = JsonSerializer.Deserialize<StagePlan>(earlier, CoclrJson.Indented)!;
+        Assert.Equal("20", read.Spec.Flow.Bound);
+        Assert.Equal(now, JsonSerializer.Serialize(read, CoclrJson.Indented));
+        Assert.Equal("20", JsonSerializer.Deserialize<StagePlan>(earlier, CoclrJson.Compact)!.Spec.Flow.Bound);
     }
 
     [Fact]

@@ -807,6 +807,34 @@ public class ExperimentReconcilerTests
     }
 
     [Fact]
+    public void Representation_Collapses_IsUnhealthyWithWhatToTry_AndTheLastWordStays()
+    {
+        var scene = new Scene();
+        scene.Reconcile();
+        scene.Succeed("decode");
+        scene.RunPod("pretrain-rgb");
+        scene.Pushed["pretrain-rgb"] = StageReport.Read("""{"percent":5}""", scene.Now)!;
+        scene.Reconcile();
+        Assert.Null(scene.Status.Condition(ConditionTypes.Healthy));
+
+        scene.Pushed["pretrain-rgb"] = StageReport.Read("""{"percent":10,"collapsed":false}""", scene.Now)!;
+        scene.Reconcile();
+        Assert.Equal((ConditionStatus.True, "Learning"), Healthy());
+
+        scene.Pushed["pretrain-rgb"] = StageReport.Read("""{"percent":20,"collapsed":true}""", scene.Now)!;
+        scene.Reconcile();
+        Assert.Equal((ConditionStatus.False, "Collapsed"), Healthy());
+        Assert.Contains("learningRate", scene.Status.Condition(ConditionTypes.Healthy)!.Message, StringComparison.Ordinal);
+        Assert.Equal("Training", scene.Status.Condition(ConditionTypes.Ready)!.Reason);
+
+        scene.Pushed.Clear();
+        scene.Reconcile();
+        Assert.Equal((ConditionStatus.False, "Collapsed"), Healthy());
+
+        (ConditionStatus, string) Healthy() => scene.Status.Condition(ConditionTypes.Healthy) is { } c ? (c.Status, c.Reason) : default;
+    }
+
+    [Fact]
     public void Progress_GoesBackOrIsNoNumber_StaysValid()
     {
         var scene = new Scene();

@@ -74,6 +74,9 @@ public static class ConditionTypes
     /// <summary>A stage was interrupted and is being started again; removed when it runs.</summary>
     public const string Interrupted = "Interrupted";
 
+    /// <summary>The network learns, as far as its stages have looked at it; absent until they have.</summary>
+    public const string Healthy = "Healthy";
+
     /// <summary>The results of a suite are what its spec expects; absent when it expects nothing.</summary>
     public const string Met = "Met";
 
@@ -89,6 +92,12 @@ public static class ConditionReasons
 
     /// <summary>A stage runs.</summary>
     public const string Training = "Training";
+
+    /// <summary>The representations that were looked at tell videos apart.</summary>
+    public const string Learning = "Learning";
+
+    /// <summary>All embeddings are alike, so nothing is learned.</summary>
+    public const string Collapsed = "Collapsed";
 
     /// <summary>A stage is being started again.</summary>
     public const string Restarting = "Restarting";

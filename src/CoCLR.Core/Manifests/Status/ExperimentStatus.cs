@@ -25,7 +25,7 @@ public sealed record ExperimentStatus
     [Bounds(0, 1024)]
     public string? Image { get; init; }
 
-    /// <summary>Conditions: Ready, Reconciling, Stalled, Succeeded, Suspended, Accepted, Admitted, Running, Interrupted.</summary>
+    /// <summary>Conditions: Ready, Reconciling, Stalled, Succeeded, Suspended, Accepted, Admitted, Running, Healthy, Interrupted.</summary>
     [Bounds(0, 16), ListKey("type")]
     public IReadOnlyList<Condition> Conditions { get; init; } = [];
 
