@@ -34,7 +34,7 @@ public static class ExitCodes
 }
 
 /// <summary>An error that a person can fix: the message says what, where (file or field) and how to fix it.</summary>
-public sealed class UserErrorException : Exception
+public class UserErrorException : Exception
 {
     /// <summary>Creates the error.</summary>
     /// <param name="message">One clear sentence: what, where (file, field), how to fix.</param>

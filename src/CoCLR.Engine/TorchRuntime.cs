@@ -48,6 +48,7 @@ public static partial class TorchRuntime
 
     private static readonly Lazy<string> s_natives = new(LoadNatives);
     private static readonly Lazy<string> s_libraryDirectory = new(Load);
+    private static readonly Lazy<nint> s_tensorData = new(() => NativeLibrary.GetExport(NativeLibrary.Load(FindTorchSharp()), "THSTensor_data"));
 
     /// <summary>Sets the threads of one operation, for a training that goes on as it began.</summary>
     /// <param name="threads">At least 1; may be more than there are processors.</param>
@@ -77,9 +78,17 @@ public static partial class TorchRuntime
     public static torch.Device Select(string device = "auto")
     {
         ArgumentNullException.ThrowIfNull(device);
-        Initialize();
-        var count = torch.cuda.is_available() ? torch.cuda.device_count() : 0;
-        return Choose(device, count);
+        return Choose(device, CudaDevices);
+    }
+
+    /// <summary>GPUs that libtorch sees.</summary>
+    public static int CudaDevices
+    {
+        get
+        {
+            Initialize();
+            return torch.cuda.is_available() ? torch.cuda.device_count() : 0;
+        }
     }
 
     /// <summary>The rule behind <see cref="Select"/>, as a function of how many GPUs there are.</summary>
@@ -160,6 +169,14 @@ public static partial class TorchRuntime
         return ((delegate* unmanaged<nint, byte>)get)(global) != 0;
     }
 
+    /// <summary>Folder of libtorch, beside whose libraries others are looked for.</summary>
+    internal static string LibraryFolder => s_libraryDirectory.Value;
+
+    /// <summary>Where a tensor's elements begin, in the memory of its device; valid as long as the tensor lives. TorchSharp tells it for the processor only.</summary>
+    /// <param name="tensor">A contiguous tensor.</param>
+    /// <returns>0 on systems other than Linux.</returns>
+    internal static unsafe nint AddressOf(torch.Tensor tensor) => OperatingSystem.IsLinux() ? ((delegate* unmanaged<nint, nint>)s_tensorData.Value)(tensor.Handle) : 0;
+
     /// <summary>Says what this process computes with.</summary>
     public static TorchDescription Describe()
     {
@@ -172,7 +189,7 @@ public static partial class TorchRuntime
             torch.get_num_threads(),
             NativeEnvironment("OMP_WAIT_POLICY") ?? "default",
             System.Runtime.Intrinsics.Vector512.IsHardwareAccelerated ? 512 : System.Runtime.Intrinsics.Vector256.IsHardwareAccelerated ? 256 : 128,
-            torch.cuda.is_available() ? torch.cuda.device_count() : 0);
+            CudaDevices);
     }
 
     /// <summary>

@@ -14,14 +14,14 @@ public sealed class EventLog : IDisposable
 {
     private static readonly TimeSpan ProgressInterval = TimeSpan.FromMilliseconds(250);
     private readonly Lock _gate = new();
-    private readonly FileStream _file;
+    private readonly Stream _file;
     private readonly string _run;
     private readonly string _stage;
     private readonly TimeProvider _clock;
     private readonly Dictionary<string, (long Since, long From, long Last)> _phases = [];
     private long _seq;
 
-    private EventLog(FileStream file, string run, string stage, int attempt, TimeProvider clock)
+    private EventLog(Stream file, string run, string stage, int attempt, TimeProvider clock)
     {
         _file = file;
         _run = run;
@@ -50,6 +50,11 @@ public sealed class EventLog : IDisposable
         stream.Seek(0, SeekOrigin.End);
         return new EventLog(stream, run, stage, attempt, clock ?? TimeProvider.System);
     }
+
+    /// <summary>A log that is nowhere written down: of several processes that run a stage together, one tells.</summary>
+    /// <param name="run">Run id.</param>
+    /// <param name="stage">Stage name.</param>
+    public static EventLog Silent(string run, string stage) => new(Stream.Null, run, stage, 1, TimeProvider.System);
 
     /// <summary>A stage's process began.</summary>
     public void Started(string device, int? epochs = null, int? stepsPerEpoch = null, long? resumedAtStep = null) => Write(new StartedEvent

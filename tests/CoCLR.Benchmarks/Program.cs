@@ -24,6 +24,7 @@ const string Usage = """
       operator   --new 500 --finished 5000 --rest 15 --warm-up 40 --operator DIR
       retrieval  --n 100000 --d 1024 --k 50 --batch 64 --rounds 9 --threads 2
       scale      --videos 1000,10000 --queues 512,1024,2048 --batch 32 --device cpu|cuda
+      scale      --ranks 1,2,4 --batch 16 --frames 16 --size 64 --backbone S3D --steps 9 --device cpu|cuda
       small      --only TEXT
       start      --rounds 5
       step       --step infonce --device cpu|cuda --amp bf16 --batch 8 --frames 16 --size 64 --steps 9
@@ -54,6 +55,9 @@ switch (args)
         return 0;
     case ["retrieval", .. var options]:
         RetrievalBench.Run(options);
+        return 0;
+    case ["scale", .. var options] when options.Contains("--ranks"):
+        RanksBench.Run(options);
         return 0;
     case ["scale", .. var options]:
         ScaleBench.Run(options);

@@ -80,7 +80,10 @@ internal static partial class Coclr
     }
 
     /// <summary>Sends a signal.</summary>
-    public static void Signal(Process process, int signal) => _ = Kill(process.Id, signal);
+    public static void Signal(Process process, int signal) => Signal(process.Id, signal);
+
+    /// <summary>Sends a signal to a process that the command has started; one that has just ended does not mind.</summary>
+    public static void Signal(int process, int signal) => _ = Kill(process, signal);
 
     /// <summary>Sends a signal to a process group, as a terminal does.</summary>
     public static void SignalGroup(Process leader, int signal) => _ = Kill(-leader.Id, signal);

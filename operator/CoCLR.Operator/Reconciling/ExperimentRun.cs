@@ -105,8 +105,7 @@ internal sealed partial class ExperimentRun
             DashboardUrl = _settings.DashboardUrl == null ? null : $"{_settings.DashboardUrl.TrimEnd('/')}/runs/{_snapshot.Plan.Run}",
             Stages = [.. stages.Select(s => s.Status)],
             Results = ExperimentReconciler.Results(_known.Results, _snapshot.Plan, stages),
-            Gpus = stages.Sum(
-                s => s.Live is { Running: true } && JobBuilder.UsesGpu(_spec, _snapshot.Plan[s.Status.Name]) ? _spec.Resources.Gpus : 0),
+            Gpus = stages.Sum(s => s.Live is { Running: true } ? JobBuilder.GpusOf(_spec, _snapshot.Plan[s.Status.Name]) : 0),
             Restarts = Restarts(stages),
         };
         next = Clock(next with { Best = ExperimentReconciler.Best(next.Results) }, stages);

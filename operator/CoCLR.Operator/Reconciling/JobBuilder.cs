@@ -263,7 +263,7 @@ public static class JobBuilder
         {
             ["name"] = PodView.StageContainer,
             ["image"] = snapshot.Image,
-            ["args"] = new JsonArray("stage", "--plan", $"{PlanMount}/{PlanView.PlanKey}", "--stage", stage.Name),
+            ["args"] = Arguments(spec, stage),
             ["env"] = environment,
             ["resources"] = Resources(spec, stage),
             ["volumeMounts"] = mounts,
@@ -409,7 +409,26 @@ public static class JobBuilder
     /// <summary>Whether a stage asks for a GPU.</summary>
     /// <param name="spec">The spec.</param>
     /// <param name="stage">The stage.</param>
-    public static bool UsesGpu(ExperimentSpec spec, Stage stage) => stage.NeedsDevice && spec.Resources.Gpus > 0 && spec.Device != "cpu";
+    public static bool UsesGpu(ExperimentSpec spec, Stage stage) => GpusOf(spec, stage) > 0;
+
+    /// <summary>GPUs of a stage: all that were asked for where several processes can train it together, else one.</summary>
+    /// <param name="spec">The spec.</param>
+    /// <param name="stage">The stage.</param>
+    public static int GpusOf(ExperimentSpec spec, Stage stage) =>
+        !stage.NeedsDevice || spec.Device == "cpu" ? 0 : stage.TakesRanks ? spec.Resources.Gpus : Math.Min(1, spec.Resources.Gpus);
+
+    private static JsonArray Arguments(ExperimentSpec spec, Stage stage)
+    {
+        var arguments = new JsonArray("stage", "--plan", $"{PlanMount}/{PlanView.PlanKey}", "--stage", stage.Name);
+        if (GpusOf(spec, stage) is > 1 and var ranks)
+        {
+            // One process a GPU, started and watched by one of the pod's own.
+            arguments.Add("--ranks");
+            arguments.Add(ranks.ToString(System.Globalization.CultureInfo.InvariantCulture));
+        }
+
+        return arguments;
+    }
 
     private static JsonObject Resources(ExperimentSpec spec, Stage stage)
     {
@@ -423,7 +442,7 @@ public static class JobBuilder
 
         if (UsesGpu(spec, stage))
         {
-            string gpus = spec.Resources.Gpus.ToString(System.Globalization.CultureInfo.InvariantCulture);
+            string gpus = GpusOf(spec, stage).ToString(System.Globalization.CultureInfo.InvariantCulture);
             requests[spec.Resources.GpuResourceName] = gpus;
             limits[spec.Resources.GpuResourceName] = gpus;
         }

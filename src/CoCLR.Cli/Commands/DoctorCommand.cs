@@ -7,6 +7,7 @@ using System.Text;
 using CoCLR.Cli.Terminal;
 using CoCLR.Core;
 using CoCLR.Engine;
+using CoCLR.Engine.Collectives;
 
 namespace CoCLR.Cli.Commands;
 
@@ -26,7 +27,7 @@ internal static class DoctorCommand
             (Finding torch, int gpus) = Torch();
             Finding[] findings =
             [
-                System(), Runtime(), CppRuntime(), torch, Gpus(gpus),
+                System(), Runtime(), CppRuntime(), torch, Gpus(gpus), Nccl(gpus),
                 Tool("ffmpeg", "decodes and encodes videos", "apt-get install ffmpeg", required: true),
                 Tool("ffprobe", "reads what a video holds", "apt-get install ffmpeg", required: true),
                 Tool("kubectl", "talks to a cluster", "see https://kubernetes.io/docs/tasks/tools", required: false, "version", "--client"),
@@ -113,6 +114,18 @@ internal static class DoctorCommand
                 $"{output.Split('\n')[0]}, but libtorch does not use it",
                 Fine: false,
                 Fix: "build with -p:TorchBackend=cuda, or set COCLR_LIBTORCH to the lib folder of an installed CUDA PyTorch 2.10 or 2.11");
+    }
+
+    /// <summary>Needed only where several GPUs train together.</summary>
+    private static Finding Nccl(int gpus)
+    {
+        if (gpus < 2)
+        {
+            return new Finding("NCCL", "not needed: it moves tensors between several GPUs", Fine: true);
+        }
+
+        (bool found, string text) = Ranks.DescribeNccl();
+        return new Finding("NCCL", text, found, Fix: found ? null : "install it for ranks on several GPUs (docs/scale.md)");
     }
 
     private static Finding Tool(string name, string use, string fix, bool required, params string[] arguments)

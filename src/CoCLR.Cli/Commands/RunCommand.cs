@@ -21,10 +21,16 @@ internal static class RunCommand
         Option<string?> dashboard = Options.Dashboard();
         Option<bool> json = Options.Json();
         var dryRun = new Option<bool>("--dry-run") { Description = "Checks the manifest and prints the stage graph; runs nothing." };
+        var ranks = new Option<int?>("--ranks")
+        {
+            Description = "Processes that train a stage together, one a GPU; must divide training.shards. "
+                + "resources.gpus of them when absent, as far as there are GPUs; else 1.",
+            HelpName = "N",
+        };
         var command = new Command(
             "run",
             "Runs one manifest here, an experiment or a suite (CoCLRBenchmark); run again to resume.\n\nExample:\n  coclr run -f "
-                + "samples/synthetic-coclr.yaml --set training.epochs=10") { file, workdir, set, dryRun, dashboard, json };
+                + "samples/synthetic-coclr.yaml --set training.epochs=10") { file, workdir, set, ranks, dryRun, dashboard, json };
         command.SetAction(async (parsed, cancellation) =>
         {
             LoadedManifest loaded = ManifestReader.Load(parsed.GetValue(file)!, Options.Overrides(parsed.GetValue(set)));
@@ -39,6 +45,7 @@ internal static class RunCommand
             }
 
             StagePlan plan = Planner.Plan(manifest.Metadata.Name, Local(manifest.Spec));
+            int together = RanksOf(plan.Spec, parsed.GetValue(ranks));
             if (parsed.GetValue(dryRun))
             {
                 Console.WriteLine(PlanText.Describe(plan));
@@ -51,14 +58,50 @@ internal static class RunCommand
             }
 
             return await RunAsync(
-                plan, new Workspace(parsed.GetValue(workdir)!), Options.Address(parsed.GetValue(dashboard)), parsed.GetValue(json))
+                plan, new Workspace(parsed.GetValue(workdir)!), Options.Address(parsed.GetValue(dashboard)), parsed.GetValue(json), together)
                 .ConfigureAwait(false);
         });
         return command;
     }
 
+    /// <summary>How many processes train a stage of an experiment together on this machine.</summary>
+    /// <param name="spec">The experiment.</param>
+    /// <param name="asked">What the command line says; null takes as many of resources.gpus as there are.</param>
+    /// <exception cref="UserErrorException">They cannot share the shards equally (64).</exception>
+    internal static int RanksOf(ExperimentSpec spec, int? asked = null)
+    {
+        if (asked is { } ranks)
+        {
+            return ranks >= 1 && spec.Training.Shards % ranks == 0 ? ranks : throw new UserErrorException(
+                $"--ranks {ranks}: the batch has {spec.Training.Shards} shard{(spec.Training.Shards == 1 ? "" : "s")} (training.shards), "
+                + "which so many processes cannot share equally; give a number that divides them.",
+                ExitCodes.Usage);
+        }
+
+        if (spec.Resources.Gpus < 2 || !ChildProcessHost.UsesGpu(spec.Device))
+        {
+            return 1;
+        }
+
+        int present = TorchRuntime.CudaDevices, usable = spec.Resources.Gpus;
+        while (usable > Math.Max(1, present))
+        {
+            usable /= 2; // a power of two, as the shards that it divides
+        }
+
+        if (usable < spec.Resources.Gpus)
+        {
+            string trains = usable == 1 ? "1 process trains" : $"{usable} processes train";
+            Say.Note(
+                $"resources.gpus asks for {spec.Resources.Gpus}, and this machine has {present}: {trains} each stage, "
+                + "which gives the same result later.");
+        }
+
+        return usable;
+    }
+
     /// <summary>Runs a plan and prints its table.</summary>
-    public static async Task<int> RunAsync(StagePlan plan, Workspace workspace, Uri? dashboard, bool json)
+    public static async Task<int> RunAsync(StagePlan plan, Workspace workspace, Uri? dashboard, bool json, int ranks = 1)
     {
         RunFolder folder = workspace.Run(plan);
         foreach (ManifestProblem warning in ClipShape.Warnings(plan.Spec))
@@ -68,7 +111,7 @@ internal static class RunCommand
 
         using var signals = new StopSignals();
         (int code, string? message) = await RunView.ShowAsync(
-            plan, folder, view => new ChildProcessHost(plan, folder, workspace.Cache, dashboard, view).RunAsync(signals.Token))
+            plan, folder, view => new ChildProcessHost(plan, folder, workspace.Cache, dashboard, view, ranks: ranks).RunAsync(signals.Token))
             .ConfigureAwait(false);
         if (code != ExitCodes.Done)
         {

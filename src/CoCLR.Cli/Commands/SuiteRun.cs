@@ -45,7 +45,8 @@ internal static class SuiteRun
             (int code, string? message) = failed.IsCancellationRequested
                 ? (ExitCodes.Terminated, "not started; run the same command again to go on")
                 : await new ChildProcessHost(
-                    plan, folder, workspace.Cache, dashboard, RunView.AsLines(plan), Environment.ProcessorCount / lanes)
+                    plan, folder, workspace.Cache, dashboard, RunView.AsLines(plan), Environment.ProcessorCount / lanes,
+                    lanes == 1 ? RunCommand.RanksOf(plan.Spec) : 1)
                     .RunAsync(failed.Token).ConfigureAwait(false);
             outcomes[i] = (code, message, folder);
             if (code is not (ExitCodes.Done or ExitCodes.Terminated) && suite.FailurePolicy == FailurePolicy.Stop)

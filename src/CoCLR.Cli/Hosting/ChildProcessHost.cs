@@ -16,8 +16,9 @@ namespace CoCLR.Cli.Hosting;
 /// <param name="dashboard">Address of a dashboard that is told too, or null.</param>
 /// <param name="observer">Sees what happens.</param>
 /// <param name="processors">Processors of this run; 0 is all of them.</param>
+/// <param name="ranks">Processes that train a stage together.</param>
 internal sealed class ChildProcessHost(
-    StagePlan plan, RunFolder folder, string cache, Uri? dashboard, IRunObserver observer, int processors = 0)
+    StagePlan plan, RunFolder folder, string cache, Uri? dashboard, IRunObserver observer, int processors = 0, int ranks = 1)
 {
     private static readonly TimeSpan SlowLook = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan GracePeriod = TimeSpan.FromSeconds(25);
@@ -130,7 +131,8 @@ internal sealed class ChildProcessHost(
         using CancellationTokenRegistration stopping = stop.Register(watch.Signal);
         EventTail tail = EventTail.AtEnd(events);
         var start = new ProcessStartInfo(Environment.ProcessPath!) { RedirectStandardError = true, RedirectStandardInput = true };
-        foreach (string argument in new[] { "stage", "--plan", folder.PlanFile, "--stage", stage.Name, "--cache", cache })
+        string count = (stage.TakesRanks ? ranks : 1).ToString(System.Globalization.CultureInfo.InvariantCulture);
+        foreach (string argument in new[] { "stage", "--plan", folder.PlanFile, "--stage", stage.Name, "--cache", cache, "--ranks", count })
         {
             start.ArgumentList.Add(argument);
         }

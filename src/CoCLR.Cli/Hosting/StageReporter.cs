@@ -69,12 +69,13 @@ internal sealed class StageReporter : IAsyncDisposable
     /// <param name="runFolder">The run folder.</param>
     /// <param name="planFile">The plan that the stage follows.</param>
     /// <param name="stage">The stage.</param>
+    /// <param name="tells">Whether this process is the one of the stage's that tells how it is doing; the others only say how they ended.</param>
     /// <param name="hurry">The process was asked to end: nothing waits for a dashboard any more.</param>
-    public static StageReporter FromEnvironment(string runFolder, string planFile, string stage, CancellationToken hurry) => new(
+    public static StageReporter FromEnvironment(string runFolder, string planFile, string stage, bool tells, CancellationToken hurry) => new(
         stage,
         Environment.GetEnvironmentVariable("COCLR_TERMINATION_LOG"),
-        ProgressPusher.FromEnvironment(),
-        EventSender.FromEnvironment(runFolder, planFile, stage, hurry));
+        tells ? ProgressPusher.FromEnvironment() : null,
+        tells ? EventSender.FromEnvironment(runFolder, planFile, stage, hurry) : null);
 
     /// <summary>Takes in an event of the stage.</summary>
     public void Observe(RunEvent e)

@@ -291,6 +291,9 @@ public static class MetricNames
     /// <summary>Seconds that the monitor took.</summary>
     public const string MonitorSeconds = "speed/monitor-seconds";
 
+    /// <summary>What the names of all numbers about mining begin with.</summary>
+    public const string MiningPrefix = "mining/";
+
     /// <summary>Fraction of the mined positives with the anchor's class.</summary>
     public const string MiningPrecision = "mining/precision";
 

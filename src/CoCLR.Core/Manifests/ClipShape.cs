@@ -55,14 +55,28 @@ public readonly record struct ClipShape(int Frames, int Height, int Width)
                 $"{spec.Clip.Frames} frames of {spec.Clip.Size} pixels leave {spec.Model.Backbone} a last map of {map.Frames}x{map.Height}x{map.Width}, in which motion is hardly seen: give at least {frames} frames of {size} pixels");
         }
 
-        TrainingSpec training = spec.Training;
-        int values = training.BatchSize / Math.Max(1, training.BatchNormGroups) * map.Values;
-        if (values < FewestValues)
+        if (BatchNormWarning(spec.Training, map) is { } warning)
         {
-            yield return training.BatchNormGroups > 1
-                ? new ManifestProblem($"{path}.training.batchNormGroups", string.Create(CultureInfo.InvariantCulture, $"{training.BatchNormGroups} groups normalise keys over {values} values a channel in the last map, which tells the keys apart by their group: {FewestValues} or more are needed, so give {Math.Max(1, training.BatchSize * map.Values / FewestValues)} or fewer"))
-                : new ManifestProblem($"{path}.training.batchSize", string.Create(CultureInfo.InvariantCulture, $"batch norm sees {values} values a channel in the last map; {FewestValues} or more are needed: give larger batches or clips"));
+            yield return warning with { Path = $"{path}.{warning.Path}" };
         }
+    }
+
+    private static ManifestProblem? BatchNormWarning(TrainingSpec training, ClipShape map)
+    {
+        int shard = training.BatchSize / Math.Max(1, training.Shards);
+        int values = shard / Math.Max(1, training.BatchNormGroups) * map.Values;
+        return values >= FewestValues ? null
+            : training.BatchNormGroups > 1 ? new ManifestProblem("training.batchNormGroups", string.Create(
+                CultureInfo.InvariantCulture,
+                $"{training.BatchNormGroups} groups normalise keys over {values} values a channel in the last map, which tells the keys apart "
+                + $"by their group: {FewestValues} or more are needed, so give {Math.Max(1, shard * map.Values / FewestValues)} or fewer"))
+            : training.Shards > 1 ? new ManifestProblem("training.shards", string.Create(
+                CultureInfo.InvariantCulture,
+                $"batch norm sees {values} values a channel of a shard in the last map; {FewestValues} or more are needed: "
+                + $"give larger batches or clips, or fewer shards"))
+            : new ManifestProblem("training.batchSize", string.Create(
+                CultureInfo.InvariantCulture,
+                $"batch norm sees {values} values a channel in the last map; {FewestValues} or more are needed: give larger batches or clips"));
     }
 
     /// <summary>The smallest clip whose last map has <see cref="SmallestSide"/> in time and space.</summary>

@@ -8,7 +8,9 @@ public static class ExperimentRules
 {
     internal const string BatchInQueue = "training.batchSize must not be larger than training.queueSize";
     internal const string QueueMultiple = "training.queueSize must be a multiple of training.batchSize";
-    internal const string GroupMultiple = "training.batchSize must be a multiple of training.batchNormGroups";
+    internal const string ShardPower = "training.shards must be a power of two: 1, 2, 4, 8, ... (sums over shards are taken in a binary tree)";
+    internal const string ShardMultiple = "training.batchSize must be a multiple of training.shards";
+    internal const string GroupMultiple = "a shard, training.batchSize / training.shards, must be a multiple of training.batchNormGroups";
     internal const string TopKInQueue = "cotrain.topK must be smaller than the queue of the turns (cotrain.queueSize, or training.queueSize)";
     internal const string TurnQueueMultiple = "cotrain.queueSize must be a multiple of training.batchSize";
     internal const string VideosAlternate = "cotrain.mineAmong: videos needs cotrain.order: alternating, for the miner must stand still";
@@ -49,7 +51,10 @@ public static class ExperimentRules
     internal const string OneSource = "give exactly one of path, volumeClaim, s3 or synthetic";
     internal const string OneValue = "give exactly one of value, secretKeyRef or configMapKeyRef";
     internal const string SystemPriority = "scheduling.priorityClassName must not be one of the system's own (system-...)";
-    internal const string OneGpu = "give 0 or 1: a stage computes on one GPU, and more would be held idle; to use several, run several experiments side by side (a CoCLRBenchmark with parallelism)";
+    internal const string GpusShareShards =
+        "resources.gpus must divide training.shards: each GPU of a training stage computes some of the shards of every batch, and one that has none would be held idle. "
+        + "Give more shards, or one GPU; several experiments side by side are a CoCLRBenchmark with parallelism";
+
     internal const string ResourcePrefix = "the name of an extended resource does not begin with requests.";
     internal const string LongPrefix = "the prefix of a label key has at most 253 characters";
     internal const string TolerationWithoutKey = "without a key the operator must be Exists, which tolerates every taint";
@@ -72,14 +77,16 @@ public static class ExperimentRules
             (training.Method.Traits().NeedsBothViews && !bothViews, "views", NeedsBothViews(training.Method.DisplayName())),
             (training.BatchSize > training.QueueSize, "training.batchSize", BatchInQueue),
             (training.BatchSize <= training.QueueSize && training.QueueSize % training.BatchSize != 0, "training.queueSize", QueueMultiple),
-            (training.BatchSize % training.BatchNormGroups != 0, "training.batchNormGroups", GroupMultiple),
+            (!int.IsPow2(training.Shards), "training.shards", ShardPower),
+            (training.BatchSize % training.Shards != 0, "training.shards", ShardMultiple),
+            (training.BatchSize % training.Shards == 0 && training.BatchSize / training.Shards % training.BatchNormGroups != 0, "training.batchNormGroups", GroupMultiple),
             (training.Method.Traits().CoTrains && spec.Cotrain.MineAmong == MiningScope.Queue && spec.Cotrain.TopK >= (spec.Cotrain.QueueSize ?? training.QueueSize), "cotrain.topK", TopKInQueue),
             (spec.Cotrain is { MineAmong: MiningScope.Videos, Order: not CotrainOrder.Alternating }, "cotrain.mineAmong", VideosAlternate),
             (spec.Cotrain is { MineAmong: MiningScope.Queue } and not { MineWith: MiningViews.Miner, Whiten: 0, Mutual: false }, "cotrain.mineAmong", WholeVideos),
             (spec.Cotrain.QueueSize is { } length && (length < training.BatchSize || length % training.BatchSize != 0), "cotrain.queueSize", TurnQueueMultiple),
             (spec.Cotrain is { MineIn: MiningSpace.Features, Order: not CotrainOrder.Alternating }, "cotrain.mineIn", FeaturesAlternate),
             (spec.Scheduling?.PriorityClassName?.StartsWith("system-", StringComparison.Ordinal) == true, "scheduling.priorityClassName", SystemPriority),
-            (spec.Resources.Gpus > 1, "resources.gpus", OneGpu),
+            (spec.Resources.Gpus > 1 && training.Shards % spec.Resources.Gpus != 0, "resources.gpus", GpusShareShards),
             (spec.Resources.GpuResourceName.StartsWith("requests.", StringComparison.Ordinal), "resources.gpuResourceName", ResourcePrefix),
             (new object?[] { source.Path, source.VolumeClaim, source.S3, source.Synthetic }.Count(s => s != null) != 1, "dataset.source", OneSource),
         ];

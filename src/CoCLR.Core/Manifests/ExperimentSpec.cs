@@ -8,7 +8,10 @@ namespace CoCLR.Core.Manifests;
 [MethodRules]
 [CelRule("self.training.batchSize <= self.training.queueSize", ExperimentRules.BatchInQueue, ".training.batchSize")]
 [CelRule("self.training.batchSize > self.training.queueSize || self.training.queueSize % self.training.batchSize == 0", ExperimentRules.QueueMultiple, ".training.queueSize")]
-[CelRule("self.training.batchSize % self.training.batchNormGroups == 0", ExperimentRules.GroupMultiple, ".training.batchNormGroups")]
+[CelRule("self.training.shards in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]", ExperimentRules.ShardPower, ".training.shards")]
+[CelRule("self.training.batchSize % self.training.shards == 0", ExperimentRules.ShardMultiple, ".training.shards")]
+[CelRule("self.training.batchSize % self.training.shards != 0 || self.training.batchSize / self.training.shards % self.training.batchNormGroups == 0", ExperimentRules.GroupMultiple, ".training.batchNormGroups")]
+[CelRule("self.resources.gpus <= 1 || self.training.shards % self.resources.gpus == 0", ExperimentRules.GpusShareShards, ".resources.gpus")]
 [CelRule("self.cotrain.mineIn != 'features' || self.cotrain.order == 'alternating'", ExperimentRules.FeaturesAlternate, ".cotrain.mineIn")]
 [CelRule("self.cotrain.mineAmong != 'videos' || self.cotrain.order == 'alternating'", ExperimentRules.VideosAlternate, ".cotrain.mineAmong")]
 [CelRule("self.cotrain.mineAmong == 'videos' || (self.cotrain.mineWith == 'miner' && self.cotrain.whiten == 0 && !self.cotrain.mutual)", ExperimentRules.WholeVideos, ".cotrain.mineAmong")]
@@ -416,7 +419,14 @@ public sealed record TrainingSpec
     [DecimalString(0.0001, 100)]
     public string Temperature { get; init; } = "0.07";
 
-    /// <summary>Groups in which the key batch is normalised, in a shuffled order (shuffle-BN on one device).</summary>
+    /// <summary>
+    /// Parts of a batch, a power of two: each has batch-norm statistics of its own, and a step follows the mean of their gradients. Where and when a shard is computed does not
+    /// change the numbers: one after the other on one GPU, or side by side on several. The batch size is that of the whole. The paper's 4 GPUs of 32 clips are batchSize 128, shards 4.
+    /// </summary>
+    [Bounds(1, 1024)]
+    public int Shards { get; init; } = 1;
+
+    /// <summary>Groups in which the keys of a shard are normalised, in a shuffled order (shuffle-BN on one device).</summary>
     [Bounds(1, 64)]
     public int BatchNormGroups { get; init; } = 1;
 
@@ -852,11 +862,13 @@ public enum Gallery
 }
 
 /// <summary>What a training pod asks for.</summary>
-[CelRule("self.gpus <= 1", ExperimentRules.OneGpu, ".gpus")]
 [CelRule("!self.gpuResourceName.startsWith('requests.')", ExperimentRules.ResourcePrefix, ".gpuResourceName")]
 public sealed record ResourcesSpec
 {
-    /// <summary>GPUs of a stage: 0 or 1. A stage computes on one GPU; several run side by side as several experiments of a suite.</summary>
+    /// <summary>
+    /// GPUs of a training stage: each computes some of the shards of every batch, so that their number must divide training.shards. Probe and retrieval extract features on all of
+    /// them; every other stage takes one, or none with 0.
+    /// </summary>
     [Bounds(0, 16)]
     public int Gpus { get; init; } = 1;
 

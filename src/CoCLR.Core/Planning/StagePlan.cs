@@ -64,6 +64,10 @@ public sealed record Stage
 
     /// <summary>Whether it runs on the training device (a GPU pod in a cluster).</summary>
     public bool NeedsDevice { get; init; }
+
+    /// <summary>Whether several processes can run it together: each computes some of the shards of every batch, or extracts features of some of the clips.</summary>
+    [JsonIgnore]
+    public bool TakesRanks => (Kind is StageKind.Pretrain or StageKind.Cotrain && Epochs > 0) || Kind is StageKind.Probe or StageKind.Retrieve;
 }
 
 /// <summary>What a stage does.</summary>

@@ -3,6 +3,7 @@ using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
+using CoCLR.Engine.Collectives;
 using CoCLR.Engine.Video.Store;
 using CoCLR.Runs;
 using TorchSharp;
@@ -36,6 +37,9 @@ public sealed class StageContext
     /// <summary>The device to compute on.</summary>
     public required torch.Device Device { get; init; }
 
+    /// <summary>The processes that run this stage together; one is the normal case.</summary>
+    public ICollective Ranks { get; init; } = Alone.Instance;
+
     /// <summary>Set when the stage is asked to stop: it writes a checkpoint and throws <see cref="OperationCanceledException"/>.</summary>
     public required CancellationToken Stop { get; init; }
 
@@ -49,7 +53,8 @@ public sealed class StageContext
     public View View => Stage.View ?? View.Rgb;
 
     /// <summary>Name of the device, for people.</summary>
-    public string DeviceName => Device.type == DeviceType.CPU ? $"CPU, {TorchRuntime.Threads} thread{(TorchRuntime.Threads == 1 ? "" : "s")}" : $"GPU {Device.index}";
+    public string DeviceName => (Ranks.World == 1 ? "" : $"{Ranks.World} ranks, each ")
+        + (Device.type == DeviceType.CPU ? $"CPU, {TorchRuntime.Threads} thread{(TorchRuntime.Threads == 1 ? "" : "s")}" : Ranks.World == 1 ? $"GPU {Device.index}" : "one GPU");
 
     /// <summary>Sets this process's arithmetic to the manifest's, and says in the log what one made for GPUs means on a processor.</summary>
     public void UsePrecision()

@@ -12,11 +12,8 @@ namespace CoCLR.Engine.Contrastive;
 /// </summary>
 public sealed class MomentumEncoder : IDisposable
 {
-    private readonly Tensor[] _keyParameters;
-    private readonly Tensor[] _queryParameters;
-
     /// <summary>Pairs two encoders of one architecture and copies the query's parameters (not its buffers) to the key.</summary>
-    /// <param name="query">The trained encoder; stays the caller's.</param>
+    /// <param name="query">The trained encoder; stays the caller's, but its tensors lie in <see cref="QueryTensors"/> from now on.</param>
     /// <param name="key">Its copy; disposed with this object. Loses its gradients.</param>
     /// <param name="momentum">m; 0.999 in the paper.</param>
     /// <exception cref="ArgumentException">The two do not have the same parameters.</exception>
@@ -29,20 +26,18 @@ public sealed class MomentumEncoder : IDisposable
         Query = query;
         Key = key;
         Momentum = momentum;
-        _queryParameters = [.. query.parameters()];
-        _keyParameters = [.. key.parameters()];
-        if (!_queryParameters.Select(Shape).SequenceEqual(_keyParameters.Select(Shape)))
-        {
-            throw new ArgumentException("Query and key encoder differ in their parameters.", nameof(key));
-        }
-
-        foreach (var parameter in _keyParameters)
+        foreach (var parameter in key.parameters())
         {
             parameter.requires_grad = false;
         }
 
+        (QueryTensors, KeyTensors) = (new FlatModule(query), new FlatModule(key));
+        if (!QueryTensors.Parameters.IsLaidOutLike(KeyTensors.Parameters))
+        {
+            throw new ArgumentException("Query and key encoder differ in their parameters.", nameof(key));
+        }
+
         CopyQuery();
-        static string Shape(Tensor parameter) => string.Join(',', parameter.shape);
     }
 
     /// <summary>The trained encoder.</summary>
@@ -51,71 +46,79 @@ public sealed class MomentumEncoder : IDisposable
     /// <summary>The slowly moving encoder.</summary>
     public VideoEncoder Key { get; }
 
+    /// <summary>Weights and statistics of the query encoder, flat.</summary>
+    public FlatModule QueryTensors { get; }
+
+    /// <summary>Weights and statistics of the key encoder, flat.</summary>
+    public FlatModule KeyTensors { get; }
+
     /// <summary>m.</summary>
     public double Momentum { get; }
 
-    /// <summary>For comparing the two ways: groups in one forward pass (as on a GPU) or one after the other (as on a processor, whose fast path is for whole batches).</summary>
+    /// <summary>
+    /// For comparing the two ways: groups in one forward pass (as on a GPU) or one after the other (as on a processor, whose fast path is
+    /// for whole batches).
+    /// </summary>
     internal bool? NormalizesTogether { get; set; }
 
     /// <summary>Sets the key's parameters to the query's.</summary>
     public void CopyQuery()
     {
         using var frozen = no_grad();
-        foreach (var (key, query) in _keyParameters.Zip(_queryParameters))
-        {
-            key.copy_(query);
-        }
+        KeyTensors.Parameters.All.copy_(QueryTensors.Parameters.All);
     }
 
     /// <summary>One momentum update; call it before the key forward of each training step.</summary>
-    public void Update() => ParameterKernels.MomentumUpdate(_keyParameters, _queryParameters, Momentum);
+    public void Update()
+    {
+        QueryTensors.Parameters.RequireInPlace();
+        ParameterKernels.MomentumUpdate(KeyTensors.Parameters.All, QueryTensors.Parameters.All, Momentum);
+    }
+
+    /// <summary>What an optimizer of the query encoder is given.</summary>
+    /// <param name="prefix">Put before the parameters' names.</param>
+    public ParameterGroup Trained(string prefix = "") =>
+        new([.. Query.named_parameters().Select(p => (prefix + p.name, p.parameter))]) { Flat = QueryTensors.Parameters };
 
     /// <summary>
-    /// Encodes the key batch without gradients: shuffled by <paramref name="order"/>, normalised in equal groups of that order, and put
-    /// back. The shuffle keeps batch statistics from telling which query a key belongs to; with one group it is a plain forward.
-    /// [MoCo's shuffling BN; method.md part 2]
+    /// Encodes keys without gradients, normalised in equal groups of neighbours. Clips come in a shuffled order: so batch statistics do
+    /// not tell which query a key belongs to; with one
+    /// group it is a plain forward pass. [MoCo's shuffling BN; method.md part 2]
     /// </summary>
     /// <param name="clips">[B,3,T,H,W].</param>
-    /// <param name="order">A permutation of 0..B-1.</param>
     /// <param name="groups">Batch norm groups; divides B.</param>
     /// <returns>Unit vectors [B,dim] in the order of <paramref name="clips"/>.</returns>
-    public Tensor EncodeKeys(Tensor clips, ReadOnlySpan<int> order, int groups = 1)
+    public Tensor EncodeKeys(Tensor clips, int groups = 1)
     {
         ArgumentNullException.ThrowIfNull(clips);
         var batch = (int)clips.shape[0];
-        if (order.Length != batch || groups < 1 || batch % groups != 0)
+        if (groups < 1 || batch % groups != 0)
         {
-            throw new ArgumentException($"A batch of {batch} needs an order of {batch} and a number of groups that divides it, not {order.Length} and {groups}.");
-        }
-
-        var forward = new long[batch];
-        var back = new long[batch];
-        for (var i = 0; i < batch; i++)
-        {
-            forward[i] = order[i];
-            back[order[i]] = i;
+            throw new ArgumentException($"A batch of {batch} needs a number of groups that divides it, not {groups}.", nameof(groups));
         }
 
         using var frozen = no_grad();
         using var scope = NewDisposeScope();
-        if (groups > 1 && (NormalizesTogether ?? clips.device_type == DeviceType.CUDA))
+        if (groups == 1)
+        {
+            return Key.forward(clips).MoveToOuterDisposeScope();
+        }
+
+        if (NormalizesTogether ?? clips.device_type == DeviceType.CUDA)
         {
             using var together = Layers.NormalizingInGroups(groups);
-            var shuffled = clips.index_select(0, tensor(forward, device: clips.device));
-            return Key.forward(shuffled).index_select(0, tensor(back, device: clips.device)).MoveToOuterDisposeScope();
+            return Key.forward(clips).MoveToOuterDisposeScope();
         }
 
         var size = batch / groups;
-        var parts = new Tensor[groups];
-        for (var g = 0; g < groups; g++)
-        {
-            using var part = clips.index_select(0, tensor(forward.AsSpan(g * size, size).ToArray(), device: clips.device));
-            parts[g] = Key.forward(part);
-        }
-
-        return cat(parts, 0).index_select(0, tensor(back, device: clips.device)).MoveToOuterDisposeScope();
+        return cat([.. Enumerable.Range(0, groups).Select(g => Key.forward(clips.narrow(0, g * size, size)))], 0).MoveToOuterDisposeScope();
     }
 
     /// <inheritdoc/>
-    public void Dispose() => Key.Dispose();
+    public void Dispose()
+    {
+        Key.Dispose();
+        QueryTensors.Dispose();
+        KeyTensors.Dispose();
+    }
 }

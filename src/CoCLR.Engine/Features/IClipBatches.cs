@@ -1,5 +1,6 @@
 // Why this exists: extraction, probes and fine-tuning want batches of clips and which video each is of; where they come from is the
 // loader's business.
+using CoCLR.Engine.Collectives;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Features;
@@ -34,6 +35,12 @@ public interface IClipBatches
 
     /// <summary>Clips in one pass, for progress.</summary>
     int ClipsInPass { get; }
+
+    /// <summary>Ranks that share a pass: each is given every World-th batch, from its own number on.</summary>
+    ICollective Ranks => Alone.Instance;
+
+    /// <summary>Clips of a batch; the last of a pass may have fewer. Needed where several ranks share a pass.</summary>
+    int ClipsPerBatch => 0;
 
     /// <summary>One pass over the set.</summary>
     /// <param name="epoch">From 1; the same epoch gives the same clips.</param>

@@ -1,6 +1,7 @@
 // Why this exists: joins the loaders of the clip store to what evaluates: a split of a store as batches, for training a classifier or for
 // testing.
 using System.Globalization;
+using CoCLR.Engine.Collectives;
 using CoCLR.Engine.Video.Augmentation;
 using CoCLR.Engine.Video.Loading;
 using CoCLR.Engine.Video.Store;
@@ -15,8 +16,15 @@ public sealed class StoreClips : IClipBatches, IDisposable
     private int _followingEpoch = -1;
 
     private StoreClips(
-        ClipStore store, IReadOnlyList<ClipItem> items, Func<EvaluationLoader>? evaluation, ProbeLoader? training, int clipsInPass)
+        ClipStore store,
+        IReadOnlyList<ClipItem> items,
+        Func<EvaluationLoader>? evaluation,
+        ProbeLoader? training,
+        int clipsInPass,
+        ICollective? ranks = null,
+        int clipsPerBatch = 0)
     {
+        (Ranks, ClipsPerBatch) = (ranks ?? Alone.Instance, clipsPerBatch);
         (_evaluation, _training, ClipsInPass) = (evaluation, training, clipsInPass);
         Ids = [.. items.Select(item => store.Videos[item.VideoInView[0]].Id)];
         Labels = items.Any(item => item.Label >= 0) ? [.. items.Select(item => item.Label)] : null;
@@ -39,6 +47,12 @@ public sealed class StoreClips : IClipBatches, IDisposable
     /// <inheritdoc/>
     public int ClipsInPass { get; }
 
+    /// <inheritdoc/>
+    public ICollective Ranks { get; }
+
+    /// <inheritdoc/>
+    public int ClipsPerBatch { get; }
+
     /// <summary>How long the last training pass waited for batches.</summary>
     public LoaderWait Wait => _training?.Wait ?? default;
 
@@ -50,14 +64,21 @@ public sealed class StoreClips : IClipBatches, IDisposable
     /// <param name="mode">Crops of a clip.</param>
     /// <param name="oneRandomClip">One random clip a video instead: the reference's gallery.</param>
     /// <param name="mostClips">Clips of a video at most, spread evenly over it.</param>
+    /// <param name="ranks">Ranks that share the batches; this process takes them all when null.</param>
     public static StoreClips ForTesting(
-        ClipStore store, IReadOnlyList<ClipItem> items, AugmentationOptions augmentation, LoaderOptions options, CropMode mode =
-            CropMode.Center, bool oneRandomClip = false,
-        int mostClips = int.MaxValue)
+        ClipStore store,
+        IReadOnlyList<ClipItem> items,
+        AugmentationOptions augmentation,
+        LoaderOptions options,
+        CropMode mode = CropMode.Center,
+        bool oneRandomClip = false,
+        int mostClips = int.MaxValue,
+        ICollective? ranks = null)
     {
-        EvaluationLoader Open() => new([ClipView.Of(store)], items, augmentation, options, mode, oneRandomClip, mostClips);
+        (int First, int Every) share = (ranks?.Rank ?? 0, ranks?.World ?? 1);
+        EvaluationLoader Open() => new([ClipView.Of(store)], items, augmentation, options, mode, oneRandomClip, mostClips, share);
         using var count = Open();
-        return new StoreClips(store, items, Open, null, (int)count.Rows);
+        return new StoreClips(store, items, Open, null, (int)count.Rows, ranks, options.BatchSize);
     }
 
     /// <summary>One random, augmented clip a video each epoch (method.md 1d).</summary>

@@ -4,6 +4,7 @@ using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
+using CoCLR.Engine.Collectives;
 using CoCLR.Engine.Context;
 using CoCLR.Engine.Evaluation;
 using CoCLR.Engine.Features;
@@ -23,9 +24,17 @@ internal static class MeasuringStages
         ProbeSpec spec = context.Spec.Evaluation.LinearProbe;
         context.Events.Started(context.DeviceName, context.Stage.Epochs);
         using var features = new VideoFeatures(context);
-        FeaturePair trained = features.Of(context.Stage.Evaluates);
+        FeaturePair? trained = features.Of(context.Stage.Evaluates);
+        bool unlabelled = context.Ranks.Any(
+            trained is not null && (trained.Train.Labelled().Count == 0 || trained.Test.Labelled().Count == 0));
+        FeaturePair? untrained = unlabelled || spec.Mode == ProbeMode.EndToEnd ? null : Untrained(context, features);
+        if (trained is null)
+        {
+            return Helped(context);
+        }
+
         string folder = context.Folder.Stage(context.Stage.Name);
-        if (trained.Train.Labelled().Count == 0 || trained.Test.Labelled().Count == 0)
+        if (unlabelled)
         {
             EvaluationStages.WriteMaps(folder, context.View.Name(), trained, [], context.Spec.Seed, context.Stop);
             TellArtifacts(context);
@@ -38,7 +47,7 @@ internal static class MeasuringStages
                 folder,
                 context.View.Name(),
                 trained,
-                Untrained(context, features),
+                untrained,
                 spec,
                 context.Spec.Seed,
                 context.Spec.Training.Compatibility == Compatibility.Platform,
@@ -62,13 +71,15 @@ internal static class MeasuringStages
     {
         context.Events.Started(context.DeviceName);
         using var features = new VideoFeatures(context);
-        FeaturePair trained = features.Of(context.Stage.Evaluates, context.Spec.Evaluation.Retrieval.Gallery);
+        FeaturePair? trained = features.Of(context.Stage.Evaluates, context.Spec.Evaluation.Retrieval.Gallery);
+        FeaturePair? untrained = Untrained(context, features);
+        if (trained is null)
+        {
+            return Helped(context);
+        }
+
         RetrievalResult result = EvaluationStages.Retrieve(
-            context.Folder.Stage(context.Stage.Name),
-            context.View.Name(),
-            trained,
-            Untrained(context, features),
-            context.Spec.Evaluation.Retrieval);
+            context.Folder.Stage(context.Stage.Name), context.View.Name(), trained, untrained, context.Spec.Evaluation.Retrieval);
         TellArtifacts(context);
         return context.Result(result, epochsTrained: context.EpochsBehind(context.Stage.Evaluates));
     }
@@ -110,6 +121,9 @@ internal static class MeasuringStages
         };
         return context.Result(new SkippedResult($"the table is in {RunFolder.ReportName} and {RunFolder.ReportMarkdownName}"));
     }
+
+    /// <summary>What a rank other than 0 has to say: nobody reads it.</summary>
+    private static StageResult Helped(StageContext context) => context.Result(new SkippedResult("rank 0 measures what all ranks have extracted"));
 
     /// <summary>The same network without training: the floor of every number.</summary>
     private static FeaturePair? Untrained(StageContext context, VideoFeatures features) =>

@@ -5,8 +5,10 @@ using CoCLR.Core.Events;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
 using CoCLR.Engine.Context;
+using CoCLR.Engine.Collectives;
 using CoCLR.Engine.Training;
 using CoCLR.Runs;
+using TorchSharp;
 
 namespace CoCLR.Engine.Stages;
 
@@ -25,6 +27,9 @@ public sealed record StageOptions
     /// <summary>Folder of the stores that several runs share.</summary>
     public required string Cache { get; init; }
 
+    /// <summary>This process's place among those that run the stage together.</summary>
+    public RankOptions Ranks { get; init; } = RankOptions.One;
+
     /// <summary>Called when another process works on the stage: this one then waits for its end instead of failing. In a cluster the pod before may still run on a node
     /// that does not answer.</summary>
     public Action? WhenTaken { get; init; }
@@ -36,6 +41,7 @@ public sealed record StageOptions
 /// <summary>Runs stages.</summary>
 public static class StageRunner
 {
+    private const string Stopped = "stopped; run the same command again to go on";
     private static readonly TimeSpan LockInterval = TimeSpan.FromSeconds(1);
 
     /// <summary>Runs one stage to its end, or continues it.</summary>
@@ -46,7 +52,15 @@ public static class StageRunner
     {
         StagePlan plan = RunFolder.ReadPlan(options.PlanFile);
         Stage stage = plan[options.Stage];
+        RequireUseForRanks(plan, options.Stage, options.Ranks.World);
         var folder = new RunFolder(options.RunFolder ?? Path.GetDirectoryName(Path.GetFullPath(options.PlanFile))!);
+        return options.Ranks.Rank == 0 ? RunFirst(options, plan, stage, folder, stop) : RunOther(options, plan, stage, folder, stop);
+    }
+
+    /// <summary>The only rank, or rank 0 of several: it holds the stage, tells and writes.</summary>
+    private static (int ExitCode, string? Message) RunFirst(
+        StageOptions options, StagePlan plan, Stage stage, RunFolder folder, CancellationToken stop)
+    {
         using IDisposable? hold = Hold(folder, stage.Name, options.WhenTaken, stop);
         if (hold == null)
         {
@@ -61,14 +75,55 @@ public static class StageRunner
         }
 
         using EventLog events = EventLog.Open(folder.EventsFile(stage.Name), plan.Run, stage.Name);
+        return Run(options, plan, stage, folder, events, stop);
+    }
+
+    private static (int ExitCode, string? Message) RunOther(
+        StageOptions options, StagePlan plan, Stage stage, RunFolder folder, CancellationToken stop)
+    {
+        if (folder.HasSucceeded(stage.Name))
+        {
+            return (ExitCodes.Done, null);
+        }
+
+        using EventLog silent = EventLog.Silent(plan.Run, stage.Name);
+        return Run(options, plan, stage, folder, silent, stop);
+    }
+
+    private static (int ExitCode, string? Message) Run(
+        StageOptions options, StagePlan plan, Stage stage, RunFolder folder, EventLog events, CancellationToken stop)
+    {
         if (options.Observer != null)
         {
             events.Written += options.Observer;
         }
 
         var clock = Stopwatch.StartNew();
+        (int code, string? message) = Attempt(options, plan, stage, folder, events, stop);
+        StageOutcome outcome = code switch
+        {
+            ExitCodes.Done => StageOutcome.Succeeded,
+            ExitCodes.Terminated => StageOutcome.Terminated,
+            _ => StageOutcome.Failed,
+        };
+        if (outcome == StageOutcome.Failed)
+        {
+            events.Log(message!, "error");
+        }
+
+        events.Finished(outcome, code, outcome == StageOutcome.Terminated ? "asked to stop" : message, clock.Elapsed.TotalSeconds);
+        return (code, message);
+    }
+
+    private static (int ExitCode, string? Message) Attempt(
+        StageOptions options, StagePlan plan, Stage stage, RunFolder folder, EventLog events, CancellationToken stop)
+    {
+        ICollective ranks = Alone.Instance;
         try
         {
+            torch.Device device = TorchRuntime.Select(
+                stage.NeedsDevice ? Ranks.DeviceOf(plan.Spec.Device, options.Ranks, TorchRuntime.CudaDevices) : "cpu");
+            ranks = Ranks.Meet(options.Ranks, $"{plan.Run}/{stage.Name}/{plan.SpecHash}", device, stop);
             var context = new StageContext
             {
                 Plan = plan,
@@ -76,34 +131,68 @@ public static class StageRunner
                 Folder = folder,
                 Cache = Path.GetFullPath(options.Cache),
                 Events = events,
-                Device = TorchRuntime.Select(stage.NeedsDevice ? plan.Spec.Device : "cpu"),
+                Device = device,
+                Ranks = ranks,
                 Stop = stop,
             };
             StageResult result = Execute(context);
-            WholeFile.WriteText(folder.ResultFile(stage.Name), ResultJson.Write(result));
-            events.Result(result);
-            Afterwards(context);
-            events.Finished(StageOutcome.Succeeded, ExitCodes.Done, null, clock.Elapsed.TotalSeconds);
+            if (ranks.Rank == 0)
+            {
+                WholeFile.WriteText(folder.ResultFile(stage.Name), ResultJson.Write(result));
+                events.Result(result);
+                Afterwards(context);
+            }
+
             return (ExitCodes.Done, null);
         }
-        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        catch (OperationCanceledException) when (stop.IsCancellationRequested || options.Ranks.World > 1)
         {
-            events.Finished(StageOutcome.Terminated, ExitCodes.Terminated, "asked to stop", clock.Elapsed.TotalSeconds);
-            return (ExitCodes.Terminated, "stopped; run the same command again to go on");
+            ranks.Abort("it was asked to stop.");
+            return (ExitCodes.Terminated, Stopped);
+        }
+        catch (RankLostException e)
+        {
+            // Where all were asked to end, some are gone sooner than others notice.
+            return stop.IsCancellationRequested ? (ExitCodes.Terminated, Stopped) : (e.ExitCode, e.Message);
         }
         catch (UserErrorException e)
         {
-            events.Log(e.Message, "error");
-            events.Finished(StageOutcome.Failed, e.ExitCode, e.Message, clock.Elapsed.TotalSeconds);
+            ranks.Abort(e.Message);
             return (e.ExitCode, e.Message);
         }
         catch (Exception e) when (e is not OutOfMemoryException)
         {
             string message = $"{stage.Name} failed unexpectedly: {e.GetType().Name}: {FirstLine(e.Message)}";
+            ranks.Abort(message);
             events.Log(e.ToString(), "debug");
-            events.Log(message, "error");
-            events.Finished(StageOutcome.Failed, ExitCodes.Failed, message, clock.Elapsed.TotalSeconds);
             return (ExitCodes.Failed, message);
+        }
+        finally
+        {
+            ranks.Dispose();
+        }
+    }
+
+    /// <summary>Several processes on a stage that one process runs would do the same work twice, or hold GPUs idle.</summary>
+    /// <param name="plan">The plan.</param>
+    /// <param name="stage">Name of the stage.</param>
+    /// <param name="ranks">How many processes are to run it.</param>
+    /// <exception cref="UserErrorException">The stage cannot use them (64).</exception>
+    public static void RequireUseForRanks(StagePlan plan, string stage, int ranks)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        int shards = plan.Spec.Training.Shards;
+        if (ranks > 1 && !plan[stage].TakesRanks)
+        {
+            throw new UserErrorException($"{stage} runs in one process: start it once, without --ranks or --world.", ExitCodes.Usage);
+        }
+
+        if (ranks > 1 && shards % ranks != 0)
+        {
+            throw new UserErrorException(
+                $"{stage} has {shards} shard{(shards == 1 ? "" : "s")} (training.shards), which {ranks} ranks cannot share equally: "
+                + "start as many ranks as divide them, or give the manifest more shards.",
+                ExitCodes.Usage);
         }
     }
 

@@ -2,6 +2,7 @@
 // folder.
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
+using CoCLR.Engine.Collectives;
 using CoCLR.Engine.Context;
 using CoCLR.Engine.Evaluation;
 using CoCLR.Engine.Features;
@@ -35,12 +36,17 @@ internal sealed class VideoFeatures : IDisposable
     /// <summary>The videos of the stage's view.</summary>
     public ClipStore Store => _store;
 
+    private bool IsFirst => _context.Ranks.Rank == 0;
+
     /// <summary>Features under a checkpoint, from the run folder when they are there.</summary>
     /// <param name="checkpoint">A training stage; null for the untrained network.</param>
     /// <param name="gallery">What stands for a training video.</param>
-    public FeaturePair Of(string? checkpoint, Gallery gallery = Gallery.AllClips)
+    /// <returns>Null on ranks other than 0, which only help to extract.</returns>
+    public FeaturePair? Of(string? checkpoint, Gallery gallery = Gallery.AllClips)
     {
-        if (Stored(_context, _context.View, checkpoint, gallery) is { } stored)
+        // Rank 0 decides: another machine may see its files later.
+        FeaturePair? stored = IsFirst ? Stored(_context, _context.View, checkpoint, gallery) : null;
+        if (_context.Ranks.Any(stored is not null))
         {
             return stored;
         }
@@ -52,14 +58,14 @@ internal sealed class VideoFeatures : IDisposable
         }
 
         string folder = Folder(_context, _context.View, checkpoint);
-        FeatureSet Extract(VideoSplit split, string name, bool oneClip)
+        FeatureSet? Extract(VideoSplit split, string name, bool oneClip)
         {
-            if (Exists(folder, name))
+            if (_context.Ranks.Any(IsFirst && Exists(folder, name)))
             {
-                return FeatureFiles.ReadNpy(folder, name);
+                return IsFirst ? FeatureFiles.ReadNpy(folder, name) : null;
             }
 
-            using StoreClips clips = Clips(split, oneClip);
+            using StoreClips clips = Clips(split, oneClip, _context.Ranks);
             FeatureSet features = FeatureExtractor.Extract(
                 backbone,
                 clips,
@@ -67,12 +73,18 @@ internal sealed class VideoFeatures : IDisposable
                     p => _context.Events.Progress(
                         $"extract {(checkpoint == null ? "random features, " : "")}{name}", p.Done, p.Total, "clips")),
                 _context.Stop);
+            if (!IsFirst)
+            {
+                return null;
+            }
+
             FeatureFiles.WriteNpy(features, folder, name);
             return features;
         }
 
-        return new FeaturePair(
-            Extract(VideoSplit.Train, TrainName(gallery), gallery == Gallery.OneClip), Extract(VideoSplit.Test, Test, oneClip: false));
+        FeatureSet? train = Extract(VideoSplit.Train, TrainName(gallery), gallery == Gallery.OneClip);
+        FeatureSet? test = Extract(VideoSplit.Test, Test, oneClip: false);
+        return train is null || test is null ? null : new FeaturePair(train, test);
     }
 
     /// <summary>Features that an earlier stage has left; null when it has not.</summary>
@@ -85,16 +97,18 @@ internal sealed class VideoFeatures : IDisposable
     }
 
     /// <summary>Sliding clips (and crops) of a split's videos.</summary>
-    public StoreClips Clips(VideoSplit split, bool oneClip = false) => Clips(ClipItem.FromStores([_store], split), oneClip);
+    public StoreClips Clips(VideoSplit split, bool oneClip = false, ICollective? ranks = null) =>
+        Clips(ClipItem.FromStores([_store], split), oneClip, ranks);
 
     /// <summary>Sliding clips (and crops) of some videos.</summary>
-    public StoreClips Clips(IReadOnlyList<ClipItem> items, bool oneClip = false) => StoreClips.ForTesting(
+    public StoreClips Clips(IReadOnlyList<ClipItem> items, bool oneClip = false, ICollective? ranks = null) => StoreClips.ForTesting(
         _store,
         items,
         Augmentations.Of(_context.Spec),
         Augmentations.Loading(_context, ClipsPerBatch),
         _context.Spec.Evaluation.Crops switch { Crops.Five => CropMode.Five, Crops.Ten => CropMode.Ten, _ => CropMode.Center },
-        oneClip);
+        oneClip,
+        ranks: ranks);
 
     /// <summary>The labelled training videos.</summary>
     public IReadOnlyList<ClipItem> Labelled() => [.. ClipItem.FromStores([_store], VideoSplit.Train).Where(i => i.Label >= 0)];

@@ -1,11 +1,14 @@
 // Why this exists: the training loop of the paper, for every method: what is in it reads top to bottom, what differs is in the methods.
 using System.Globalization;
+using System.IO.Hashing;
 using CoCLR.Core;
 using CoCLR.Core.Events;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
 using CoCLR.Engine.Context;
+using CoCLR.Engine.Interop;
+using CoCLR.Engine.Collectives;
 using CoCLR.Engine.Training.Optimization;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -28,6 +31,7 @@ public sealed class ContrastiveTraining : IDisposable
     private readonly TrainingData _data;
     private readonly Learner _learner;
     private readonly Optimizer _optimizer;
+    private readonly ShardMean _mean;
     private readonly CheckpointStore _checkpoints;
     private readonly StepNumbers _numbers = new();
     private readonly RunningMeans _means = new();
@@ -47,10 +51,14 @@ public sealed class ContrastiveTraining : IDisposable
         _epochs = context.Stage.Epochs ?? 0;
         _data = TrainingData.Open(context);
         _learner = Learner.Create(context);
-        _monitor = TrainingMonitor.Open(context);
+        _monitor = IsFirst ? TrainingMonitor.Open(context) : null;
         _optimizer = Optimizer.Create(_optimizerSpec, _learner.Parameters);
+        _mean = new ShardMean(OwnShards.Of(training, context.Ranks), context.Ranks, _optimizer.Gradients, _learner.Networks);
         _checkpoints = new CheckpointStore(Folder, training.KeepCheckpoints, message => context.Events.Log(message, "warning"));
     }
+
+    /// <summary>Rank 0 tells, measures and writes; the others compute the same and keep quiet.</summary>
+    private bool IsFirst => _context.Ranks.Rank == 0;
 
     private string Folder => _context.Folder.Stage(_context.Stage.Name);
 
@@ -87,11 +95,13 @@ public sealed class ContrastiveTraining : IDisposable
             {
                 using DisposeScope scope = NewDisposeScope();
                 _optimizer.LearningRate = LearningRateSchedule.Rate(_optimizerSpec, _epochs, Step, _data.StepsPerEpoch);
-                LearningStep made = _learner.Learn(batch, Step);
-                Tensor? norm = made.Trains ? Descend(made.Loss) : null;
-                IReadOnlyList<MinedAnchor> anchors = _stepInEpoch == 0 ? _learner.MinedAnchors(made, _data, AnchorsPerEpoch) : [];
-                _learner.Remember(made);
-                _numbers.Note(Step, _optimizer.LearningRate, norm is null ? made.Numbers : made.Numbers.Append(new(MetricNames.GradientNorm, norm)));
+                BatchKeys keys = _learner.EncodeKeys(batch, Step);
+                bool trains = _learner.Trains;
+                List<LearningStep> made = Learn(keys, trains);
+                Tensor? norm = trains ? Descend() : null;
+                IReadOnlyList<MinedAnchor> anchors = _stepInEpoch == 0 && IsFirst ? _learner.MinedAnchors(keys, made[0], _data, AnchorsPerEpoch) : [];
+                _learner.Remember(keys);
+                Note([.. made.Select(m => m.Numbers)], norm);
                 speed.Count(batch.Size);
                 _stepInEpoch++;
                 Tell(speed, anchors);
@@ -134,15 +144,36 @@ public sealed class ContrastiveTraining : IDisposable
         }
     }
 
-    /// <summary>One step of the optimizer against the gradient of a loss.</summary>
-    /// <returns>The gradient's norm before clipping, a scalar on the device.</returns>
-    private Tensor Descend(Tensor loss)
+    /// <summary>Losses and gradients of this rank's shards, one after the other; leaves the mean gradient of all shards.</summary>
+    private List<LearningStep> Learn(BatchKeys keys, bool trains)
     {
-        _optimizer.ZeroGradients();
-        loss.backward();
+        var made = new List<LearningStep>();
+        _mean.Over(shard =>
+        {
+            LearningStep step = _learner.Learn(keys, shard);
+            if (trains)
+            {
+                step.Loss.backward();
+            }
+
+            made.Add(step);
+        });
+        return made;
+    }
+
+    /// <summary>One step of the optimizer against the gradient.</summary>
+    /// <returns>The gradient's norm before clipping, a scalar on the device.</returns>
+    private Tensor Descend()
+    {
         Tensor norm = _maxNorm > 0 ? _optimizer.ClipGradients(_maxNorm) : _optimizer.GradientNorm();
         _optimizer.Step();
         return norm;
+    }
+
+    private void Note(IReadOnlyList<IReadOnlyDictionary<string, Tensor>> shards, Tensor? norm)
+    {
+        IReadOnlyDictionary<string, Tensor> numbers = StepNumbers.Mean(shards, _context.Ranks);
+        _numbers.Note(Step, _optimizer.LearningRate, norm is null ? numbers : numbers.Append(new(MetricNames.GradientNorm, norm)));
     }
 
     /// <summary>Says what the step that has just ended gave, as often as people want to see it.</summary>
@@ -167,12 +198,25 @@ public sealed class ContrastiveTraining : IDisposable
 
     private void SaveWithinTheEpoch()
     {
-        if (_context.Stop.IsCancellationRequested || (_context.Spec.Training.CheckpointEverySteps is { } every && Step % every == 0))
+        bool stop = IsAskedToStop();
+        if (stop || (_context.Spec.Training.CheckpointEverySteps is { } every && Step % every == 0))
         {
             Save(isBest: false);
         }
 
-        _context.Stop.ThrowIfCancellationRequested();
+        ThrowIf(stop);
+    }
+
+    /// <summary>All ranks stop after the same step, whichever of them was asked.</summary>
+    private bool IsAskedToStop() => _context.Ranks.Any(_context.Stop.IsCancellationRequested);
+
+    private void ThrowIf(bool stop)
+    {
+        if (stop)
+        {
+            _context.Ranks.Barrier(); // rank 0 has written the checkpoint
+            throw new OperationCanceledException("asked to stop", _context.Stop);
+        }
     }
 
     private void EndEpoch(SpeedMeter speed)
@@ -192,7 +236,7 @@ public sealed class ContrastiveTraining : IDisposable
         bool isBest = score > _best;
         _best = Math.Max(_best, score);
         Save(isBest);
-        _context.Stop.ThrowIfCancellationRequested();
+        ThrowIf(IsAskedToStop());
     }
 
     private StageResult Result(SpeedMeter speed) => _context.Result(
@@ -240,8 +284,14 @@ public sealed class ContrastiveTraining : IDisposable
 
     private void Save(bool isBest)
     {
-        using DisposeScope scope = NewDisposeScope();
         ReadNumbers();
+        RequireSameWeights();
+        if (!IsFirst)
+        {
+            return;
+        }
+
+        using DisposeScope scope = NewDisposeScope();
         var tensors = new Dictionary<string, Tensor>(_learner.State());
         foreach ((string name, Tensor tensor) in _optimizer.State())
         {
@@ -273,10 +323,29 @@ public sealed class ContrastiveTraining : IDisposable
         _context.Events.Checkpoint(_epoch, Step, Path.GetRelativePath(_context.Folder.Root, file), new FileInfo(file).Length);
     }
 
+    /// <summary>A rank that went its own way is noticed before a checkpoint is made of it.</summary>
+    private void RequireSameWeights()
+    {
+        if (_context.Ranks.World == 1)
+        {
+            return;
+        }
+
+        using DisposeScope scope = NewDisposeScope();
+        var hash = new XxHash3();
+        foreach (FlatModule network in _learner.Networks)
+        {
+            Safetensors.WithBytes(network.Parameters.All, bytes => hash.Append(bytes));
+        }
+
+        _context.Ranks.RequireSame(hash.GetCurrentHashAsUInt64(), $"weights at step {Step}");
+    }
+
     private bool Resume()
     {
         using DisposeScope scope = NewDisposeScope();
         using Checkpoint? checkpoint = _checkpoints.LoadNewest();
+        _context.Ranks.RequireSame((ulong)(checkpoint?.Info.Step ?? -1), "a newest checkpoint");
         if (checkpoint == null)
         {
             return false;
@@ -291,6 +360,7 @@ public sealed class ContrastiveTraining : IDisposable
         _stepInEpoch = (int)checkpoint.Info.Scalars["stepInEpoch"];
         _best = checkpoint.Info.Scalars["best"];
         _lastGood = checkpoint.Info;
+        RequireSameWeights();
         return true;
     }
 }

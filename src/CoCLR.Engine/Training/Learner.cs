@@ -8,35 +8,39 @@ using CoCLR.Engine.Contrastive;
 using CoCLR.Engine.Contrastive.Methods;
 using CoCLR.Engine.Interop;
 using CoCLR.Engine.Models;
+using CoCLR.Engine.Collectives;
 using CoCLR.Engine.Training.Optimization;
 using TorchSharp;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Training;
 
-/// <summary>The keys of one batch, as the queue takes them.</summary>
+/// <summary>The keys of one batch, of all its shards, as the queue takes them.</summary>
 /// <param name="First">Keys of the (first) learning view [B,dim].</param>
 /// <param name="Second">Keys of the other view, where the stage sees it.</param>
 /// <param name="Batch">Whose they are.</param>
 /// <param name="Step">The step that made them; negative while the queue is filled before training.</param>
-internal sealed record BatchKeys(Tensor First, Tensor? Second, TrainingBatch Batch, long Step);
+internal sealed record BatchKeys(Tensor First, Tensor? Second, TrainingBatch Batch, long Step)
+{
+    /// <summary>Where a clip meets its own key in the queue, boolean [B,K]; null where the queue does not hold the batch yet.</summary>
+    public Tensor? Own { get; init; }
+}
 
-/// <summary>Everything that one step made.</summary>
+/// <summary>Everything that one shard of a step made.</summary>
 /// <param name="Loss">Scalar with a graph.</param>
-/// <param name="Keys">The batch's keys.</param>
-/// <param name="Positives">Boolean [B,1+K], before the own key is masked.</param>
+/// <param name="Positives">Boolean [b,1+K], before the own key is masked.</param>
 /// <param name="Numbers">Scalars on the device by <see cref="MetricNames"/>, the loss among them.</param>
 /// <param name="Mined">What was mined, if anything.</param>
-/// <param name="Trains">False while the published code waits for its queue.</param>
-internal sealed record LearningStep(Tensor Loss, BatchKeys Keys, Tensor Positives, IReadOnlyDictionary<string, Tensor> Numbers, MinedEntries? Mined, bool Trains);
+internal sealed record LearningStep(Tensor Loss, Tensor Positives, IReadOnlyDictionary<string, Tensor> Numbers, MinedEntries? Mined);
 
 /// <summary>A view that learns.</summary>
 internal sealed record LearningView(View View, MomentumEncoder Encoder);
 
-/// <summary>A method at work on the encoders of one stage: one view that learns, alone or with a frozen miner beside it, or both views.</summary>
+/// <summary>
+/// A method at work on the encoders of one stage: one view that learns, alone or with a frozen miner beside it, or both views.
+/// </summary>
 internal sealed class Learner : IDisposable
 {
-    private static readonly ulong s_keyOrder = CounterRandom.Purpose("training/key-order");
     private static readonly ulong s_selfMasking = CounterRandom.Purpose("training/self-masking");
 
     private readonly ExperimentSpec _spec;
@@ -48,6 +52,8 @@ internal sealed class Learner : IDisposable
     private readonly bool _batchNegatives;
     private readonly bool _minesVideos;
     private readonly Device _device;
+    private readonly ICollective _ranks;
+    private readonly ShardMean _keyMean;
     private VideoNeighbours? _neighbours;
 
     /// <summary>Sets a method to work. The encoders become the learner's.</summary>
@@ -56,9 +62,12 @@ internal sealed class Learner : IDisposable
     /// <param name="views">One view, or RGB and flow.</param>
     /// <param name="miner">The other view's frozen encoder, in a turn of co-training.</param>
     /// <param name="device">Where the encoders are.</param>
-    public Learner(ExperimentSpec spec, ContrastiveMethod method, LearningView[] views, FrozenMiner? miner, Device device)
+    /// <param name="ranks">The processes that learn together; this one alone when null.</param>
+    public Learner(
+        ExperimentSpec spec, ContrastiveMethod method, LearningView[] views, FrozenMiner? miner, Device device, ICollective? ranks = null)
     {
-        (_spec, _method, _views, _miner, _device) = (spec, method, views, miner, device);
+        (_spec, _method, _views, _miner, _device, _ranks) = (spec, method, views, miner, device, ranks ?? Alone.Instance);
+        _keyMean = new ShardMean(OwnShards.Of(spec.Training, _ranks), _ranks, [], [.. views.Select(v => v.Encoder.KeyTensors)]);
         _minesVideos = miner != null && spec.Cotrain.MineAmong == MiningScope.Videos;
         bool second = views.Length > 1 || (miner != null && !_minesVideos);
         _queue = new KeyQueue(views[0].Encoder.Query.Head.Dim, spec.Training.QueueSize, second, spec.Seed, device, second ? miner?.KeySize : null);
@@ -68,8 +77,13 @@ internal sealed class Learner : IDisposable
     }
 
     /// <summary>What the optimizer moves.</summary>
-    public IEnumerable<ParameterGroup> Parameters => _views.Select(view => new ParameterGroup(
-        [.. ParameterGroup.Of(view.Encoder.Query).Parameters.Select(p => (ViewPrefix(view) + p.Name, p.Parameter))]));
+    public IEnumerable<ParameterGroup> Parameters => _views.Select(view => view.Encoder.Trained(ViewPrefix(view)));
+
+    /// <summary>The networks that the optimizer moves, flat.</summary>
+    public IReadOnlyList<FlatModule> Networks => [.. _views.Select(view => view.Encoder.QueryTensors)];
+
+    /// <summary>False while the published code waits for its queue.</summary>
+    public bool Trains => !_method.WaitsForFullQueue || _queue.IsFull || _spec.Training.Compatibility == Compatibility.Platform;
 
     /// <summary>The encoder of the (first) learning view.</summary>
     public VideoEncoder Trained => _views[0].Encoder.Query;
@@ -91,11 +105,13 @@ internal sealed class Learner : IDisposable
         FrozenMiner? miner = seesBoth && !stage.Joint
             ? new FrozenMiner(Encoder(context, stage.MineWith, context.View.Other()), context.View.Other(), context.Spec.Cotrain.MineIn)
             : null;
-        return new Learner(stage.Kind == StageKind.Cotrain ? context.Spec.AsTurn() : context.Spec, ContrastiveMethod.Of(here), views, miner, context.Device);
+        ExperimentSpec spec = stage.Kind == StageKind.Cotrain ? context.Spec.AsTurn() : context.Spec;
+        return new Learner(spec, ContrastiveMethod.Of(here), views, miner, context.Device, context.Ranks);
     }
 
     /// <summary>
-    /// With <c>cotrain.mineAmong: videos</c>, describes every training video once and finds its neighbours for the whole turn. Call it before the first step; a resumed turn has them
+    /// With <c>cotrain.mineAmong: videos</c>, describes every training video once and finds its neighbours for the whole turn. Call it
+    /// before the first step; a resumed turn has them
     /// from its checkpoint.
     /// </summary>
     public void FindNeighbours(StageContext context, TrainingData data)
@@ -119,44 +135,60 @@ internal sealed class Learner : IDisposable
             : $"neighbours of {data.Labels.Count} videos, {_spec.Cotrain.TopK} each");
     }
 
-    /// <summary>Forward passes and loss of one batch: moves the key encoders and batch norms' running statistics, and with <see cref="TrainingSpec.BatchNegatives"/> the queue.</summary>
-    public LearningStep Learn(TrainingBatch batch, long step)
+    /// <summary>
+    /// The first half of a step: moves the key encoders and makes the keys of all shards, on all ranks. With <see
+    /// cref="TrainingSpec.BatchNegatives"/> the queue takes them now, so that
+    /// every shard is compared with the keys of the whole batch; else after the step.
+    /// </summary>
+    public BatchKeys EncodeKeys(TrainingBatch batch, long step)
     {
-        Tensor[] queries = [.. _views.Select(v => v.Encoder.Query.forward(batch.Clip(v.View, 0)))];
         Array.ForEach(_views, v => v.Encoder.Update());
-        BatchKeys keys = EncodeKeys(batch, step);
-        Tensor? own = null;
+        BatchKeys keys = Keys(batch, step);
         if (_batchNegatives)
         {
-            own = _queue.OwnColumns(batch.Size);
+            keys = keys with { Own = _queue.OwnColumns(batch.Size) };
             Enqueue(keys);
         }
 
+        return keys;
+    }
+
+    /// <summary>
+    /// The second half, for one shard: its queries, compared with their keys and the queue. Moves batch norms' running statistics.
+    /// </summary>
+    /// <param name="keys">Keys of the batch.</param>
+    /// <param name="shard">A shard of this process, from 0.</param>
+    public LearningStep Learn(BatchKeys keys, int shard = 0)
+    {
+        TrainingBatch batch = keys.Batch;
+        Tensor Rows(Tensor whole) => batch.RowsOf(whole, shard);
+        Tensor[] queries = [.. _views.Select(v => v.Encoder.Query.forward(batch.Queries(v.View, shard)))];
+        Tensor? second = keys.Second is { } all ? Rows(all) : null;
+        int first = batch.Shards.FirstRow + (shard * batch.Shards.Size);
         MethodStep made = _method.Learn(new Comparison
         {
-            First = new ViewEmbeddings(queries[0], keys.First, _queue.Keys),
-            Second = keys.Second is { } second ? new ViewEmbeddings(queries.ElementAtOrDefault(1), second, _queue.SecondKeys!) : null,
-            MinerSimilarity = _minesVideos ? null : _miner?.Similarity(keys.Second!, _queue.SecondKeys!),
-            Neighbours = _neighbours?.Among(batch.Items, _clips!.Items),
+            First = new ViewEmbeddings(queries[0], Rows(keys.First), _queue.Keys),
+            Second = second is null ? null : new ViewEmbeddings(queries.ElementAtOrDefault(1), second, _queue.SecondKeys!),
+            MinerSimilarity = _minesVideos ? null : _miner?.Similarity(second!, _queue.SecondKeys!),
+            Neighbours = _neighbours?.Among(batch.Items[first..(first + batch.Shards.Size)], _clips!.Items),
             Queue = _queue,
-            Groups = batch.Groups,
-            Labels = batch.Labels,
-            Own = own,
+            Groups = Rows(batch.Groups),
+            Labels = Rows(batch.Labels),
+            Own = keys.Own is { } own ? Rows(own) : null,
             Temperature = Decimals.Parse(_spec.Training.Temperature),
             TopK = _spec.Cotrain.TopK,
-            MasksSelf = new CounterRandom(_spec.Seed, s_selfMasking, step).Bernoulli(Decimals.Parse(_spec.Cotrain.SelfMasking)),
-            Step = step,
+            MasksSelf = new CounterRandom(_spec.Seed, s_selfMasking, keys.Step).Bernoulli(Decimals.Parse(_spec.Cotrain.SelfMasking)),
+            Step = keys.Step,
         });
-        bool trains = !_method.WaitsForFullQueue || _queue.IsFull || _spec.Training.Compatibility == Compatibility.Platform;
-        return new LearningStep(made.Loss, keys, made.Positives, Numbers(made), made.Mined, trains);
+        return new LearningStep(made.Loss, made.Positives, Numbers(made), made.Mined);
     }
 
     /// <summary>Ends a step: its keys are in the queue from now on.</summary>
-    public void Remember(LearningStep step)
+    public void Remember(BatchKeys keys)
     {
         if (!_batchNegatives)
         {
-            Enqueue(step.Keys);
+            Enqueue(keys);
         }
     }
 
@@ -170,9 +202,13 @@ internal sealed class Learner : IDisposable
         {
             foreach (TrainingBatch batch in data.Epoch(-(int)pass, 0))
             {
-                stop.ThrowIfCancellationRequested();
+                if (_ranks.Any(stop.IsCancellationRequested))
+                {
+                    throw new OperationCanceledException(stop);
+                }
+
                 using DisposeScope scope = NewDisposeScope();
-                Enqueue(EncodeKeys(batch, -steps + done));
+                Enqueue(Keys(batch, -steps + done));
                 progress(++done * batchSize, _spec.Training.QueueSize);
                 if (done == steps)
                 {
@@ -182,14 +218,21 @@ internal sealed class Learner : IDisposable
         }
     }
 
-    /// <summary>A few anchors of a step with the clips that were mined for them; ask before <see cref="Remember"/>, which replaces some.</summary>
-    public IReadOnlyList<MinedAnchor> MinedAnchors(LearningStep step, TrainingData data, int count) => _neighbours is { } neighbours
-        ? neighbours.Anchors(data, step.Keys.Batch.Items.Take(count))
+    /// <summary>
+    /// A few anchors of the batch's first shard with the clips that were mined for them; ask before <see cref="Remember"/>, which
+    /// replaces some.
+    /// </summary>
+    public IReadOnlyList<MinedAnchor> MinedAnchors(BatchKeys keys, LearningStep step, TrainingData data, int count) =>
+        _neighbours is { } neighbours
+        ? neighbours.Anchors(data, keys.Batch.Items.Take(count))
         : step.Mined is { } mined && _clips != null
-        ? _clips.Anchors(data, step.Keys.Batch, count, mined, _queue, step.Keys.Step)
+        ? _clips.Anchors(data, keys.Batch, count, mined, _queue, keys.Step)
         : [];
 
-    /// <summary>Everything a resume needs, by name. The encoder that later stages take is <c>encoder.*</c>, with the view before it where both learn.</summary>
+    /// <summary>
+    /// Everything a resume needs, by name. The encoder that later stages take is <c>encoder.*</c>, with the view before it where both
+    /// learn.
+    /// </summary>
     public IReadOnlyDictionary<string, Tensor> State()
     {
         var state = new Dictionary<string, Tensor>();
@@ -253,12 +296,43 @@ internal sealed class Learner : IDisposable
         _queue.Enqueue(keys.First, keys.Second, keys.Batch.Groups, keys.Batch.Labels, keys.Step);
     }
 
-    private BatchKeys EncodeKeys(TrainingBatch batch, long step)
+    private BatchKeys Keys(TrainingBatch batch, long step)
     {
-        // Drawn from its coordinates, so that a resume normalises the key batch in the same order.
-        int[] order = new CounterRandom(_spec.Seed, s_keyOrder, step).Permutation(_spec.Training.BatchSize);
-        Tensor[] keys = [.. _views.Select(v => v.Encoder.EncodeKeys(batch.Clip(v.View, 1), order, _spec.Training.BatchNormGroups))];
-        return new BatchKeys(keys[0], keys.ElementAtOrDefault(1) ?? (_minesVideos ? null : _miner?.Encode(batch.Clip(_miner.View, 1))), batch, step);
+        var parts = new List<Tensor[]>();
+        _keyMean.Over(shard =>
+        {
+            IEnumerable<Tensor> made = _views.Select(v => v.Encoder.EncodeKeys(batch.Keys(v.View, shard), _spec.Training.BatchNormGroups));
+            if (_miner is not null && !_minesVideos)
+            {
+                made = made.Append(_miner.Encode(batch.Keys(_miner.View, shard)));
+            }
+
+            parts.Add([.. made]);
+        });
+        return new BatchKeys(Gather(parts, 0, batch.KeyOrder)!, Gather(parts, 1, batch.KeyOrder), batch, step);
+    }
+
+    /// <summary>
+    /// The keys of all shards on all ranks, put back from the order in which they were normalised into the batch's; null where there are
+    /// none.
+    /// </summary>
+    private Tensor? Gather(List<Tensor[]> shards, int which, int[] order)
+    {
+        if (shards[0].Length <= which)
+        {
+            return null;
+        }
+
+        using DisposeScope scope = NewDisposeScope();
+        using var frozen = no_grad();
+        long[] back = new long[order.Length];
+        for (int i = 0; i < order.Length; i++)
+        {
+            back[order[i]] = i;
+        }
+
+        Tensor all = _ranks.AllGather(cat([.. shards.Select(s => s[which])], 0));
+        return all.index_select(0, tensor(back, device: _device)).MoveToOuterDisposeScope();
     }
 
     private static Dictionary<string, Tensor> Numbers(MethodStep made)

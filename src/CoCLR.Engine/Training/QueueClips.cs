@@ -27,7 +27,7 @@ internal sealed class QueueClips(int length)
 
     /// <summary>A few anchors with the clips that were mined for them.</summary>
     /// <param name="data">Names the clips.</param>
-    /// <param name="batch">The anchors.</param>
+    /// <param name="batch">The anchors are its first.</param>
     /// <param name="count">How many.</param>
     /// <param name="mined">What was mined for them.</param>
     /// <param name="queue">The queue.</param>
@@ -43,7 +43,7 @@ internal sealed class QueueClips(int length)
         float[] learner = mined.LearnerSimilarity.gather(1, of).to(CPU).data<float>().ToArray();
         long[] ages = queue.Age(step).to(CPU).data<long>().ToArray();
         int topK = (int)of.shape[1];
-        return [.. Enumerable.Range(0, Math.Min(count, batch.Size)).Select(row => new MinedAnchor
+        return [.. Enumerable.Range(0, (int)Math.Min(count, of.shape[0])).Select(row => new MinedAnchor
         {
             Video = data.Id(batch.Items[row]),
             Class = data.ClassOf(batch.Items[row]),

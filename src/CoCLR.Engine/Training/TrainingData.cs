@@ -12,8 +12,12 @@ using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Training;
 
-/// <summary>The training clips of one step: for each view two augmented clips of every video.</summary>
-/// <param name="views">Tensors [B,2,3,T,S,S] by view.</param>
+/// <summary>
+/// The training clips of one step, for each view two augmented clips of every video: whose they are is known of the whole batch, the
+/// clips are those of this rank's shards.
+/// </summary>
+/// <param name="views">Tensors [n,2,3,T,S,S] by view: of row i, the query clip of the batch's row i and the key clip of its row
+/// KeyOrder[i], from the first of this rank's rows on.</param>
 /// <param name="Items">For each of the B videos its number in <see cref="TrainingData"/>.</param>
 /// <param name="Labels">int64 [B]; -1 where unknown.</param>
 /// <param name="Groups">Source video, int64 [B].</param>
@@ -22,28 +26,66 @@ internal sealed record TrainingBatch(IReadOnlyDictionary<View, Tensor> views, in
     /// <summary>Videos in the batch.</summary>
     public int Size => Items.Length;
 
-    /// <summary>One of the two clips of every video, [B,3,T,S,S].</summary>
-    public Tensor Clip(View view, int which) => views[view].select(1, which);
+    /// <summary>Which of the shards are here.</summary>
+    public OwnShards Shards { get; init; } = new(0, 1, 1, Items.Length);
+
+    /// <summary>
+    /// The order in which keys are normalised, a permutation of the rows: what batch statistics tell of a key's neighbours says nothing
+    /// about its query (shuffle-BN).
+    /// </summary>
+    public int[] KeyOrder { get; init; } = [.. Enumerable.Range(0, Items.Length)];
+
+    /// <summary>Query clips of one of the shards that are here, [b,3,T,S,S], in the order of the batch.</summary>
+    public Tensor Queries(View view, int shard) => Clips(view, shard, 0);
+
+    /// <summary>Key clips of one of the shards that are here, [b,3,T,S,S], in <see cref="KeyOrder"/>.</summary>
+    public Tensor Keys(View view, int shard) => Clips(view, shard, 1);
+
+    /// <summary>Rows of one of the shards that are here in a tensor over the whole batch.</summary>
+    public Tensor RowsOf(Tensor batch, int shard) => batch.narrow(0, Shards.FirstRow + (shard * Shards.Size), Shards.Size);
+
+    private Tensor Clips(View view, int shard, int which) => views[view].narrow(0, shard * Shards.Size, Shards.Size).select(1, which);
 }
 
 /// <summary>The training videos of a stage.</summary>
 internal sealed class TrainingData : IDisposable
 {
+    private static readonly ulong s_keyOrder = CounterRandom.Purpose("training/key-order");
     private readonly IReadOnlyList<ClipStore> _stores;
     private readonly IReadOnlyList<View> _views;
     private readonly ClipBatchLoader _loader;
     private readonly Device _device;
+    private readonly OwnShards _shards;
+    private readonly Func<int, int, int[]> _keyOrder;
     private TimeSpan _waitedBefore;
 
     // The loader runs on over the end of an epoch; it is set anew only for a jump.
     private (int Epoch, int Step)? _next;
 
-    private TrainingData(IReadOnlyList<ClipStore> stores, IReadOnlyList<View> views, ClipBatchLoader loader, Device device)
+    private TrainingData(IReadOnlyList<ClipStore> stores, IReadOnlyList<View> views, IReadOnlyList<ClipItem> items, StageContext context)
     {
+        TrainingSpec training = context.Spec.Training;
         _stores = stores;
         _views = views;
-        _loader = loader;
-        _device = device;
+        _device = context.Device;
+        _shards = OwnShards.Of(training, context.Ranks);
+
+        // Negative epochs are passes before training, which fill the queue: their steps count up to -1.
+        ExperimentSpec own = context.Stage.Kind == StageKind.Cotrain ? context.Spec.AsTurn() : context.Spec;
+        int fillSteps = own.Training.QueueSize / training.BatchSize;
+        long StepOf(int epoch, int step) =>
+            step + (epoch >= 0 ? (long)epoch * StepsPerEpoch : ((-epoch - 1L) * StepsPerEpoch) - fillSteps);
+
+        // Drawn from its coordinates, so that a resume normalises the key batch in the same order.
+        _keyOrder = (epoch, step) => new CounterRandom(context.Spec.Seed, s_keyOrder, StepOf(epoch, step)).Permutation(training.BatchSize);
+        Range rows = _shards.FirstRow..(_shards.FirstRow + _shards.Rows);
+        int[] queries = [.. Enumerable.Range(_shards.FirstRow, _shards.Rows)];
+        _loader = new ClipBatchLoader(
+            [.. stores.Select(ClipView.Of)],
+            items,
+            Augmentations.Of(context.Spec),
+            Augmentations.Loading(context, training.BatchSize),
+            (epoch, step) => new BatchSlots(queries, _keyOrder(epoch, step)[rows]));
     }
 
     /// <summary>Steps of an epoch; the last, smaller batch is dropped.</summary>
@@ -77,8 +119,7 @@ internal sealed class TrainingData : IDisposable
                     ExitCodes.BadData);
             }
 
-            var loader = new ClipBatchLoader([.. stores.Select(ClipView.Of)], items, Augmentations.Of(spec), Augmentations.Loading(context, spec.Training.BatchSize));
-            return new TrainingData(stores, views, loader, context.Device);
+            return new TrainingData(stores, views, items, context);
         }
         catch
         {
@@ -88,7 +129,8 @@ internal sealed class TrainingData : IDisposable
     }
 
     /// <summary>
-    /// The training videos that every store has; all videos where there is no split. Half a clip of padding is allowed, as in the reference: for 32 frames, videos of 17 or
+    /// The training videos that every store has; all videos where there is no split. Half a clip of padding is allowed, as in the
+    /// reference: for 32 frames, videos of 17 or
     /// fewer are left out (method.md 1d).
     /// </summary>
     public static IReadOnlyList<ClipItem> Videos(ExperimentSpec spec, IReadOnlyList<ClipStore> stores)
@@ -115,7 +157,12 @@ internal sealed class TrainingData : IDisposable
             _next = step + 1 < StepsPerEpoch ? (epoch, step + 1) : (epoch + 1, 0);
             using Tensor labels = tensor(batch.Labels, device: _device);
             using Tensor groups = tensor(batch.Groups, device: _device);
-            yield return new TrainingBatch(_views.Select((v, i) => (v, i)).ToDictionary(v => v.v, v => batch.Views[v.i]), batch.Items, labels, groups);
+            Dictionary<View, Tensor> clips = _views.Select((v, i) => (v, i)).ToDictionary(v => v.v, v => batch.Views[v.i]);
+            yield return new TrainingBatch(clips, batch.Items, labels, groups)
+            {
+                Shards = _shards,
+                KeyOrder = _keyOrder(epoch, step),
+            };
         }
     }
 
@@ -125,7 +172,9 @@ internal sealed class TrainingData : IDisposable
     /// <summary>Source groups of the videos.</summary>
     public IReadOnlyList<int> Groups => [.. _loader.Items.Select(i => i.Group)];
 
-    /// <summary>Every video as a whole under an encoder of one of the views, one row of unit length each (<see cref="VideoDescriptions"/>).</summary>
+    /// <summary>
+    /// Every video as a whole under an encoder of one of the views, one row of unit length each (<see cref="VideoDescriptions"/>).
+    /// </summary>
     public float[] Describe(StageContext context, VideoEncoder encoder, View view, MiningSpace space)
     {
         int which = _views.ToList().IndexOf(view);

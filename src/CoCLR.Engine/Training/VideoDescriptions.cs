@@ -24,8 +24,8 @@ internal static class VideoDescriptions
     public static float[] Of(
         StageContext context, VideoEncoder encoder, ClipStore store, IReadOnlyList<ClipItem> items, MiningSpace space, string phase)
     {
-        using StoreClips clips =
-            StoreClips.ForTesting(store, items, Augmentations.Of(context.Spec), Augmentations.Loading(context, ClipsPerBatch));
+        using StoreClips clips = StoreClips.ForTesting(
+            store, items, Augmentations.Of(context.Spec), Augmentations.Loading(context, ClipsPerBatch), ranks: context.Ranks);
         var progress = ImmediateProgress.To<PassProgress>(p => context.Events.Progress(phase, p.Done, p.Total, "clips"));
         bool training = encoder.training;
         encoder.eval();

@@ -41,6 +41,8 @@ public class ParameterBenchmarks : IDisposable
     private VideoEncoder _key = null!;
     private Tensor[] _queries = null!;
     private Tensor[] _keys = null!;
+    private FlatTensors _flatQueries = null!;
+    private FlatTensors _flatKeys = null!;
     private Adam _adam = null!;
     private optim.Optimizer _stock = null!;
 
@@ -50,17 +52,18 @@ public class ParameterBenchmarks : IDisposable
     {
         (_query, _key) = (VideoEncoder.Create("S3D"), VideoEncoder.Create("S3D", seed: 1));
         (_queries, _keys) = ([.. _query.parameters()], [.. _key.parameters()]);
-        foreach (var parameter in _queries)
-        {
-            parameter.grad = randn_like(parameter) * 1e-3;
-        }
-
         foreach (var parameter in _keys)
         {
             parameter.requires_grad = false;
         }
 
-        _adam = new Adam([ParameterGroup.Of(_query)], 1e-3, 1e-5);
+        (_flatQueries, _flatKeys) = (new FlatTensors(_queries), new FlatTensors(_keys));
+        _adam = new Adam([ParameterGroup.Of(_query) with { Flat = _flatQueries }], 1e-3, 1e-5);
+        foreach (var parameter in _queries)
+        {
+            parameter.grad!.copy_(randn_like(parameter) * 1e-3);
+        }
+
         _stock = optim.Adam(_query.parameters(), 1e-3, weight_decay: 1e-5);
     }
 
@@ -69,6 +72,8 @@ public class ParameterBenchmarks : IDisposable
     public void Dispose()
     {
         _adam.Dispose();
+        _flatQueries.Dispose();
+        _flatKeys.Dispose();
         _stock.Dispose();
         _query.Dispose();
         _key.Dispose();
@@ -85,7 +90,7 @@ public class ParameterBenchmarks : IDisposable
 
     /// <summary>The engine's momentum update.</summary>
     [Benchmark]
-    public void MomentumUpdate() => ParameterKernels.MomentumUpdate(_keys, _queries, 0.999);
+    public void MomentumUpdate() => ParameterKernels.MomentumUpdate(_flatKeys.All, _flatQueries.All, 0.999);
 
     /// <summary>The momentum update as the published code writes it.</summary>
     [Benchmark]

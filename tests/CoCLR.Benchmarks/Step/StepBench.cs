@@ -119,7 +119,7 @@ internal static class StepBench
             }
 
             _queue = new KeyQueue(128, o.Queue, second: o.Step == "coclr", device: device);
-            _adam = new Adam([ParameterGroup.Of(_momentum.Query)], 1e-3, 1e-5);
+            _adam = new Adam([_momentum.Trained()], 1e-3, 1e-5);
             _videos = arange(o.Batch, ScalarType.Int64, device);
         }
 
@@ -144,8 +144,7 @@ internal static class StepBench
 
             var query = _momentum.Query.forward(clips[0]);
             _momentum.Update();
-            var order = new CounterRandom(0, CounterRandom.Purpose("shuffle"), step).Permutation(_o.Batch);
-            var key = _momentum.EncodeKeys(clips[1], order);
+            var key = _momentum.EncodeKeys(clips[1]);
             var logits = ContrastiveLogits.Of(query, key, _queue.Keys, 0.07);
             Tensor? second = null;
             Tensor loss;

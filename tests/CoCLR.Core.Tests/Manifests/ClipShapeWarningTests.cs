@@ -12,13 +12,15 @@ public sealed class ClipShapeWarningTests
     [InlineData(8, 48, 32, 1, "spec.clip|1x1x1|at least 13 frames of 49 pixels")]
     [InlineData(16, 64, 32, 8, "spec.training.batchNormGroups|32 values|4 or fewer")]
     [InlineData(16, 64, 4, 1, "spec.training.batchSize|32 values")]
-    public void Warnings_NameTheNumberAndWhatFits(int frames, int size, int batch, int groups, string? expected)
+    [InlineData(16, 64, 32, 1, "spec.training.shards|32 values a channel of a shard", 8)]
+    [InlineData(16, 64, 32, 4, "spec.training.batchNormGroups|16 values|1 or fewer", 4)]
+    public void Warnings_NameTheNumberAndWhatFits(int frames, int size, int batch, int groups, string? expected, int shards = 1)
     {
         var spec = new ExperimentSpec
         {
             Model = new ModelSpec { Backbone = BackboneName.S3DMini },
             Clip = new ClipSpec { Frames = frames, Size = size },
-            Training = new TrainingSpec { BatchSize = batch, BatchNormGroups = groups },
+            Training = new TrainingSpec { BatchSize = batch, BatchNormGroups = groups, Shards = shards },
         };
         var warnings = ClipShape.Warnings(spec).Select(w => w.ToString()).ToArray();
         if (expected is null)

@@ -102,10 +102,10 @@ public sealed class LossesGoldenTests
         var key = golden.Tensor("param_k");
         var query = golden.Tensor("param_q");
         var m = golden.Root.GetProperty("m").GetDouble();
-        Engine.Training.Optimization.ParameterKernels.MomentumUpdate([key], [query], m);
+        Engine.Training.Optimization.ParameterKernels.MomentumUpdate(key, query, m);
         Assert.InRange(Close.AbsoluteError(key, golden.Tensor("param_k_after_1")), 0, 1e-6);
-        Engine.Training.Optimization.ParameterKernels.MomentumUpdate([key], [query], m);
-        Engine.Training.Optimization.ParameterKernels.MomentumUpdate([key], [query], m);
+        Engine.Training.Optimization.ParameterKernels.MomentumUpdate(key, query, m);
+        Engine.Training.Optimization.ParameterKernels.MomentumUpdate(key, query, m);
         Assert.InRange(Close.AbsoluteError(key, golden.Tensor("param_k_after_3")), 0, 1e-6);
     }
 

@@ -82,7 +82,7 @@ public sealed class Bf16Tests
         query.train();
         momentum.Key.train();
         using var queue = new KeyQueue(16, 16, seed: 2);
-        using var optimizer = new Adam([ParameterGroup.Of(query)], 1e-2, 0);
+        using var optimizer = new Adam([momentum.Trained()], 1e-2, 0);
         using var generator = new Generator(9);
         var first = randn([6, 3, 8, 32, 32], generator: generator);
         var second = first + (0.1 * randn([6, 3, 8, 32, 32], generator: generator));
@@ -90,7 +90,7 @@ public sealed class Bf16Tests
         for (var step = 0; step < 8; step++)
         {
             using var inner = NewDisposeScope();
-            var loss = InfoNce.Loss(ContrastiveLogits.Of(query.forward(first), momentum.EncodeKeys(second, [0, 1, 2, 3, 4, 5]), queue.Keys, 0.07));
+            var loss = InfoNce.Loss(ContrastiveLogits.Of(query.forward(first), momentum.EncodeKeys(second), queue.Keys, 0.07));
             optimizer.ZeroGradients();
             loss.backward();
             optimizer.Step();

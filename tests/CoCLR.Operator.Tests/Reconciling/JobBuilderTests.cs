@@ -10,7 +10,7 @@ namespace CoCLR.Operator.Tests.Reconciling;
 public class JobBuilderTests
 {
     private const string Everything = """
-        {"image":"registry/x:1","resources":{"gpus":2,"cpu":"8","memory":"32Gi","sharedMemory":"4Gi"},
+        {"image":"registry/x:1","resources":{"gpus":2,"cpu":"8","memory":"32Gi","sharedMemory":"4Gi"},"training":{"shards":2},
          "scheduling":{"nodeSelector":{"gpu":"h100"},"tolerations":[{"key":"gpu","operator":"Exists","effect":"NoSchedule"}],"affinity":[{"key":"zone","values":["a","b"]}],
            "priorityClassName":"high","runtimeClassName":"nvidia","schedulerName":"volcano"},
          "env":[{"name":"HF_TOKEN","secretKeyRef":{"name":"hf","key":"token"}},{"name":"MODE","configMapKeyRef":{"name":"m","key":"k"}},{"name":"PLAIN","value":"--x; rm -rf $(HOME)"}],
@@ -86,8 +86,20 @@ public class JobBuilderTests
     {
         JsonNode container = PodOf(Everything, "pretrain-rgb", new ChildSettings())["containers"]![0]!;
         Assert.Null(container["command"]);
-        Assert.Equal("""["stage","--plan","/etc/coclr/plan.json","--stage","pretrain-rgb"]""", container["args"]!.ToJsonString());
+        Assert.Equal("""["stage","--plan","/etc/coclr/plan.json","--stage","pretrain-rgb","--ranks","2"]""", container["args"]!.ToJsonString());
         Assert.Equal("--x; rm -rf $(HOME)", Env(container, "PLAIN")!["value"]!.ToString());
+    }
+
+    [Theory]
+    [InlineData("pretrain-rgb", "2")]
+    [InlineData("probe-rgb", "2")]
+    [InlineData("report", null)]
+    [InlineData("decode", null)]
+    public void SeveralGpus_GoToTheStagesThatCanUseThem(string stage, string? gpus)
+    {
+        JsonNode container = PodOf(Everything, stage, new ChildSettings())["containers"]![0]!;
+        Assert.Equal(gpus, container["resources"]!["limits"]!["nvidia.com/gpu"]?.ToString());
+        Assert.Equal(gpus == "2", container["args"]!.AsArray().Any(a => a!.ToString() == "--ranks"));
     }
 
     [Fact]

@@ -36,7 +36,7 @@ public sealed unsafe class Adam : Optimizer
     private (double Size, double Root) Corrections(double rate)
         => (rate / (1 - Math.Pow(_beta1, Steps)), Math.Sqrt(1 - Math.Pow(_beta2, Steps)));
 
-    private protected override void StepInMemory(Tensor[] parameters, Tensor[] gradients, Tensor[][] moments, double rate)
+    private protected override void StepInMemory(Tensor parameters, Tensor gradients, Tensor[] moments, double rate)
     {
         var (size, root) = Corrections(rate);
         var decay = (float)(_decoupled ? 0 : WeightDecay);
@@ -68,7 +68,7 @@ public sealed unsafe class Adam : Optimizer
         });
     }
 
-    private protected override void StepFlat(Tensor parameters, Tensor gradients, Tensor[] moments, double rate)
+    private protected override void StepByOperations(Tensor parameters, Tensor gradients, Tensor[] moments, double rate)
     {
         var (size, root) = Corrections(rate);
         if (_decoupled)
@@ -77,7 +77,7 @@ public sealed unsafe class Adam : Optimizer
         }
         else if (WeightDecay != 0)
         {
-            gradients.add_(parameters * WeightDecay);
+            gradients += parameters * WeightDecay;
         }
 
         moments[0].mul_(_beta1).add_(gradients * (1 - _beta1));

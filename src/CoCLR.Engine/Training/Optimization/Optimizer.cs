@@ -6,10 +6,13 @@ using static TorchSharp.torch;
 namespace CoCLR.Engine.Training.Optimization;
 
 /// <summary>Parameters that share a factor on the learning rate.</summary>
-/// <param name="Parameters">Names (unique over all groups) and tensors.</param>
+/// <param name="Parameters">Names (unique over all groups) and tensors, of one type and device.</param>
 /// <param name="RateScale">Factor on the optimizer's learning rate; fine-tuning uses 0.1 for the backbone.</param>
 public sealed record ParameterGroup(IReadOnlyList<(string Name, Parameter Parameter)> Parameters, double RateScale = 1)
 {
+    /// <summary>The flat tensor that they lie in already, in this order; otherwise the optimizer moves them into one.</summary>
+    public FlatTensors? Flat { get; init; }
+
     /// <summary>All parameters of a module that want gradients.</summary>
     /// <param name="module">The module.</param>
     /// <param name="rateScale">Factor on the learning rate.</param>
@@ -21,38 +24,36 @@ public sealed record ParameterGroup(IReadOnlyList<(string Name, Parameter Parame
 }
 
 /// <summary>
-/// Moves parameters against their gradients. Parameters without a gradient are left alone. On the processor each step is one pass over
-/// memory, the same to the bit for any number of threads.
+/// Moves parameters against their gradients. Weights, gradients and moments of a group are each one flat tensor: the optimizer gives
+/// every parameter its gradient, which backward
+/// passes add to. On the processor each step is one pass over memory, the same to the bit for any number of threads.
 /// </summary>
 public abstract class Optimizer : IDisposable
 {
-    private readonly ParameterGroup[] _groups;
-    private readonly Dictionary<string, Tensor>[] _moments;
+    private readonly Group[] _groups;
     private readonly string[] _momentNames;
 
-    /// <summary>Sets up zero moments for all parameters.</summary>
+    /// <summary>Sets up zero gradients and moments for all parameters.</summary>
     /// <param name="groups">Parameters; their names must be unique.</param>
     /// <param name="learningRate">Learning rate of a group with factor 1.</param>
     /// <param name="weightDecay">Weight decay.</param>
     /// <param name="momentNames">Names of the running moments that the rule keeps.</param>
     private protected Optimizer(IEnumerable<ParameterGroup> groups, double learningRate, double weightDecay, params string[] momentNames)
     {
-        _groups = [.. groups];
+        ParameterGroup[] all = [.. groups];
+        var names = new HashSet<string>(StringComparer.Ordinal);
+        foreach ((string name, _) in all.SelectMany(group => group.Parameters))
+        {
+            if (!names.Add(name))
+            {
+                throw new ArgumentException($"Two parameters are named '{name}'.", nameof(groups));
+            }
+        }
+
         LearningRate = learningRate;
         WeightDecay = weightDecay;
         _momentNames = momentNames;
-        _moments = [.. momentNames.Select(_ => new Dictionary<string, Tensor>())];
-        using var frozen = no_grad();
-        foreach (var (name, parameter) in _groups.SelectMany(group => group.Parameters))
-        {
-            foreach (var moments in _moments)
-            {
-                if (!moments.TryAdd(name, zeros_like(parameter, requires_grad: false).contiguous().DetachFromDisposeScope()))
-                {
-                    throw new ArgumentException($"Two parameters are named '{name}'.", nameof(groups));
-                }
-            }
-        }
+        _groups = [.. all.Select(group => new Group(group, momentNames.Length))];
     }
 
     /// <summary>Learning rate of the next step, before the groups' factors.</summary>
@@ -82,49 +83,37 @@ public abstract class Optimizer : IDisposable
         static double Parse(string text) => double.Parse(text, System.Globalization.CultureInfo.InvariantCulture);
     }
 
+    /// <summary>The gradients of each group, flat: what ranks add up.</summary>
+    internal IReadOnlyList<Tensor> Gradients => [.. _groups.Select(group => group.Gradients)];
+
     /// <summary>Forgets the gradients.</summary>
     public void ZeroGradients()
     {
-        foreach (var (_, parameter) in _groups.SelectMany(group => group.Parameters))
+        using var frozen = no_grad();
+        foreach (Group group in _groups)
         {
-            parameter.grad = null;
+            group.Gradients.zero_();
         }
     }
 
     /// <summary>One step with the present gradients and learning rate.</summary>
+    /// <exception cref="InvalidOperationException">A parameter was given another gradient than the optimizer's.</exception>
     public void Step()
     {
         using var frozen = no_grad();
         Steps++;
-        foreach (var group in _groups)
+        foreach (Group group in _groups.Where(group => group.Parameters.Count > 0))
         {
             using var scope = NewDisposeScope();
-            var present = group.Parameters.Where(p => p.Parameter.grad is not null).ToArray();
-            if (present.Length == 0)
+            group.RequireOwnTensors();
+            double rate = LearningRate * group.RateScale;
+            if (ParameterKernels.IsPlain(group.Values))
             {
-                continue;
-            }
-
-            Tensor[] parameters = [.. present.Select(p => p.Parameter)];
-            Tensor[] gradients = [.. present.Select(p => p.Parameter.grad!.contiguous())];
-            Tensor[][] moments = [.. _moments.Select(all => present.Select(p => all[p.Name]).ToArray())];
-            var rate = LearningRate * group.RateScale;
-            if (parameters.Concat(gradients).All(ParameterKernels.IsPlain))
-            {
-                StepInMemory(parameters, gradients, moments, rate);
+                StepInMemory(group.Values, group.Gradients, group.Moments, rate);
             }
             else
             {
-                // One long vector per quantity: a handful of device kernels instead of thousands.
-                var flat = cat([.. parameters.Select(p => p.detach().flatten())]);
-                var flatMoments = moments.Select(list => cat([.. list.Select(m => m.flatten())])).ToArray();
-                var before = flat.clone();
-                StepFlat(flat, cat([.. gradients.Select(g => g.flatten())]), flatMoments, rate);
-                Scatter(flat - before, parameters, add: true);
-                for (var i = 0; i < moments.Length; i++)
-                {
-                    Scatter(flatMoments[i], moments[i], add: false);
-                }
+                StepByOperations(group.Values, group.Gradients, group.Moments, rate);
             }
         }
     }
@@ -135,10 +124,9 @@ public abstract class Optimizer : IDisposable
     {
         using var scope = NewDisposeScope();
         using var frozen = no_grad();
-        Tensor[] gradients = [.. _groups.SelectMany(group => group.Parameters).Select(p => p.Parameter.grad).OfType<Tensor>().Select(g => g.detach().contiguous())];
-        Tensor norm = gradients.All(ParameterKernels.IsPlain)
-            ? tensor(Math.Sqrt(ParameterKernels.SumOfSquares(gradients)))
-            : stack([.. gradients.Select(g => g.to_type(ScalarType.Float32).norm())]).norm().to_type(ScalarType.Float64);
+        Tensor norm = _groups.All(group => ParameterKernels.IsPlain(group.Gradients))
+            ? tensor(Math.Sqrt(ParameterKernels.SumOfSquares([.. _groups.SelectMany(group => group.GradientViews)])))
+            : stack([.. _groups.Select(group => group.Gradients.to_type(ScalarType.Float32).norm())]).norm().to_type(ScalarType.Float64);
         return norm.MoveToOuterDisposeScope();
     }
 
@@ -152,17 +140,20 @@ public abstract class Optimizer : IDisposable
         using var scope = NewDisposeScope();
         using var frozen = no_grad();
         Tensor scale = where(norm > maxNorm, maxNorm / (norm + 1e-6), ones_like(norm)).to_type(ScalarType.Float32);
-        foreach (var (_, parameter) in _groups.SelectMany(group => group.Parameters))
+        foreach (Group group in _groups)
         {
-            parameter.grad?.mul_(scale);
+            group.Gradients.mul_(scale);
         }
 
         return norm;
     }
 
-    /// <summary>The state by name: <c>MOMENT/PARAMETER</c>. The tensors are the optimizer's own. <see cref="Steps"/> belongs to it.</summary>
-    public IReadOnlyDictionary<string, Tensor> State()
-        => _momentNames.Zip(_moments).SelectMany(pair => pair.Second.Select(entry => ($"{pair.First}/{entry.Key}", entry.Value))).ToDictionary(entry => entry.Item1, entry => entry.Value);
+    /// <summary>
+    /// The state by name: <c>MOMENT/PARAMETER</c>. The tensors are the optimizer's own. <see cref="Steps"/> belongs to it.
+    /// </summary>
+    public IReadOnlyDictionary<string, Tensor> State() => _momentNames
+        .SelectMany((moment, m) => _groups.SelectMany(group => group.Parameters.Zip(group.MomentViews[m], (p, view) => (Name: $"{moment}/{p.Name}", View: view))))
+        .ToDictionary(entry => entry.Name, entry => entry.View);
 
     /// <summary>Takes over a state.</summary>
     /// <param name="state">Tensors of <see cref="State"/> by name; others are ignored.</param>
@@ -192,34 +183,86 @@ public abstract class Optimizer : IDisposable
         GC.SuppressFinalize(this);
     }
 
-    /// <summary>Frees the moments.</summary>
+    /// <summary>Frees gradients and moments.</summary>
     /// <param name="disposing">True when called from <see cref="Dispose()"/>.</param>
     protected virtual void Dispose(bool disposing)
     {
         if (disposing)
         {
-            foreach (var moment in _moments.SelectMany(all => all.Values))
-            {
-                moment.Dispose();
-            }
+            Array.ForEach(_groups, group => group.Dispose());
         }
     }
 
-    /// <summary>The rule on plain processor memory.</summary>
-    private protected abstract void StepInMemory(Tensor[] parameters, Tensor[] gradients, Tensor[][] moments, double rate);
+    /// <summary>The rule on plain processor memory; writes parameters and moments in place.</summary>
+    private protected abstract void StepInMemory(Tensor parameters, Tensor gradients, Tensor[] moments, double rate);
 
-    /// <summary>The rule on one long vector per quantity; writes parameters and moments in place.</summary>
-    private protected abstract void StepFlat(Tensor parameters, Tensor gradients, Tensor[] moments, double rate);
+    /// <summary>The rule by tensor operations, for other devices and types; writes parameters and moments in place.</summary>
+    private protected abstract void StepByOperations(Tensor parameters, Tensor gradients, Tensor[] moments, double rate);
 
-    private static void Scatter(Tensor flat, Tensor[] targets, bool add)
+    /// <summary>The flat tensors of a group, and its parameters' parts of them.</summary>
+    private sealed class Group : IDisposable
     {
-        long start = 0;
-        foreach (var target in targets)
+        private readonly FlatTensors _flat;
+        private readonly bool _ownsFlat;
+        private readonly nint[] _gradientAddresses;
+
+        public Group(ParameterGroup group, int moments)
         {
-            var count = target.numel();
-            var part = flat.narrow(0, start, count).view(target.shape);
-            _ = add ? target.add_(part) : target.copy_(part);
-            start += count;
+            using var frozen = no_grad();
+            (Parameters, RateScale) = (group.Parameters, group.RateScale);
+            _ownsFlat = group.Flat is null;
+            _flat = group.Flat ?? new FlatTensors([.. group.Parameters.Select(p => p.Parameter)]);
+            Gradients = _flat.Zeros();
+            GradientViews = _flat.ViewsOf(Gradients);
+            Moments = [.. Enumerable.Range(0, moments).Select(_ => _flat.Zeros())];
+            MomentViews = [.. Moments.Select(_flat.ViewsOf)];
+            foreach (((_, Parameter parameter), Tensor gradient) in Parameters.Zip(GradientViews))
+            {
+                parameter.grad = gradient;
+            }
+
+            _gradientAddresses = [.. GradientViews.Select(TorchRuntime.AddressOf)];
+        }
+
+        public IReadOnlyList<(string Name, Parameter Parameter)> Parameters { get; }
+
+        public double RateScale { get; }
+
+        public Tensor Values => _flat.All;
+
+        public Tensor Gradients { get; }
+
+        public Tensor[] GradientViews { get; }
+
+        public Tensor[] Moments { get; }
+
+        public Tensor[][] MomentViews { get; }
+
+        /// <summary>A gradient that was put in the place of ours, or a weight that was moved, would be ignored, silently.</summary>
+        public void RequireOwnTensors()
+        {
+            _flat.RequireInPlace();
+            for (int i = 0; i < _gradientAddresses.Length; i++)
+            {
+                using Tensor? gradient = Parameters[i].Parameter.grad;
+                if (gradient is null || TorchRuntime.AddressOf(gradient) != _gradientAddresses[i])
+                {
+                    throw new InvalidOperationException($"The gradient of '{Parameters[i].Name}' was replaced; write into the one that the optimizer has given it.");
+                }
+            }
+        }
+
+        public void Dispose()
+        {
+            foreach (Tensor tensor in GradientViews.Concat(MomentViews.SelectMany(views => views)).Concat(Moments).Append(Gradients))
+            {
+                tensor.Dispose();
+            }
+
+            if (_ownsFlat)
+            {
+                _flat.Dispose();
+            }
         }
     }
 }

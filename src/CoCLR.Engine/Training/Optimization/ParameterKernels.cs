@@ -1,4 +1,5 @@
-// Why this exists: updating hundreds of small tensors one operation at a time costs more than the arithmetic; one pass over raw memory does not.
+// Why this exists: updating hundreds of small tensors one operation at a time costs more than the arithmetic; one pass over raw memory
+// does not.
 using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
@@ -8,8 +9,9 @@ using static TorchSharp.torch;
 namespace CoCLR.Engine.Training.Optimization;
 
 /// <summary>
-/// Element-wise updates of lists of tensors: on the processor one vectorised pass over all of them, split at fixed places, so that the
-/// result does not depend on the number of threads; elsewhere the same formulas with tensor operations.
+/// Element-wise updates of flat tensors: on the processor one vectorised pass, split at fixed places, so that the result does not depend
+/// on the number of threads; elsewhere the
+/// same formulas with tensor operations.
 /// </summary>
 internal static unsafe class ParameterKernels
 {
@@ -19,27 +21,23 @@ internal static unsafe class ParameterKernels
     /// <summary>What one task does: pointers to up to four arrays of <paramref name="count"/> floats.</summary>
     internal delegate void Kernel(float* a, float* b, float* c, float* d, int count);
 
-    /// <summary>key ← m·key + (1-m)·query for every pair.</summary>
-    /// <param name="keys">Written.</param>
-    /// <param name="queries">Read; same shapes.</param>
+    /// <summary>key ← m·key + (1-m)·query.</summary>
+    /// <param name="key">Written.</param>
+    /// <param name="query">Read; of the same shape.</param>
     /// <param name="momentum">m.</param>
-    public static void MomentumUpdate(Tensor[] keys, Tensor[] queries, double momentum)
+    public static void MomentumUpdate(Tensor key, Tensor query, double momentum)
     {
         using var frozen = no_grad();
-        if (!keys.Concat(queries).All(IsPlain))
+        if (!IsPlain(key) || !IsPlain(query))
         {
-            foreach (var (key, query) in keys.Zip(queries))
-            {
-                using var step = query.detach() * (1 - momentum);
-                key.mul_(momentum).add_(step);
-            }
-
+            using var step = query.detach() * (1 - momentum);
+            key.mul_(momentum).add_(step);
             return;
         }
 
         var keep = (float)momentum;
         var take = (float)(1 - momentum);
-        ForEachChunk(keys, queries, null, null, (key, query, _, _, count) =>
+        ForEachChunk(key, query, null, null, (key, query, _, _, count) =>
         {
             var i = 0;
             for (; i <= count - Vector<float>.Count; i += Vector<float>.Count)
@@ -91,25 +89,21 @@ internal static unsafe class ParameterKernels
     /// <summary>Where a processor tensor's elements start; valid as long as the tensor lives.</summary>
     public static nint Address(Tensor tensor) => (nint)Unsafe.AsPointer(ref MemoryMarshal.GetReference(tensor.bytes));
 
-    /// <summary>Runs a kernel over chunks of equally long lists of plain tensors.</summary>
-    public static void ForEachChunk(Tensor[] first, Tensor[]? second, Tensor[]? third, Tensor[]? fourth, Kernel kernel)
+    /// <summary>Runs a kernel over chunks of equally long plain tensors.</summary>
+    public static void ForEachChunk(Tensor first, Tensor? second, Tensor? third, Tensor? fourth, Kernel kernel)
     {
-        var work = new List<(nint A, nint B, nint C, nint D, int Count)>();
-        for (var t = 0; t < first.Length; t++)
+        long count = first.numel();
+        if (count == 0)
         {
-            var count = first[t].numel();
-            var (a, b, c, d) = (Pointer(first[t]), Pointer(second?[t]), Pointer(third?[t]), Pointer(fourth?[t]));
-            for (long start = 0; start < count; start += Chunk)
-            {
-                var bytes = (nint)(start * sizeof(float));
-                work.Add((a + bytes, Shift(b, bytes), Shift(c, bytes), Shift(d, bytes), (int)Math.Min(Chunk, count - start)));
-            }
+            return;
         }
 
-        CpuParallel.For(work.Count, i =>
+        var (a, b, c, d) = (Address(first), Pointer(second), Pointer(third), Pointer(fourth));
+        CpuParallel.For((int)((count + Chunk - 1) / Chunk), i =>
         {
-            var (a, b, c, d, count) = work[i];
-            kernel((float*)a, (float*)b, (float*)c, (float*)d, count);
+            long start = (long)i * Chunk;
+            var bytes = (nint)(start * sizeof(float));
+            kernel((float*)(a + bytes), (float*)Shift(b, bytes), (float*)Shift(c, bytes), (float*)Shift(d, bytes), (int)Math.Min(Chunk, count - start));
         });
 
         static nint Pointer(Tensor? tensor) => tensor is null ? 0 : Address(tensor);

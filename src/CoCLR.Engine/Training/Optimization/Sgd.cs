@@ -20,7 +20,7 @@ public sealed unsafe class Sgd : Optimizer
         _momentum = momentum;
     }
 
-    private protected override void StepInMemory(Tensor[] parameters, Tensor[] gradients, Tensor[][] moments, double rate)
+    private protected override void StepInMemory(Tensor parameters, Tensor gradients, Tensor[] moments, double rate)
     {
         var (decay, momentum, stepSize) = ((float)WeightDecay, (float)_momentum, (float)rate);
         ParameterKernels.ForEachChunk(parameters, gradients, moments[0], null, (p, g, b, _, count) =>
@@ -42,7 +42,7 @@ public sealed unsafe class Sgd : Optimizer
         });
     }
 
-    private protected override void StepFlat(Tensor parameters, Tensor gradients, Tensor[] moments, double rate)
+    private protected override void StepByOperations(Tensor parameters, Tensor gradients, Tensor[] moments, double rate)
     {
         moments[0].mul_(_momentum).add_(gradients + (parameters * WeightDecay));
         parameters.sub_(moments[0] * rate);

@@ -28,14 +28,12 @@ public sealed class ClipBatch : IDisposable
         Requests = plan.Requests;
         Views = views;
         _release = release;
-        var samples = plan.Requests.Length / plan.ClipsPerSample;
-        Items = new int[samples];
-        Videos = new long[samples];
-        Labels = new long[samples];
-        Groups = new long[samples];
-        for (var i = 0; i < samples; i++)
+        Items = plan.Items ?? [.. plan.Requests.Where((_, i) => i % plan.ClipsPerSample == 0).Select(request => request.Item)];
+        Videos = new long[Items.Length];
+        Labels = new long[Items.Length];
+        Groups = new long[Items.Length];
+        for (var i = 0; i < Items.Length; i++)
         {
-            Items[i] = plan.Requests[i * plan.ClipsPerSample].Item;
             var item = items[Items[i]];
             Videos[i] = item.VideoInView[0];
             Labels[i] = item.Label;
@@ -50,7 +48,8 @@ public sealed class ClipBatch : IDisposable
     public int Step { get; }
 
     /// <summary>
-    /// One tensor a view, float32, contiguous: [B, 2, 3, T, S, S] in pre-training, [B, 3, T, S, S] for the probe and in evaluation.
+    /// One tensor a view, float32, contiguous: [B, 2, 3, T, S, S] in pre-training, [B, 3, T, S, S] for the probe and in evaluation. Where a loader makes a part of
+    /// the batch (<see cref="BatchSlots"/>), fewer than B.
     /// </summary>
     public IReadOnlyList<Tensor> Views { get; }
 
@@ -90,7 +89,8 @@ public sealed class ClipBatch : IDisposable
 /// <param name="Step">Step in the epoch.</param>
 /// <param name="Requests">Samples x clips a sample.</param>
 /// <param name="ClipsPerSample">2 in pre-training, else 1.</param>
-internal sealed record BatchPlan(int Epoch, int Step, ClipRequest[] Requests, int ClipsPerSample);
+/// <param name="Items">Items of the whole batch, where the requests may be a part of it.</param>
+internal sealed record BatchPlan(int Epoch, int Step, ClipRequest[] Requests, int ClipsPerSample, int[]? Items = null);
 
 /// <summary>How long the consumer waited for batches.</summary>
 /// <param name="Batches">Batches taken after the first of a start.</param>

@@ -5,8 +5,17 @@ using CoCLR.Engine.Video.Augmentation;
 namespace CoCLR.Engine.Video.Loading;
 
 /// <summary>
-/// Batches of pre-training: each sample is one video with two augmented clips, in one or two views that share every random choice (method.md 1d). An epoch is a
-/// random order of all videos, the incomplete last batch dropped. Everything is a function of (seed, epoch, step, slot): start anywhere and the
+/// Which clips of a batch a loader makes: sample i holds the first clip of the one slot and the second clip of the other.
+/// </summary>
+/// <param name="First">Slots of the batch, from 0.</param>
+/// <param name="Second">As many, in another order.</param>
+public readonly record struct BatchSlots(int[] First, int[] Second);
+
+/// <summary>
+/// Batches of pre-training: each sample is one video with two augmented clips, in one or two views that share every random choice
+/// (method.md 1d). An epoch is a
+/// random order of all videos, the incomplete last batch dropped. Everything is a function of (seed, epoch, step, slot): start anywhere
+/// and the
 /// batches are bit for bit those of the unbroken run, with any number of workers.
 /// </summary>
 /// <example><code>
@@ -24,6 +33,7 @@ public sealed class ClipBatchLoader : IDisposable
     private readonly LoaderOptions _options;
     private readonly EpochSequence _epochs;
     private readonly int[] _lengths;
+    private readonly Func<int, int, BatchSlots> _slots;
     private ClipPipeline? _pipeline;
 
     /// <summary>Creates the loader; nothing is read before <see cref="StartAt"/>.</summary>
@@ -31,8 +41,11 @@ public sealed class ClipBatchLoader : IDisposable
     /// <param name="items">The training videos.</param>
     /// <param name="augmentation">Size and augmentation.</param>
     /// <param name="options">Batch size, clip length, workers, device.</param>
+    /// <param name="slots">What to make of a batch, by epoch and step; all of it in order when null. The clips of a slot do not depend on
+    /// it.</param>
     /// <exception cref="UserErrorException">78: fewer videos than a batch, or a setting out of range.</exception>
-    public ClipBatchLoader(IReadOnlyList<ClipView> views, IReadOnlyList<ClipItem> items, AugmentationOptions augmentation, LoaderOptions options)
+    public ClipBatchLoader(
+        IReadOnlyList<ClipView> views, IReadOnlyList<ClipItem> items, AugmentationOptions augmentation, LoaderOptions options, Func<int, int, BatchSlots>? slots = null)
     {
         options.Check();
         if (items.Count < options.BatchSize)
@@ -48,6 +61,8 @@ public sealed class ClipBatchLoader : IDisposable
         _options = options;
         _epochs = new EpochSequence(items.Count, options.BatchSize, options.Seed, OrderPurpose);
         _lengths = [.. items.Select(item => item.Length(views))];
+        int[] all = [.. Enumerable.Range(0, options.BatchSize)];
+        _slots = slots ?? ((_, _) => new BatchSlots(all, all));
     }
 
     /// <summary>Steps of an epoch.</summary>
@@ -84,18 +99,24 @@ public sealed class ClipBatchLoader : IDisposable
 
     private BatchPlan Plan(int epoch, int step, int[] items)
     {
-        var requests = new ClipRequest[2 * items.Length];
-        for (var slot = 0; slot < items.Length; slot++)
+        BatchSlots slots = _slots(epoch, step);
+        var requests = new ClipRequest[2 * slots.First.Length];
+        for (int i = 0; i < slots.First.Length; i++)
         {
-            var item = items[slot];
-            var random = new CounterRandom(_options.Seed, StartPurpose, epoch, step, slot);
-            int[][] clips = [EpochSequence.DrawClip(ref random, _lengths[item], _options), EpochSequence.DrawClip(ref random, _lengths[item], _options)];
-            var (_, height, width, _) = _views[0].Source.Shape(_items[item].VideoInView[0]);
-            var pair = _augmentation.Draw(_options.Seed, epoch, step, slot, width, height);
-            requests[2 * slot] = new ClipRequest(item, clips[pair.FirstClip], pair.First, pair.FirstClip);
-            requests[(2 * slot) + 1] = new ClipRequest(item, clips[pair.SecondClip], pair.Second, pair.SecondClip);
+            requests[2 * i] = Draw(epoch, step, slots.First[i], items[slots.First[i]]).First;
+            requests[(2 * i) + 1] = Draw(epoch, step, slots.Second[i], items[slots.Second[i]]).Second;
         }
 
-        return new BatchPlan(epoch, step, requests, 2);
+        return new BatchPlan(epoch, step, requests, 2, items);
+    }
+
+    /// <summary>The two clips of a slot: a function of its coordinates alone.</summary>
+    private (ClipRequest First, ClipRequest Second) Draw(int epoch, int step, int slot, int item)
+    {
+        var random = new CounterRandom(_options.Seed, StartPurpose, epoch, step, slot);
+        int[][] clips = [EpochSequence.DrawClip(ref random, _lengths[item], _options), EpochSequence.DrawClip(ref random, _lengths[item], _options)];
+        var (_, height, width, _) = _views[0].Source.Shape(_items[item].VideoInView[0]);
+        var pair = _augmentation.Draw(_options.Seed, epoch, step, slot, width, height);
+        return (new ClipRequest(item, clips[pair.FirstClip], pair.First, pair.FirstClip), new ClipRequest(item, clips[pair.SecondClip], pair.Second, pair.SecondClip));
     }
 }

@@ -16,6 +16,7 @@ public sealed class EvaluationLoader : IDisposable
     private readonly EvaluationCrops _crops;
     private readonly LoaderOptions _options;
     private readonly int _size;
+    private readonly (int First, int Every) _share;
     private readonly List<(int Item, int Clip, int Start)> _clips = [];
     private ClipPipeline? _pipeline;
 
@@ -28,6 +29,7 @@ public sealed class EvaluationLoader : IDisposable
     /// <param name="oneRandomClip">One random clip a video, drawn from the seed, instead of all (the reference's retrieval gallery,
     /// method.md 1e).</param>
     /// <param name="mostClips">Clips of a video at most, spread evenly over it.</param>
+    /// <param name="share">Which of the batches are made: this one, and every so many after it; all when null.</param>
     public EvaluationLoader(
         IReadOnlyList<ClipView> views,
         IReadOnlyList<ClipItem> items,
@@ -35,9 +37,11 @@ public sealed class EvaluationLoader : IDisposable
         LoaderOptions options,
         CropMode mode = CropMode.Center,
         bool oneRandomClip = false,
-        int mostClips = int.MaxValue)
+        int mostClips = int.MaxValue,
+        (int First, int Every)? share = null)
     {
         options.Check();
+        _share = share ?? (0, 1);
         _views = views;
         _items = items;
         _options = options;
@@ -81,7 +85,8 @@ public sealed class EvaluationLoader : IDisposable
 
     private BatchPlan? Plan(long position)
     {
-        var first = position * _options.BatchSize;
+        var batch = _share.First + (position * _share.Every);
+        var first = batch * _options.BatchSize;
         if (first >= Rows)
         {
             return null;
@@ -101,6 +106,6 @@ public sealed class EvaluationLoader : IDisposable
                 crop);
         }
 
-        return new BatchPlan(0, (int)position, requests, 1);
+        return new BatchPlan(0, (int)batch, requests, 1);
     }
 }
