@@ -9,7 +9,6 @@ using CoCLR.Engine.Interop;
 using CoCLR.Engine.Training;
 using CoCLR.Engine.Video.Catalogue;
 using CoCLR.Engine.Video.Decoding;
-using CoCLR.Engine.Video.Synthetic;
 using CoCLR.Runs;
 using TorchSharp;
 
