@@ -148,7 +148,11 @@ public sealed record PodView : ICachedObject
             Meta = ObjectMeta.Read(item),
             Phase = status.Text("phase") switch
             {
-                "Running" => "Running", "Succeeded" => "Succeeded", "Failed" => "Failed", "Unknown" => "Unknown", _ => "Pending"
+                "Running" => "Running",
+                "Succeeded" => "Succeeded",
+                "Failed" => "Failed",
+                "Unknown" => "Unknown",
+                _ => "Pending"
             },
             Reason = status.Text("reason"),
             Message = status.Text("message"),

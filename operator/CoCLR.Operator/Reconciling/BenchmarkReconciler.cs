@@ -353,7 +353,9 @@ public static class BenchmarkReconciler
         {
             Status = known with
             {
-                ObservedGeneration = observed.Benchmark.Meta.Generation, State = ExperimentState.Stalled, Conditions = conditions.Build()
+                ObservedGeneration = observed.Benchmark.Meta.Generation,
+                State = ExperimentState.Stalled,
+                Conditions = conditions.Build()
             },
             Events = known.Condition(ConditionTypes.Stalled)?.Reason == reason ? [] : [ObjectEvent.Warning(reason, message)],
             Again = accepted ? TimeSpan.FromSeconds(30) : null,

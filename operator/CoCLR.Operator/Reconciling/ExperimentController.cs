@@ -259,8 +259,10 @@ public sealed class ExperimentController : ResourceController<ExperimentSpec, Ex
         {
             string outcome = next.State switch
             {
-                ExperimentState.Succeeded => "succeeded", ExperimentState.Failed => "failed",
-                ExperimentState.Suspending or ExperimentState.Suspended => "suspended", _ => "running"
+                ExperimentState.Succeeded => "succeeded",
+                ExperimentState.Failed => "failed",
+                ExperimentState.Suspending or ExperimentState.Suspended => "suspended",
+                _ => "running"
             };
             OperatorMetrics.GpuSeconds.Add(
                 known.Gpus.Value * Math.Max(0, (next.ActiveSeconds ?? 0) - (known.ActiveSeconds ?? 0)),

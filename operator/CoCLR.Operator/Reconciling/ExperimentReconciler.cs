@@ -202,7 +202,9 @@ public static class ExperimentReconciler
         {
             Status = known with
             {
-                ObservedGeneration = observed.Experiment.Meta.Generation, State = ExperimentState.Stalled, Conditions = conditions.Build()
+                ObservedGeneration = observed.Experiment.Meta.Generation,
+                State = ExperimentState.Stalled,
+                Conditions = conditions.Build()
             },
             Events = known.Condition(ConditionTypes.Stalled)?.Reason == reason ? [] : [ObjectEvent.Warning(reason, message)],
             Again = conflict ? SlowRetry : null,
@@ -247,7 +249,10 @@ public static class ExperimentReconciler
             Writes = writes,
             Status = known with
             {
-                ObservedGeneration = meta.Generation, Conditions = conditions.Build(), Gpus = gpus, Undelivered = undelivered
+                ObservedGeneration = meta.Generation,
+                Conditions = conditions.Build(),
+                Gpus = gpus,
+                Undelivered = undelivered
             },
             Events = events,
             Again = observed.Refusals.Count > 0 ? Refusal.Retry : left > TimeSpan.FromHours(1) ? TimeSpan.FromHours(1) : left,

@@ -112,7 +112,8 @@ internal sealed partial class ExperimentRun
         next = next with { Undelivered = (LastWord(stages)?.Unsent ?? _known.Undelivered) == true ? true : null };
         return next with
         {
-            Progress = ProgressCalculator.Of(_snapshot.Plan, stages, _known.Progress), StartTime = next.StartTime ?? FirstStart(stages)
+            Progress = ProgressCalculator.Of(_snapshot.Plan, stages, _known.Progress),
+            StartTime = next.StartTime ?? FirstStart(stages)
         };
     }
 
@@ -268,7 +269,8 @@ internal sealed partial class ExperimentRun
             (true, null) => next with { ActiveSince = _observed.Now },
             (false, { } since) => next with
             {
-                ActiveSince = null, ActiveSeconds = (_known.ActiveSeconds ?? 0) + Math.Max(0, (long)(_observed.Now - since).TotalSeconds)
+                ActiveSince = null,
+                ActiveSeconds = (_known.ActiveSeconds ?? 0) + Math.Max(0, (long)(_observed.Now - since).TotalSeconds)
             },
             _ => next,
         };

@@ -52,8 +52,13 @@ public static class ProgressCalculator
         return still
             ? next with
             {
-                Stage = known!.Stage, StagePercent = known.StagePercent, Epoch = known.Epoch, Epochs = known.Epochs, Step = known.Step,
-                EtaSeconds = known.EtaSeconds, UpdatedAt = known.UpdatedAt
+                Stage = known!.Stage,
+                StagePercent = known.StagePercent,
+                Epoch = known.Epoch,
+                Epochs = known.Epochs,
+                Step = known.Step,
+                EtaSeconds = known.EtaSeconds,
+                UpdatedAt = known.UpdatedAt
             }
             : next with { UpdatedAt = known?.UpdatedAt };
     }

@@ -80,7 +80,9 @@ public static class StageObserver
         {
             StageStatus lost = status with
             {
-                State = StageState.Restarting, WaitingSince = status.WaitingSince ?? observed.Now, Reason = ConditionReasons.NodeLost,
+                State = StageState.Restarting,
+                WaitingSince = status.WaitingSince ?? observed.Now,
+                Reason = ConditionReasons.NodeLost,
                 Message = Lost(live)
             };
             return new SeenStage(lost, job, live, report);
@@ -161,7 +163,9 @@ public static class StageObserver
             return new SeenStage(
                 status with
                 {
-                    State = StageState.Suspended, WaitingSince = null, Reason = live == null ? null : ConditionReasons.Suspending
+                    State = StageState.Suspended,
+                    WaitingSince = null,
+                    Reason = live == null ? null : ConditionReasons.Suspending
                 },
                 job,
                 live,
@@ -295,7 +299,10 @@ public static class StageObserver
         return new SeenStage(
             status with
             {
-                State = StageState.Failed, WaitingSince = null, EndTime = ended?.Ended?.At ?? job.FailedFor.Since ?? now, Reason = reason,
+                State = StageState.Failed,
+                WaitingSince = null,
+                EndTime = ended?.Ended?.At ?? job.FailedFor.Since ?? now,
+                Reason = reason,
                 Message = StageReport.Clean(message, 1024)
             },
             job,

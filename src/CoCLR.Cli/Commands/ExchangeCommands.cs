@@ -30,8 +30,11 @@ internal static class ExchangeCommands
         {
             Description = "File to write: .pth (PyTorch), .safetensors or .onnx; with --package the folder.", HelpName = "FILE"
         };
-        var package = new Option<bool>("--package") { Description = "Writes a folder for other people: weights, ONNX, config.json, a model "
-            + "card with the run's results, checksums." };
+        var package = new Option<bool>("--package")
+        {
+            Description = "Writes a folder for other people: weights, ONNX, config.json, a model "
+            + "card with the run's results, checksums."
+        };
         var license = new Option<string?>("--license")
         {
             Description = "Licence of the weights for the package, such as cc-by-4.0.", HelpName = "ID"
@@ -108,13 +111,19 @@ internal static class ExchangeCommands
     {
         var input = new Argument<string>("input") { Description = "A .pth, .pth.tar or .safetensors file.", HelpName = "FILE" };
         var output = new Argument<string>("output") { Description = "Folder to write the checkpoint to.", HelpName = "DIR" };
-        var backbone = new Option<string?>("--backbone") { Description = "S3D, S3DG, S3DMini or R2Plus1D18; what coclr export wrote says "
-            + "it itself, for others S3D." };
+        var backbone = new Option<string?>("--backbone")
+        {
+            Description = "S3D, S3DG, S3DMini or R2Plus1D18; what coclr export wrote says "
+            + "it itself, for others S3D."
+        };
         var width = new Option<double?>("--width") { Description = "Width of an S3DMini; 0.25 where the file does not say." };
         Option<string> view = View();
         view.Description = "rgb or flow: what the network looks at.";
-        var frames = new Option<int?>("--frames") { Description = "Frames of a clip; with --size the checkpoint says what it looks at, and "
-            + "other verbs need not ask." };
+        var frames = new Option<int?>("--frames")
+        {
+            Description = "Frames of a clip; with --size the checkpoint says what it looks at, and "
+            + "other verbs need not ask."
+        };
         var size = new Option<int?>("--size") { Description = "Side of the crop in pixels." };
         var command = new Command(
             "import",

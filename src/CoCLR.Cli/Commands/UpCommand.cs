@@ -14,8 +14,11 @@ internal static class UpCommand
         Option<string> workdir = Options.Workdir();
         var port = new Option<int>("--port") { Description = "Port on loopback.", DefaultValueFactory = _ => 5080 };
         var rebuild = new Option<bool>("--rebuild") { Description = "Makes the dashboard's database anew from the run folders." };
-        var cluster = new Option<bool>("--cluster") { Description = "Starts a Kubernetes API server with the operator instead, whose pods "
-            + "run as processes of this machine." };
+        var cluster = new Option<bool>("--cluster")
+        {
+            Description = "Starts a Kubernetes API server with the operator instead, whose pods "
+            + "run as processes of this machine."
+        };
         var apiPort =
             new Option<int>("--api-port") { Description = "Port of that API server on loopback.", DefaultValueFactory = _ => 6443 };
         var command = new Command("up", "Starts the dashboard on loopback; experiments can be started, followed and compared "

@@ -41,7 +41,8 @@ internal sealed class DashboardClient : IDisposable
                 Environment.GetEnvironmentVariable("COCLR_DASHBOARD_TOKEN_FILE") is { Length: > 0 } file
                     && File.Exists(file) ? File.ReadAllText(file).Trim() : null);
         _client = new HttpClient(
-            new SocketsHttpHandler { AllowAutoRedirect = false }) { BaseAddress = address, Timeout = TimeSpan.FromSeconds(30) };
+            new SocketsHttpHandler { AllowAutoRedirect = false })
+        { BaseAddress = address, Timeout = TimeSpan.FromSeconds(30) };
         if (_token != null)
         {
             _client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", _token);

@@ -49,13 +49,13 @@ internal sealed class Suites(IOptions<DashboardOptions> options, IServiceProvide
     /// <param name="resultsOf">Results of a run's stages; asked for a single view only.</param>
     public static Func<RunInfo, double?> Reader(string measure, string view, Func<RunInfo, IReadOnlyList<StageResult>> resultsOf) =>
         (measure, view) switch
-    {
-        ("loss", _) => run => run.Loss,
-        ("recall", "best") => run => run.State == RunState.Succeeded ? run.RecallAt1 : null,
-        (_, "best") => run => run.State == RunState.Succeeded ? run.BestProbe : null,
-        ("recall", _) => run => resultsOf(run).Where(r => r.View == view).Max(RunResults.LearnedRecallAt1),
-        _ => run => resultsOf(run).Where(r => r.View == view).Max(RunResults.LearnedProbe),
-    };
+        {
+            ("loss", _) => run => run.Loss,
+            ("recall", "best") => run => run.State == RunState.Succeeded ? run.RecallAt1 : null,
+            (_, "best") => run => run.State == RunState.Succeeded ? run.BestProbe : null,
+            ("recall", _) => run => resultsOf(run).Where(r => r.View == view).Max(RunResults.LearnedRecallAt1),
+            _ => run => resultsOf(run).Where(r => r.View == view).Max(RunResults.LearnedProbe),
+        };
 
     /// <summary>Suites whose manifests lie in the work folder.</summary>
     public IReadOnlyList<Suite> All()

@@ -175,7 +175,8 @@ internal sealed partial class RunEntry
             chunk => LoadLogs(_logs[stage].Number, chunk));
         fold.Stage = fold.Stage with
         {
-            LogLines = fold.Stage.LogLines + 1, Complaints = fold.Stage.Complaints + (level is "warning" or "error" ? 1 : 0)
+            LogLines = fold.Stage.LogLines + 1,
+            Complaints = fold.Stage.Complaints + (level is "warning" or "error" ? 1 : 0)
         };
     }
 
@@ -274,7 +275,9 @@ internal sealed partial class RunEntry
             ? info with { Sparkline = line, SparklineSkipped = 0 }
             : info with
             {
-                Sparkline = [.. line.Where((_, i) => i % 2 == 0)], SparklineStride = info.SparklineStride * 2, SparklineSkipped = 0
+                Sparkline = [.. line.Where((_, i) => i % 2 == 0)],
+                SparklineStride = info.SparklineStride * 2,
+                SparklineSkipped = 0
             };
     }
 

@@ -597,8 +597,11 @@ public sealed class RunStore : IDisposable
                 if (_health.ReadOnly == null)
                 {
                     _logger.LogError(e, "The index cannot be saved");
-                    _health = _health with { ReadOnly = $"The index cannot be saved: {e.Message} Free space in {_options.ResolvedDataDir}; "
-                        + $"nothing is lost, run folders hold the truth." };
+                    _health = _health with
+                    {
+                        ReadOnly = $"The index cannot be saved: {e.Message} Free space in {_options.ResolvedDataDir}; "
+                        + $"nothing is lost, run folders hold the truth."
+                    };
                     _feed.Changed(LiveFeed.All);
                 }
 

@@ -72,14 +72,17 @@ public static class EvaluationStages
             FeatureFiles.WriteNpy(probabilities, Path.Combine(stageFolder, Random), Probabilities);
             floor = result with
             {
-                Predictions = [], Hits = Classification.Hits(probabilities), Knn = KnnProbe.Evaluate(random.Train, random.Test)
+                Predictions = [],
+                Hits = Classification.Hits(probabilities),
+                Knn = KnnProbe.Evaluate(random.Train, random.Test)
             };
         }
 
         WriteLooks(stageFolder, view, outcome.Result.Accuracy, outcome.Result.Predictions, features, seed, cancellationToken);
         return outcome.Result with
         {
-            Hits = Classification.Hits(outcome.Probabilities), Knn = KnnProbe.Evaluate(features.Train, features.Test),
+            Hits = Classification.Hits(outcome.Probabilities),
+            Knn = KnnProbe.Evaluate(features.Train, features.Test),
             RandomFeatures = floor
         };
     }

@@ -139,7 +139,8 @@ public static class FlowStoreBuilder
                     folder,
                     header with
                     {
-                        ContentKey = key, Rejected = [.. source.Videos.Where(video => video.Frames < 2).Select(video => rejected[video.Id])]
+                        ContentKey = key,
+                        Rejected = [.. source.Videos.Where(video => video.Frames < 2).Select(video => rejected[video.Id])]
                     },
                     source.Videos.Where(video => video.Frames >= 2));
             }

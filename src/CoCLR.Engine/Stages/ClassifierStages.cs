@@ -144,7 +144,8 @@ internal static class ClassifierStages
                 at.Optimizer.Steps,
                 epoch,
                 new Dictionary<string,
-                double> { [MetricNames.Loss] = at.Progress.LossPerEpoch[^1], [MetricNames.LearningRate] = at.Optimizer.LearningRate });
+                double>
+                { [MetricNames.Loss] = at.Progress.LossPerEpoch[^1], [MetricNames.LearningRate] = at.Optimizer.LearningRate });
             context.Events.Progress(probe ? "probe" : "fine-tune", epoch, options.Epochs, "epochs");
             context.Stop.ThrowIfCancellationRequested();
 

@@ -172,7 +172,8 @@ public sealed class CheckpointStore
                 hashing,
                 tensors,
                 new Dictionary<string,
-                string> { [InfoKey] = JsonSerializer.Serialize(full, Json), ["format"] = "coclr" });
+                string>
+                { [InfoKey] = JsonSerializer.Serialize(full, Json), ["format"] = "coclr" });
         });
         full = full with { Sha256 = Convert.ToHexStringLower(sha.Hash!) };
         Alias(path, DataName);

@@ -313,7 +313,7 @@ public sealed class ContrastiveTraining : IDisposable
                     ["stepInEpoch"] = _stepInEpoch,
                     ["optimizerSteps"] = _optimizer.Steps,
                     ["best"] = _best,
-            [StageContext.ThreadsKey] = TorchRuntime.Threads,
+                    [StageContext.ThreadsKey] = TorchRuntime.Threads,
                 },
                 Texts = InputDescription.Of(_context),
             },

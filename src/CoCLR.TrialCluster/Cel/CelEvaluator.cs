@@ -127,7 +127,12 @@ public sealed class CelEvaluator
             var value = double.Parse(match.Groups[3].Captures[i].Value, CultureInfo.InvariantCulture);
             total += value * match.Groups[5].Captures[i].Value switch
             {
-                "h" => 3600, "m" => 60, "s" => 1, "ms" => 1e-3, "us" => 1e-6, _ => 1e-9
+                "h" => 3600,
+                "m" => 60,
+                "s" => 1,
+                "ms" => 1e-3,
+                "us" => 1e-6,
+                _ => 1e-9
             };
         }
 
@@ -366,13 +371,15 @@ public sealed class CelEvaluator
             case "-_":
                 return a[0] switch
                 {
-                    long l => l == long.MinValue ? throw new CelException("integer overflow") : -l, double d => -d,
+                    long l => l == long.MinValue ? throw new CelException("integer overflow") : -l,
+                    double d => -d,
                     _ => throw new CelException("no such overload")
                 };
             case "@in":
                 return a[1] switch
                 {
-                    IList list => list.Cast<object?>().Any(i => Same(i, a[0])), CelMapValue map => map.Has(Text(a[0])),
+                    IList list => list.Cast<object?>().Any(i => Same(i, a[0])),
+                    CelMapValue map => map.Has(Text(a[0])),
                     _ => throw new CelException("no such overload")
                 };
             case "_[_]" or "_[?_]":
@@ -445,8 +452,14 @@ public sealed class CelEvaluator
             case "type":
                 return a[0] switch
                 {
-                    long => "int", string => "string", bool => "bool", double => "double", IList => "list", CelMapValue => "map",
-                    null => "null_type", _ => "dyn"
+                    long => "int",
+                    string => "string",
+                    bool => "bool",
+                    double => "double",
+                    IList => "list",
+                    CelMapValue => "map",
+                    null => "null_type",
+                    _ => "dyn"
                 };
             case "isQuantity":
                 return Quantities.Parse(Text(a[0])) is not null;

@@ -234,7 +234,10 @@ public sealed class CelParser
 
         var length = c switch
         {
-            'x' or 'X' => 2, 'u' => 4, 'U' => 8, >= '0' and <= '3' => 3,
+            'x' or 'X' => 2,
+            'u' => 4,
+            'U' => 8,
+            >= '0' and <= '3' => 3,
             _ => throw new CelException($"Syntax error: token recognition error at: '\\{c}'", i)
         };
         if (char.IsAsciiDigit(c))

@@ -135,7 +135,8 @@ public static class FieldManager
                 result.Add(
                     e with
                     {
-                        Fields = e.Fields.Minus(removed).Union(changed), Time = changed.IsEmpty ? e.Time : time,
+                        Fields = e.Fields.Minus(removed).Union(changed),
+                        Time = changed.IsEmpty ? e.Time : time,
                         ApiVersion = kind.ApiVersion
                     });
             }

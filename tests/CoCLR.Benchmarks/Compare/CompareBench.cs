@@ -108,7 +108,8 @@ internal static class CompareBench
             "{peers}/pytorch_step.py",
             options,
             "median_s",
-            "median_s") { Size = $"batch {batch}, 3x{frames}x{size}x{size}" };
+            "median_s")
+        { Size = $"batch {batch}, 3x{frames}x{size}x{size}" };
     }
 
     private static double Median(List<JsonNode> answers, string key)

@@ -61,9 +61,9 @@ internal sealed class DashboardProcess : IAsyncDisposable
                     "--Dashboard:Ingest:Key", Key, "--Dashboard:Ingest:BatchesPerSecond", "100000", "--Dashboard:Limits:RequestsPerMinute",
                     "10000000", .. more
                 ])
-                {
-                    RedirectStandardOutput = true, RedirectStandardError = true
-                },
+            {
+                RedirectStandardOutput = true, RedirectStandardError = true
+            },
             EnableRaisingEvents = true,
         };
         process.OutputDataReceived += (_, e) =>

@@ -265,28 +265,28 @@ public static class OperatorBench
 
     private static JsonObject Child(
         string apiVersion, string kind, string name, string experiment, string uid, string stage, string status) => new()
-    {
-        ["apiVersion"] = apiVersion,
-        ["kind"] = kind,
-        ["metadata"] = new JsonObject
         {
-            ["name"] = name,
-            ["namespace"] = "train",
-            ["labels"] = new JsonObject
+            ["apiVersion"] = apiVersion,
+            ["kind"] = kind,
+            ["metadata"] = new JsonObject
             {
-                [Labels.Experiment] = experiment, [Labels.ExperimentUid] = uid, [Labels.Stage] = stage,
-                ["app.kubernetes.io/managed-by"] = Labels.Manager
-            },
-            ["ownerReferences"] = new JsonArray(
+                ["name"] = name,
+                ["namespace"] = "train",
+                ["labels"] = new JsonObject
+                {
+                    [Labels.Experiment] = experiment, [Labels.ExperimentUid] = uid, [Labels.Stage] = stage,
+                    ["app.kubernetes.io/managed-by"] = Labels.Manager
+                },
+                ["ownerReferences"] = new JsonArray(
                 new JsonObject
                 {
                     ["apiVersion"] = ApiNames.ApiVersion, ["kind"] = ApiNames.Experiment, ["name"] = experiment, ["uid"] = uid,
                     ["controller"] = true
                 }),
-        },
-        ["spec"] = new JsonObject(),
-        ["status"] = JsonNode.Parse(status),
-    };
+            },
+            ["spec"] = new JsonObject(),
+            ["status"] = JsonNode.Parse(status),
+        };
 
     private static JsonElement Element(JsonNode node) => JsonSerializer.SerializeToElement(node);
 

@@ -57,7 +57,8 @@ internal sealed class Issuer : IAsyncDisposable
                 QueryHelpers.AddQueryString(
                     q["redirect_uri"].ToString(),
                     new Dictionary<string,
-                    string?> { ["code"] = code, ["state"] = State ?? q["state"].ToString() }));
+                    string?>
+                    { ["code"] = code, ["state"] = State ?? q["state"].ToString() }));
         });
         _app.MapPost("/token", async (HttpContext context) =>
         {

@@ -27,24 +27,24 @@ internal static class Make
         string stage = "pretrain-rgb",
         int attempt = 1,
         double? epoch = null) => new()
-    {
-        Run = run, Stage = stage, Attempt = attempt, Seq = seq, Time = Start.AddSeconds(seq), Step = step, Epoch = epoch,
-        Values = new Dictionary<string, double> { [name] = value },
-    };
+        {
+            Run = run, Stage = stage, Attempt = attempt, Seq = seq, Time = Start.AddSeconds(seq), Step = step, Epoch = epoch,
+            Values = new Dictionary<string, double> { [name] = value },
+        };
 
     public static LogEvent Log(long seq, string message, string level = "info", string run = "r1", string stage = "pretrain-rgb") =>
         new() { Run = run, Stage = stage, Attempt = 1, Seq = seq, Time = Start.AddSeconds(seq), Level = level, Message = message };
 
     public static StartedEvent Started(
         long seq = 0, int attempt = 1, long? resumedAt = null, string run = "r1", string stage = "pretrain-rgb") => new()
-    {
-        Run = run, Stage = stage, Attempt = attempt, Seq = seq, Time = Start, Device = "CPU", Epochs = 10, ResumedAtStep = resumedAt
-    };
+        {
+            Run = run, Stage = stage, Attempt = attempt, Seq = seq, Time = Start, Device = "CPU", Epochs = 10, ResumedAtStep = resumedAt
+        };
 
     public static FinishedEvent Finished(
         long seq, StageOutcome outcome = StageOutcome.Succeeded, int code = 0, string? message = null, int attempt = 1) => new()
-    {
-        Run = "r1", Stage = "pretrain-rgb", Attempt = attempt, Seq = seq, Time = Start.AddSeconds(seq), Outcome = outcome, ExitCode = code,
-        Message = message, WallSeconds = seq
-    };
+        {
+            Run = "r1", Stage = "pretrain-rgb", Attempt = attempt, Seq = seq, Time = Start.AddSeconds(seq), Outcome = outcome, ExitCode = code,
+            Message = message, WallSeconds = seq
+        };
 }

@@ -277,7 +277,8 @@ public sealed class IngestApiTests(ServerFixture fixture) : IClassFixture<Server
         HttpClient sender, byte[] bytes, long offset, long length, string sha, string name = "neighbours.json")
     {
         using var request = new HttpRequestMessage(
-            HttpMethod.Put, $"/api/v1/ingest/artifacts/retrieve-rgb/{name}") { Content = new ByteArrayContent(bytes) };
+            HttpMethod.Put, $"/api/v1/ingest/artifacts/retrieve-rgb/{name}")
+        { Content = new ByteArrayContent(bytes) };
         request.Headers.Add("Upload-Offset", $"{offset}");
         request.Headers.Add("Upload-Length", $"{length}");
         request.Headers.Add("X-Sha256", sha);

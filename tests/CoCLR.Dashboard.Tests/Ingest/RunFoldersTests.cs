@@ -73,7 +73,8 @@ public sealed class RunFoldersTests : IDisposable
                 new MetricEvent
                 {
                     Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Step = 1, Epoch = 1, Values = new Dictionary<string,
-                    double> { [MetricNames.Loss] = loss }
+                    double>
+                    { [MetricNames.Loss] = loss }
                 });
             writer.Save();
         }

@@ -71,9 +71,9 @@ public sealed class KillTests
                 Path.Combine(AppContext.BaseDirectory, "CoCLR.Dashboard.dll"), "--workdir", folder, "--urls", "http://127.0.0.1:0",
                 "--Dashboard:Ingest:Key", Key, .. more
             ])
-            {
-                RedirectStandardOutput = true, RedirectStandardError = true
-            };
+        {
+            RedirectStandardOutput = true, RedirectStandardError = true
+        };
         var process = new Process { StartInfo = start, EnableRaisingEvents = true };
         process.Exited += (_, _) => found.TrySetException(new InvalidOperationException("the dashboard ended before it said its address"));
         process.OutputDataReceived += (_, e) =>

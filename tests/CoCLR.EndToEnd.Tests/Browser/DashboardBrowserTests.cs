@@ -76,7 +76,8 @@ public sealed class DashboardBrowserTests(BrowserFixture fixture)
             new MetricEvent
             {
                 Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Step = 500, Epoch = 5.5, Values = new Dictionary<string,
-                double> { [MetricNames.Loss] = 0.1234 }
+                double>
+                { [MetricNames.Loss] = 0.1234 }
             });
         writer.Save();
         await page.WaitForFunctionAsync("b => document.querySelectorAll('.figure b')[2].innerText !== b", before);

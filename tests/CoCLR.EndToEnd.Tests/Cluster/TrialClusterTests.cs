@@ -12,7 +12,8 @@ public class TrialClusterTests
         string folder = Directory.CreateTempSubdirectory("coclr-up-").FullName;
         var start = new ProcessStartInfo(
             Training.Coclr,
-            ["up", "--cluster", "--api-port", "0", "--workdir", folder]) { RedirectStandardOutput = true, RedirectStandardError = true };
+            ["up", "--cluster", "--api-port", "0", "--workdir", folder])
+        { RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment["COCLR_ROOT"] = Repository.Root;
         start.Environment["OMP_NUM_THREADS"] = "1";
         using Process up = Process.Start(start)!;

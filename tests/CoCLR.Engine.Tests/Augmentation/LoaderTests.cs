@@ -129,7 +129,11 @@ public sealed unsafe class LoaderTests
         ClipItem[] items = [.. Enumerable.Range(0, 10).Select(i => new ClipItem([.. views.Select(_ => i)], 0, i))];
         var always = Augmentation with
         {
-            OneClipProbability = 0, TwoClipBaseProbability = 1, JitterProbability = 1, GrayProbability = 0.5, BlurProbability = 1,
+            OneClipProbability = 0,
+            TwoClipBaseProbability = 1,
+            JitterProbability = 1,
+            GrayProbability = 0.5,
+            BlurProbability = 1,
             FlowMagnitude = 0.5
         };
         using var loader = new ClipBatchLoader(views, items, always, Options(5, 1) with { AugmentOnDevice = onDevice });

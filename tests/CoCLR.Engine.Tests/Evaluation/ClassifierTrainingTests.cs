@@ -95,7 +95,8 @@ public class ClassifierTrainingTests
         var options = (
             probe
                 ? ClassifierOptions.Probe(6)
-                : ClassifierOptions.FineTune(6) with { LearningRate = 0.01 }) with { Selection = Selection.Test };
+                : ClassifierOptions.FineTune(6) with { LearningRate = 0.01 }) with
+        { Selection = Selection.Test };
         IClipBatches train = new TinyClips(20, 3, batch: 6, shuffle: true), test = new TinyClips(9, 3, seed: 3);
         using var unbroken = new ClassifierTraining(new VideoClassifier(new TinyBackbone(), 3, probe, 0.5), options);
         var expected = unbroken.Run(train, test, test, cancellationToken: Token);

@@ -47,7 +47,8 @@ public sealed class PyTorchInteropTests
         PyTorchWriter.Write(
             folder.File("clip.pth"),
             new Dictionary<string,
-            Tensor> { ["clip"] = clip, ["embedding"] = encoder.forward(clip), ["feature"] = encoder.Backbone.Features(clip) });
+            Tensor>
+            { ["clip"] = clip, ["embedding"] = encoder.forward(clip), ["feature"] = encoder.Backbone.Features(clip) });
         // A PyTorch S3D written from its description, with the reference's names and double registration.
         Run(folder, """
             import torch

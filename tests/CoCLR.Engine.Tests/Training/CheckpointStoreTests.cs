@@ -24,8 +24,10 @@ public sealed class CheckpointStoreTests
         store.Save(
             Info(7) with
             {
-                Scalars = new Dictionary<string, double> { ["sum"] = 0.1 + 0.2 }, Texts = new Dictionary<string,
-                string> { ["view"] = "RGB" }
+                Scalars = new Dictionary<string, double> { ["sum"] = 0.1 + 0.2 },
+                Texts = new Dictionary<string,
+                string>
+                { ["view"] = "RGB" }
             },
             tensors);
         using var loaded = store.LoadNewest();

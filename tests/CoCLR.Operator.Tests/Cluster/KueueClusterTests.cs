@@ -125,9 +125,9 @@ public class KueueClusterTests
 
     private static Task ReasonAsync(Arena arena, string version, string reason) =>
         arena.PatchAsync(Workloads(version), "job-a", new JsonObject
-    {
-        ["status"] = new JsonObject { ["conditions"] = new JsonArray(new JsonObject { ["type"] = "QuotaReserved", ["status"] = "False", ["reason"] = reason, ["message"] = "couldn't assign flavors to pod set main" }) },
-    });
+        {
+            ["status"] = new JsonObject { ["conditions"] = new JsonArray(new JsonObject { ["type"] = "QuotaReserved", ["status"] = "False", ["reason"] = reason, ["message"] = "couldn't assign flavors to pod set main" }) },
+        });
 
     private static ResourceKind Workloads(string version) => new("kueue.x-k8s.io", version, "workloads", "Workload");
 }

@@ -391,42 +391,42 @@ public static partial class CrdGenerator
     private static JsonObject Definition(
         string kind, string singular, string shortName, string description, JsonObject spec, JsonObject status, JsonObject[] columns) =>
         new()
-    {
-        ["apiVersion"] = "apiextensions.k8s.io/v1",
-        ["kind"] = "CustomResourceDefinition",
-        ["metadata"] = new JsonObject
         {
-            ["name"] = $"{singular}s.{ApiNames.Group}",
-            ["labels"] = new JsonObject { ["app.kubernetes.io/name"] = "coclr-platform", ["app.kubernetes.io/part-of"] = "coclr-platform" },
-        },
-        ["spec"] = new JsonObject
-        {
-            ["group"] = ApiNames.Group,
-            ["scope"] = "Namespaced",
-            ["names"] = new JsonObject
+            ["apiVersion"] = "apiextensions.k8s.io/v1",
+            ["kind"] = "CustomResourceDefinition",
+            ["metadata"] = new JsonObject
             {
-                ["kind"] = kind,
-                ["listKind"] = kind + "List",
-                ["plural"] = singular + "s",
-                ["singular"] = singular,
-                ["shortNames"] = new JsonArray(shortName),
-                ["categories"] = new JsonArray("coclr"),
+                ["name"] = $"{singular}s.{ApiNames.Group}",
+                ["labels"] = new JsonObject { ["app.kubernetes.io/name"] = "coclr-platform", ["app.kubernetes.io/part-of"] = "coclr-platform" },
             },
-            ["versions"] = new JsonArray(new JsonObject
+            ["spec"] = new JsonObject
             {
-                ["name"] = ApiNames.Version,
-                ["served"] = true,
-                ["storage"] = true,
-                ["subresources"] = new JsonObject { ["status"] = new JsonObject() },
-                ["additionalPrinterColumns"] = new JsonArray([.. columns]),
-                ["schema"] = new JsonObject
+                ["group"] = ApiNames.Group,
+                ["scope"] = "Namespaced",
+                ["names"] = new JsonObject
                 {
-                    ["openAPIV3Schema"] = new JsonObject
+                    ["kind"] = kind,
+                    ["listKind"] = kind + "List",
+                    ["plural"] = singular + "s",
+                    ["singular"] = singular,
+                    ["shortNames"] = new JsonArray(shortName),
+                    ["categories"] = new JsonArray("coclr"),
+                },
+                ["versions"] = new JsonArray(new JsonObject
+                {
+                    ["name"] = ApiNames.Version,
+                    ["served"] = true,
+                    ["storage"] = true,
+                    ["subresources"] = new JsonObject { ["status"] = new JsonObject() },
+                    ["additionalPrinterColumns"] = new JsonArray([.. columns]),
+                    ["schema"] = new JsonObject
                     {
-                        ["description"] = description,
-                        ["type"] = "object",
-                        ["required"] = new JsonArray("spec"),
-                        ["x-kubernetes-validations"] = new JsonArray(
+                        ["openAPIV3Schema"] = new JsonObject
+                        {
+                            ["description"] = description,
+                            ["type"] = "object",
+                            ["required"] = new JsonArray("spec"),
+                            ["x-kubernetes-validations"] = new JsonArray(
                             Rule(
                                 $"self.metadata.name.size() <= {MaximumNameLength}",
                                 $"the name must not be longer than {MaximumNameLength} characters: names of Jobs are made from it",
@@ -437,19 +437,19 @@ public static partial class CrdGenerator
                                 "the name must be a DNS label: lower-case letters, digits and hyphens, without dots",
                                 null,
                                 null)),
-                        ["properties"] = new JsonObject
-                        {
-                            ["apiVersion"] = new JsonObject { ["type"] = "string", ["description"] = ApiNames.ApiVersion + "." },
-                            ["kind"] = new JsonObject { ["type"] = "string", ["description"] = kind + "." },
-                            ["metadata"] = new JsonObject { ["type"] = "object" },
-                            ["spec"] = spec,
-                            ["status"] = status,
+                            ["properties"] = new JsonObject
+                            {
+                                ["apiVersion"] = new JsonObject { ["type"] = "string", ["description"] = ApiNames.ApiVersion + "." },
+                                ["kind"] = new JsonObject { ["type"] = "string", ["description"] = kind + "." },
+                                ["metadata"] = new JsonObject { ["type"] = "object" },
+                                ["spec"] = spec,
+                                ["status"] = status,
+                            },
                         },
                     },
-                },
-            }),
-        },
-    };
+                }),
+            },
+        };
 
     private static string Yaml(JsonObject definition)
     {

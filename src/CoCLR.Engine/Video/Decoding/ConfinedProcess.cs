@@ -66,7 +66,8 @@ internal static partial class ConfinedProcess
 
             // A build from elsewhere may keep its libraries where they cannot be guessed: then it is started without.
             var info = new ProcessStartInfo(
-                FfmpegTool.Executable("ffmpeg"), ["-version"]) { RedirectStandardOutput = true, RedirectStandardError = true };
+                FfmpegTool.Executable("ffmpeg"), ["-version"])
+            { RedirectStandardOutput = true, RedirectStandardError = true };
             using var process = Start(info, "/dev/null");
             process.ErrorDataReceived += (_, _) => { };
             process.BeginErrorReadLine();
