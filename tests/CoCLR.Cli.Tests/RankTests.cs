@@ -223,7 +223,12 @@ public sealed class RankTests(TinyExperiment tiny) : IClassFixture<TinyExperimen
     {
         Training = spec.Training with
         {
-            Method = Method.InfoNCE, BatchSize = 8, Shards = 4, QueueSize = 16, Epochs = 8, CheckpointEverySteps = 1,
+            Method = Method.InfoNCE,
+            BatchSize = 8,
+            Shards = 4,
+            QueueSize = 16,
+            Epochs = 8,
+            CheckpointEverySteps = 1,
         },
     };
 

@@ -144,7 +144,8 @@ internal sealed class Scene
         Now = Now,
     };
 
-    public string JobOf(string stage) => _jobs.Single(j => j.Value["metadata"]!["labels"]![Labels.Stage]!.ToString() == stage).Key;
+    /// <summary>The newest Job of a stage.</summary>
+    public string JobOf(string stage) => _jobs.Last(j => j.Value["metadata"]!["labels"]![Labels.Stage]!.ToString() == stage).Key;
 
     public JsonObject Job(string stage) => _jobs[JobOf(stage)];
 

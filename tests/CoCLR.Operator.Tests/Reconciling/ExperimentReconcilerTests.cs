@@ -889,6 +889,28 @@ public class ExperimentReconcilerTests
         Assert.Equal(2, scene.JobNames.Count(n => n.Contains("pretrain-rgb", StringComparison.Ordinal)));
         Assert.Contains(job, scene.JobNames);
         Assert.Empty(scene.Reconcile().Writes);
+
+        // Asked once, tried once: the second failure stands.
+        scene.EndPod("pretrain-rgb", scene.RunPod("pretrain-rgb"), 1);
+        scene.Fail("pretrain-rgb", "BackoffLimitExceeded", 1);
+        scene.Reconcile();
+        DateTimeOffset? ended = scene.Status.CompletionTime;
+        Assert.Equal(ExperimentState.Failed, scene.Status.State);
+        scene.Now += TimeSpan.FromMinutes(1);
+        Assert.Empty(scene.Reconcile().Writes);
+        Assert.Equal((ExperimentState.Failed, ended), (scene.Status.State, scene.Status.CompletionTime));
+    }
+
+    [Fact]
+    public void Claim_OfSomebodyElseUnderItsName_IsNotUsed()
+    {
+        var scene = new Scene();
+        string claim = ChildNames.Child("exp", "11111111-aaaa", "run");
+        scene.AddClaim(claim);
+        Assert.Empty(scene.Once().Writes);
+        Assert.Equal("True/NameConflict", scene.Condition("Stalled"));
+        scene.RemoveClaim(claim);
+        Assert.NotEmpty(scene.Reconcile().Writes);
     }
 
     [Fact]
