@@ -51,6 +51,16 @@ public sealed class WholeRunTests(TinyExperiment tiny) : IClassFixture<TinyExper
         var turn = (PretrainResult)ResultJson.Read<StageResult>(
             await File.ReadAllTextAsync(Path.Combine(folder, "stages", "cycle-1-rgb", "result.json"), TestContext.Current.CancellationToken), "the turn").Outcome;
         Assert.Equal([1, 2, 3], turn.Monitor.Select(p => p.Epoch));
+        var watched = new List<NeighbourTable>();
+        foreach (MonitorPoint point in turn.Monitor)
+        {
+            string file = Path.Combine(folder, "stages", "cycle-1-rgb", "artifacts", $"watched-{point.Epoch:D4}.json");
+            watched.Add(ResultJson.Read<NeighbourTable>(await File.ReadAllTextAsync(file, TestContext.Current.CancellationToken), file));
+        }
+
+        Assert.All(watched, w => Assert.InRange(w.Queries.Length, 1, 12));
+        Assert.All(watched, w => Assert.Equal(watched[0].Queries.Select(q => q.Id), w.Queries.Select(q => q.Id)));
+        Assert.All(watched.SelectMany(w => w.Queries), q => Assert.DoesNotContain(q.Id, q.Neighbours.Select(n => n.Id)));
         Assert.Empty(
             told.Concat([MetricNames.MiningPrecision, MetricNames.MiningAgreement, MetricNames.MiningAge])
                 .Except(Metrics(folder, "cycle-1-rgb")));

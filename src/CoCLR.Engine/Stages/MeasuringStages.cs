@@ -144,6 +144,8 @@ internal static class MeasuringStages
             return;
         }
 
+        IEnumerable<string> watched = context.Plan.Stages
+            .SelectMany(s => WatchedNeighbours.Read(context.Folder.Stage(s.Name))).SelectMany(EvaluationArtifacts.VideosOf);
         IEnumerable<string> shown = galleries.SelectMany(
             f => EvaluationArtifacts.VideosOf(EvaluationArtifacts.Read<NeighbourTable>(f, EvaluationArtifacts.Neighbours)));
         using ClipStore frames = context.OpenStore("decode");
@@ -161,7 +163,7 @@ internal static class MeasuringStages
             context.Folder.Root,
             context.Folder.Stage(context.Stage.Name),
             stores,
-            [.. shown, .. Mined(context)],
+            [.. shown, .. Mined(context), .. watched],
             progress: ImmediateProgress.To<PassProgress>(p => context.Events.Progress("previews", p.Done, p.Total, "clips")),
             cancellationToken: context.Stop);
         LinkMissing(context.Folder.Previews, shared);

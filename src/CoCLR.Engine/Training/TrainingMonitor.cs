@@ -22,6 +22,10 @@ internal sealed class TrainingMonitor : IDisposable
     private const int ClipsPerVideo = 2;
     private const int ClipsPerBatch = 32;
 
+    // What is kept of each look for people: some queries, always the same, and what was nearest to each.
+    private const int QueriesShown = 12;
+    private const int NeighboursShown = 8;
+
     // All embeddings alike: pairs of different videos are as near as this mean of exp(-2 d²) says (a cosine above 0.99), where spread ones
     // have e^-4.
     private const double CollapsedUniformity = -0.04;
@@ -108,7 +112,8 @@ internal sealed class TrainingMonitor : IDisposable
     public void Look(VideoEncoder encoder, int epoch, long step, double loss)
     {
         var clock = Stopwatch.StartNew();
-        MonitorPoint point = Measure(encoder, epoch);
+        (MonitorPoint point, NeighbourTable nearest) = Measure(encoder, epoch);
+        Keep(nearest, epoch);
         point = point with
         {
             Collapsed = point.Uniformity > CollapsedUniformity || (Guesses(loss) && point.Uniformity > NarrowUniformity),
@@ -189,7 +194,19 @@ internal sealed class TrainingMonitor : IDisposable
             .. Enumerable.Range(0, Math.Min(most, rows.Length))
                 .Select(i => items[rows[(int)((long)i * rows.Length / Math.Min(most, rows.Length))]])];
 
-    private MonitorPoint Measure(VideoEncoder encoder, int epoch)
+    /// <summary>Keeps what was nearest to some queries, so that people see how it changed.</summary>
+    private void Keep(NeighbourTable nearest, int epoch)
+    {
+        int shown = Math.Min(QueriesShown, nearest.Queries.Length);
+        NeighbourTable some = nearest with
+        {
+            Queries = [.. Enumerable.Range(0, shown).Select(i => nearest.Queries[(int)((long)i * nearest.Queries.Length / shown)])],
+        };
+        string file = WatchedNeighbours.Write(_context.Folder.Stage(_context.Stage.Name), epoch, some);
+        _context.Events.Artifact(_context.Folder, file, "application/json");
+    }
+
+    private (MonitorPoint Point, NeighbourTable Nearest) Measure(VideoEncoder encoder, int epoch)
     {
         using DisposeScope scope = NewDisposeScope();
         using var frozen = no_grad();
@@ -198,10 +215,9 @@ internal sealed class TrainingMonitor : IDisposable
         FeatureSet features = new(rows.Ids, rows.Values, rows.Labels, rows.ClassNames);
         (FeatureSet gallery, FeatureSet queries) = (features.Select(_gallery), features.Select(_queries));
         KnnAccuracy? knn = KnnProbe.Evaluate(gallery, queries).Where(k => k.Vote == "weighted").MinBy(k => Math.Abs(k.K - 20));
-        Recall? recall = features.Labels is null
-            ? null
-            : Retrieval.Evaluate(gallery, queries, _context.View.Name(), neighbours: 1).Result.Recalls.FirstOrDefault(r => r.K == 1);
-        return new MonitorPoint
+        RetrievalOutcome found = Retrieval.Evaluate(gallery, queries, _context.View.Name(), neighbours: NeighboursShown);
+        Recall? recall = features.Labels is null ? null : found.Result.Recalls.FirstOrDefault(r => r.K == 1);
+        return (new MonitorPoint
         {
             Epoch = epoch,
             Knn = knn?.Top1,
@@ -209,7 +225,7 @@ internal sealed class TrainingMonitor : IDisposable
             EffectiveRank = Spread.EffectiveRank(tensor(features.Values, [features.Count, width])),
             Alignment = Spread.Alignment(embeddings, videos),
             Uniformity = Spread.Uniformity(embeddings, videos),
-        };
+        }, found.Neighbours);
     }
 
     /// <summary>One feature a video, as evaluation takes it, and the embedding of every clip with its video.</summary>
