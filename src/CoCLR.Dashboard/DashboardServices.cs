@@ -72,6 +72,7 @@ internal static class DashboardServices
 
         services.AddSingleton<WebhookSender>().AddHostedService<Webhooks>();
         services.AddSingleton<QueryVideos>();
+        services.AddSingleton<ModelPackages>();
         services.AddSingleton<Suites>();
         services.AddSingleton<RunResults>();
         services.AddSingleton<Previews>();

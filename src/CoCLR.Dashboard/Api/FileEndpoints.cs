@@ -2,9 +2,12 @@
 // runs in a browser.
 using System.Security.Claims;
 using System.Text;
+using CoCLR.Core;
 using CoCLR.Core.Results;
 using CoCLR.Dashboard.Authentication;
+using CoCLR.Dashboard.Configuration;
 using CoCLR.Dashboard.Formatting;
+using CoCLR.Dashboard.Hosting;
 using CoCLR.Dashboard.Storage;
 using Microsoft.Net.Http.Headers;
 
@@ -29,6 +32,9 @@ internal static class FileEndpoints
         run.MapGet("/report", Report)
             .Produces<RunReport>(contentType: "application/json", additionalContentTypes: ["text/csv", "text/markdown"])
             .Named("readReport", "Reads the run's table in the form of the paper's Table 1", "format: json, csv or markdown.");
+        run.MapGet("/package", PackageAsync).RequireAuthorization(Policies.Edit).WithMetadata(Refused)
+            .Produces<byte[]>(contentType: "application/zip").Named("exportPackage", "Packs a trained network for other people",
+                "A ZIP file with weights, ONNX, config.json, a model card and checksums, as coclr export --package writes them. stage: a training stage that is done.");
         run.MapGet("/clips/{view}/{kind}", Clip).Produces<byte[]>(contentType: "video/mp4", additionalContentTypes: ["image/jpeg"])
             .Named("readClip", "Reads the preview of a clip", "view: rgb or flow; kind: video or poster; id: the clip.");
         api.MapGet("/artifacts/{id}", Artifact).Produces<byte[]>(contentType: "application/octet-stream").WithMetadata(NotFound, Gone)
@@ -40,6 +46,21 @@ internal static class FileEndpoints
 
     private static ProducesResponseTypeMetadata Gone { get; } =
         new(StatusCodes.Status410Gone, typeof(Microsoft.AspNetCore.Mvc.ProblemDetails), ["application/problem+json"]);
+
+    private static ProducesResponseTypeMetadata Refused { get; } = new(StatusCodes.Status409Conflict, typeof(Microsoft.AspNetCore.Mvc.ProblemDetails), ["application/problem+json"]);
+
+    private static async Task<IResult> PackageAsync(HttpContext context, ModelPackages packages, string run, string stage, string? license, string? dataLicense)
+    {
+        try
+        {
+            Stream archive = await packages.PackAsync(SeenRun.Of(context), stage, license, dataLicense, context.RequestAborted);
+            return Results.Stream(archive, "application/zip", SafeName($"{run}-{stage}.zip"));
+        }
+        catch (UserErrorException e)
+        {
+            return Problems.Of(StatusCodes.Status409Conflict, e.Message);
+        }
+    }
 
     private static string Csv(RunStore store, string run, string? names, string? stage)
     {

@@ -39,7 +39,7 @@ internal sealed record RunField(string Name, bool IsText, Func<RunInfo, Annotati
 /// <summary>A field for whoever offers a choice of them.</summary>
 /// <param name="Name">As it is written in filters.</param>
 /// <param name="Kind">run, manifest or metric.</param>
-internal sealed record FieldName(string Name, string Kind);
+public sealed record FieldName(string Name, string Kind);
 
 /// <summary>Finds fields by their names.</summary>
 internal static class RunFields
@@ -106,6 +106,13 @@ internal static class RunFields
             ?? Paths.Value.FirstOrDefault(p => p.EndsWith("." + name, StringComparison.OrdinalIgnoreCase));
         return $"There is no field or metric '{name}'{(near == null ? "; the page API lists all (GET /api/v1/fields)" : $": did you mean '{near}'?")}";
     }
+
+    /// <summary>Values that runs have in a field, the most frequent first; for whoever offers a choice of them.</summary>
+    public static IEnumerable<string> ValuesOf(IReadOnlyCollection<RunInfo> runs, SettingsFile settings, string name) =>
+        Find(runs, name) is not { } field ? [] : runs.Select(r => field.Of(r, settings.Of(r.Run)))
+            .SelectMany(v => v.Texts.Length > 0 ? v.Texts : [v.ToString()]).Where(v => v.Length > 0)
+            .CountBy(v => v, StringComparer.OrdinalIgnoreCase)
+            .OrderByDescending(v => v.Value).ThenBy(v => v.Key, StringComparer.OrdinalIgnoreCase).Select(v => v.Key);
 
     /// <summary>A text that two runs share whose manifests differ in nothing but one field.</summary>
     public static string? AlikeBut(RunInfo run, string path) => Cached(run, "\n" + path, spec =>

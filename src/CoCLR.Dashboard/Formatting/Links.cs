@@ -17,6 +17,16 @@ public static class Links
     /// <param name="suite">Its name.</param>
     public static string SuiteTable(string suite) => $"api/v1/suites/{Uri.EscapeDataString(suite)}/table.md";
 
+    /// <summary>A trained network as a package.</summary>
+    /// <param name="run">Run.</param>
+    /// <param name="stage">Training stage.</param>
+    /// <param name="license">Licence of the weights; empty for none.</param>
+    /// <param name="dataLicense">Licence of the training videos; empty for none.</param>
+    public static string Package(string run, string stage, string license = "", string dataLicense = "") =>
+        $"api/v1/runs/{Uri.EscapeDataString(run)}/package?stage={Uri.EscapeDataString(stage)}"
+        + (license.Length > 0 ? $"&license={Uri.EscapeDataString(license)}" : "")
+        + (dataLicense.Length > 0 ? $"&dataLicense={Uri.EscapeDataString(dataLicense)}" : "");
+
     /// <summary>An artifact.</summary>
     /// <param name="id">Id.</param>
     /// <param name="download">Saves instead of showing.</param>

@@ -25,7 +25,7 @@ internal static class DataSets
         foreach ((RunInfo run, RunReport? report) in runs.Select(r => (r, reportOf(r))).OrderBy(r => r.Item2 is null))
         {
             string source = Source(run);
-            int at = groups.FindIndex(g => g.Source == source && (report is null || g.Report is null || Same(g.Report, report)));
+            int at = report is null ? Likely(run, source) : groups.FindIndex(g => g.Source == source && g.Report is not null && Same(g.Report, report));
             if (at >= 0)
             {
                 groups[at].Runs.Add(run);
@@ -35,6 +35,10 @@ internal static class DataSets
                 groups.Add((source, report, [run]));
             }
         }
+
+        // Of several groups of one source, the one that has the name of the run's data set, else the largest.
+        int Likely(RunInfo run, string source) => Enumerable.Range(0, groups.Count).Where(i => groups[i].Source == source)
+            .OrderByDescending(i => groups[i].Report?.DataSet == run.DataSet).ThenByDescending(i => groups[i].Runs.Count).FirstOrDefault(-1);
 
         string[] names = [.. groups.Select(g => Words(g.Runs[0], g.Report))];
         return

@@ -23,9 +23,9 @@ public static class Templates
               dataset:
                 source:
                   synthetic: {classes: 8, trainGroups: 15, testGroups: 5, groupSize: 4, frames: 24, size: 56}
-                storedSize: 48
+                storedSize: 56
               model: {backbone: S3DMini, width: "0.25", projectionSize: 64}
-              clip: {frames: 16, size: 48}
+              clip: {frames: 16, size: 56}
               training: {method: CoCLR, epochs: 10, batchSize: 32, queueSize: 256, optimizer: {schedule: cosine}}
               cotrain: {cycles: 1, epochsPerTurn: 20, topK: 5}
 

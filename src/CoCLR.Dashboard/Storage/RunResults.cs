@@ -1,5 +1,6 @@
 // Why this exists: results and the large tables beside them (neighbours, projection, confusion) are read from the run folder when a page
 // asks, and kept a while.
+using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using CoCLR.Core;
@@ -9,10 +10,17 @@ using Microsoft.Extensions.Caching.Memory;
 
 namespace CoCLR.Dashboard.Storage;
 
+/// <summary>A look at the representation while it was learned.</summary>
+/// <param name="Stage">Training stage.</param>
+/// <param name="Epoch">Epochs completed.</param>
+/// <param name="Artifact">Where it is kept.</param>
+public sealed record WatchedLook(string Stage, int Epoch, ArtifactInfo Artifact);
+
 /// <summary>Reads results of runs.</summary>
 public sealed class RunResults(IMemoryCache cache, ILogger<RunResults> logger)
 {
     private const long MaxTable = 256 << 20;
+    private const string WatchedName = "watched-";
     private static readonly string[] Views = ["rgb", "flow", "two-stream"];
 
     /// <summary>
@@ -105,6 +113,24 @@ public sealed class RunResults(IMemoryCache cache, ILogger<RunResults> logger)
     /// <param name="run">The run.</param>
     /// <param name="view">rgb, flow or two-stream.</param>
     public NeighbourTable? Neighbours(RunInfo run, string view) => Read<NeighbourTable>(run, Find(run, "neighbours", view));
+
+    /// <summary>Looks at the neighbours of a few training videos while the run learned, by stage and epoch.</summary>
+    /// <param name="run">The run.</param>
+    public static IReadOnlyList<WatchedLook> Watched(RunInfo run) =>
+    [
+        .. Artifacts(run, WatchedName).Select(a => (Look: a, Epoch: Path.GetFileNameWithoutExtension(a.Name)[WatchedName.Length..]))
+            .Where(a => int.TryParse(a.Epoch, NumberStyles.None, CultureInfo.InvariantCulture, out _))
+            .Select(a => new WatchedLook(a.Look.Stage, int.Parse(a.Epoch, CultureInfo.InvariantCulture), a.Look)).OrderBy(l => l.Epoch),
+    ];
+
+    /// <summary>What was nearest at a look.</summary>
+    /// <param name="run">The run.</param>
+    /// <param name="look">One of <see cref="Watched"/>.</param>
+    public NeighbourTable? Neighbours(RunInfo run, WatchedLook look)
+    {
+        ArgumentNullException.ThrowIfNull(look);
+        return Read<NeighbourTable>(run, look.Artifact);
+    }
 
     /// <summary>Points of the projections, by artifact.</summary>
     /// <param name="run">The run.</param>

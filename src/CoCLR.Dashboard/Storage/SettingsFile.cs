@@ -26,7 +26,7 @@ public sealed record Annotation
 
 /// <summary>A search that was given a name.</summary>
 /// <param name="Name">Name.</param>
-/// <param name="Query">Query string of the list.</param>
+/// <param name="Query">Query string of the list, or of a run's curves.</param>
 public sealed record SavedView(string Name, string Query);
 
 /// <summary>A token for machines; only its hash is kept.</summary>
@@ -48,6 +48,12 @@ public sealed record Settings
 
     /// <summary>Saved searches.</summary>
     public ImmutableArray<SavedView> Views { get; init; } = [];
+
+    /// <summary>Saved layouts of a run's curves.</summary>
+    public ImmutableArray<SavedView> Layouts { get; init; } = [];
+
+    /// <summary>Metrics whose charts stand on every run's overview.</summary>
+    public ImmutableArray<string> Pinned { get; init; } = [];
 
     /// <summary>Tokens for machines.</summary>
     public ImmutableArray<ApiToken> Tokens { get; init; } = [];

@@ -18,6 +18,7 @@ namespace CoCLR.Benchmarks.Dashboard;
 public static class DashboardBench
 {
     private const int MetricsPerEvent = 10;
+    private const int ManyMetrics = 3000;
     private static readonly string[] AllParts = ["start", "ingest", "latency", "clients", "pages", "circuits", "open", "sender", "memory"];
 
     /// <summary>Measures and prints a table of medians.</summary>
@@ -207,8 +208,9 @@ public static class DashboardBench
             new ParallelOptions { MaxDegreeOfParallelism = 2 },
             i => WriteRun(folder, string.Create(CultureInfo.InvariantCulture, $"run-{i:0000}"), 100));
         WriteRun(folder, "large", points);
+        WriteRun(folder, "wide", ManyMetrics * 20, ManyMetrics);
         await using DashboardProcess dashboard = await DashboardProcess.StartAsync(folder);
-        await UntilReadAsync(dashboard, runs + 1);
+        await UntilReadAsync(dashboard, runs + 2);
         if (Chromium() is not { } program)
         {
             return [("pages", "no Chromium: set COCLR_CHROMIUM")];
@@ -221,6 +223,7 @@ public static class DashboardBench
         await page.GotoAsync($"{dashboard.Address}login/link?t={DashboardProcess.Token}");
         var list = new List<double>();
         var chart = new List<double>();
+        var wide = new List<double>();
         for (int i = 0; i < rounds; i++)
         {
             await page.GotoAsync("about:blank");
@@ -233,12 +236,18 @@ public static class DashboardBench
             await page.GotoAsync($"{dashboard.Address}experiments/large/curves", new PageGotoOptions { WaitUntil = WaitUntilState.Commit });
             await page.WaitForFunctionAsync("() => +document.querySelector('.chart')?.dataset.points > 1000");
             chart.Add(Stopwatch.GetElapsedTime(begun).TotalSeconds);
+            await page.GotoAsync("about:blank");
+            begun = Stopwatch.GetTimestamp();
+            await page.GotoAsync($"{dashboard.Address}experiments/wide/curves", new PageGotoOptions { WaitUntil = WaitUntilState.Commit });
+            await page.WaitForFunctionAsync("() => +document.querySelector('.chart')?.dataset.points > 1");
+            wide.Add(Stopwatch.GetElapsedTime(begun).TotalSeconds);
         }
 
         return
         [
             ($"{runs} runs listed in Chromium (s)", Show(Median(list))),
-            ($"page of curves of {points:#,0} points drawn, thinned to the canvas (s)", Show(Median(chart)))
+            ($"page of curves of {points:#,0} points drawn, thinned to the canvas (s)", Show(Median(chart))),
+            ($"page of curves of a run of {ManyMetrics:#,0} metrics (s)", Show(Median(wide)))
         ];
     }
 
@@ -390,24 +399,24 @@ public static class DashboardBench
         return seq + events;
     }
 
-    private static byte[] Line(string run, int seq) => Encoding.UTF8.GetBytes(JsonSerializer.Serialize<RunEvent>(
+    private static byte[] Line(string run, int seq, int metrics = MetricsPerEvent) => Encoding.UTF8.GetBytes(JsonSerializer.Serialize<RunEvent>(
         new MetricEvent
         {
             Run = run, Stage = "pretrain-rgb", Attempt = 1, Seq = seq, Time = DateTimeOffset.UtcNow, Step = seq, Epoch = seq / 100.0,
-            Values = Enumerable.Range(0, MetricsPerEvent).ToDictionary(
+            Values = Enumerable.Range(0, metrics).ToDictionary(
                 m => m == 0 ? MetricNames.Loss : string.Create(CultureInfo.InvariantCulture, $"metric-{m}"),
                 m => Math.Round(m + (5 / (1 + (seq * 0.001))) + (0.2 * Math.Sin(seq * 0.37)), 5)),
         },
         CoclrJson.Compact) + "\n");
 
-    private static void WriteRun(string folder, string run, int points)
+    private static void WriteRun(string folder, string run, int points, int metrics = MetricsPerEvent)
     {
         string stage = Path.Combine(folder, run, "stages", "pretrain-rgb");
         Directory.CreateDirectory(stage);
         using var stream = new FileStream(Path.Combine(stage, "events.jsonl"), FileMode.Create, FileAccess.Write, FileShare.None, 1 << 16);
-        for (int seq = 0; seq < points / MetricsPerEvent; seq++)
+        for (int seq = 0; seq < points / metrics; seq++)
         {
-            stream.Write(Line(run, seq));
+            stream.Write(Line(run, seq, metrics));
         }
     }
 

@@ -35,7 +35,7 @@ public sealed class PageTests : IAsyncLifetime
         _context.Services.AddSingleton(Options.Create(new DashboardOptions { WorkDir = _folder.Path }));
         _context.Services.AddSingleton(TimeProvider.System);
         _context.Services.AddSingleton<LiveFeed>().AddSingleton<SettingsFile>().AddSingleton<RunStore>().AddSingleton<RunFolders>()
-            .AddSingleton<LocalHost>().AddSingleton<RunResults>().AddSingleton<Previews>().AddSingleton<QueryVideos>()
+            .AddSingleton<LocalHost>().AddSingleton<RunResults>().AddSingleton<Previews>().AddSingleton<QueryVideos>().AddSingleton<ModelPackages>()
             .AddSingleton<Suites>().AddSingleton<Tokens>().AddSingleton<AuditLog>().AddSingleton<RunControl>();
         _context.Services.AddSingleton(new SignInMode(AuthenticationMode.BrowserToken));
         var user = _context.AddAuthorization();

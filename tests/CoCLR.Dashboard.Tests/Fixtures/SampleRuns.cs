@@ -258,6 +258,8 @@ public sealed class SampleRuns(string folder, int seed = 7)
                         Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Phase = "train", Done = step + 1,
                         Total = epochs * stepsPerEpoch, Unit = "steps", EtaSeconds = (epochs * stepsPerEpoch - step) * 0.25
                     });
+                NeighbourTable nearest = Neighbours(View(stage), 0.15 + (quality * done));
+                writer.Artifact($"watched-{epoch + 1:D4}.json", nearest with { Queries = [.. nearest.Queries.Where((_, i) => i % 6 == 0)] });
                 if (stage.MineWith != null && (epoch % 4 == 3 || epoch == 0))
                 {
                     writer.Add(Mining(stage, epoch, step, precision));

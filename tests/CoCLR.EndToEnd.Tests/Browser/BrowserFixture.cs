@@ -64,26 +64,17 @@ public sealed class BrowserFixture : IAsyncLifetime
     public async Task<IPage> NewPageAsync()
     {
         Assert.SkipWhen(Browser is null, "no Chromium on this machine: install it, or set COCLR_CHROMIUM");
-        IBrowserContext context =
-            await Browser.NewContextAsync(new BrowserNewContextOptions { ViewportSize = new ViewportSize { Width = 1440, Height = 1000 } });
-        context.SetDefaultNavigationTimeout(240_000);
-        context.SetDefaultTimeout(120_000);
-        return await context.NewPageAsync();
+        return await Chromium.NewPageAsync(Browser);
     }
 
     /// <summary>A signed-in page.</summary>
     public async Task<IPage> OpenAsync(string path, ColorScheme theme = ColorScheme.Light, int width = 1440, int height = 1000)
     {
         Assert.SkipWhen(Browser is null, "no Chromium on this machine: install it, or set COCLR_CHROMIUM");
-        IBrowserContext context = await Browser.NewContextAsync(
-            new BrowserNewContextOptions
-            {
-                ViewportSize = new ViewportSize { Width = width, Height = height }, ColorScheme = theme, BaseURL = Address,
-                StorageState = _signedIn
-            });
-        context.SetDefaultNavigationTimeout(240_000);
-        context.SetDefaultTimeout(120_000);
-        IPage page = await context.NewPageAsync();
+        IPage page = await Chromium.NewPageAsync(Browser, new BrowserNewContextOptions
+        {
+            ViewportSize = new ViewportSize { Width = width, Height = height }, ColorScheme = theme, BaseURL = Address, StorageState = _signedIn,
+        });
         await page.GotoAsync(path);
         if (_signedIn == null)
         {
@@ -91,7 +82,7 @@ public sealed class BrowserFixture : IAsyncLifetime
             await page.GetByLabel("Token").FillAsync(Token);
             await page.GetByRole(AriaRole.Button, new PageGetByRoleOptions { Name = "Sign in" }).ClickAsync();
             await page.WaitForURLAsync("**" + path);
-            _signedIn = await context.StorageStateAsync();
+            _signedIn = await page.Context.StorageStateAsync();
         }
 
         await page.WaitForFunctionAsync("() => window.coclr && document.documentElement.dataset.theme");

@@ -84,6 +84,28 @@ public sealed class ChartBrowserTests(BrowserFixture fixture)
     }
 
     [Fact]
+    public async Task ThreeThousandMetrics_AreDrawnSomeAtATime_AndFoundByName()
+    {
+        (string run, string folder, _) = new SampleRuns(fixture.Runs).Write("three-thousand", Method.InfoNCE, SampleRuns.Until.Planned);
+        var writer = new StageWriter(folder, run, Stage, DateTimeOffset.UtcNow.AddMinutes(-30));
+        writer.Add(new StartedEvent { Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Epochs = 6 });
+        for (int step = 0; step < 3; step++)
+        {
+            var values = Enumerable.Range(0, 3000).ToDictionary(i => string.Create(CultureInfo.InvariantCulture, $"layer/{i:D4}"), i => (double)(i + step));
+            writer.Add(new MetricEvent { Run = "", Stage = "", Attempt = 1, Seq = 0, Time = default, Step = step, Epoch = step, Values = values });
+        }
+
+        writer.Save();
+        IPage page = await fixture.OpenAsync($"/experiments/{run}/curves");
+        await Assertions.Expect(page.GetByText("1–24 of 3000 panels")).ToBeVisibleAsync();
+        await Assertions.Expect(page.Locator("figure.chart")).ToHaveCountAsync(24);
+        await page.GetByRole(AriaRole.Combobox, new PageGetByRoleOptions { Name = "Metric" }).PressSequentiallyAsync("layer/2999");
+        await page.Locator(".mud-popover-open .mud-list-item").GetByText("layer/2999").ClickAsync();
+        await page.WaitForURLAsync("**metric=layer*2999*");
+        await PlotAsync(page, "layer/2999");
+    }
+
+    [Fact]
     public async Task Legend_HidesACurve_AndPngIsSaved()
     {
         IPage page = await fixture.OpenAsync($"/experiments/{fixture.Done}/curves?metric={MetricNames.Loss}");

@@ -22,6 +22,17 @@ internal static class Chromium
         return playwright.Chromium.LaunchAsync(new BrowserTypeLaunchOptions { ExecutablePath = Program, Args = ["--no-sandbox"] });
     }
 
+    /// <summary>A page of a browser that nobody used before. Its limits are for what never comes, not measures of speed: the machine may be busy.</summary>
+    /// <param name="browser">The browser.</param>
+    /// <param name="options">Size, theme and the like.</param>
+    public static async Task<IPage> NewPageAsync(IBrowser browser, BrowserNewContextOptions? options = null)
+    {
+        IBrowserContext context = await browser.NewContextAsync(options ?? new BrowserNewContextOptions { ViewportSize = new ViewportSize { Width = 1440, Height = 1000 } });
+        context.SetDefaultNavigationTimeout(240_000);
+        context.SetDefaultTimeout(120_000);
+        return await context.NewPageAsync();
+    }
+
     /// <summary>No serious or critical finding of WCAG 2.1 A and AA, and no error of a script.</summary>
     public static async Task CheckAsync(IPage page, ColorScheme theme)
     {

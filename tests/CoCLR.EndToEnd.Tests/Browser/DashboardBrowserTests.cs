@@ -13,7 +13,9 @@ public sealed class DashboardBrowserTests(BrowserFixture fixture)
     [
         "/", "/experiments/DONE", "/experiments/DONE/curves", "/experiments/DONE/retrieval", "/experiments/DONE/mining",
         "/experiments/DONE/probe", "/experiments/DONE/embedding", "/experiments/DONE/results", "/experiments/DONE/log",
-        "/experiments/DONE/manifest", "/compare?runs=DONE,OTHER", "/benchmarks", "/new", "/data", "/settings", "/api"
+        "/experiments/DONE/manifest", "/compare?runs=DONE,OTHER", "/benchmarks", "/new", "/data", "/settings", "/api",
+        "/?columns=state,training.momentum,loss&group=method", "/experiments/DONE/retrieval?during=pretrain-rgb",
+        "/experiments/DONE/probe?cells=percent"
     ];
 
     [Theory]
@@ -36,6 +38,8 @@ public sealed class DashboardBrowserTests(BrowserFixture fixture)
     [InlineData("dashboard-run", "/experiments/DONE")]
     [InlineData("dashboard-retrieval", "/experiments/DONE/retrieval")]
     [InlineData("dashboard-retrieval-dark", "/experiments/DONE/retrieval", ColorScheme.Dark)]
+    [InlineData("dashboard-columns", "/?columns=state,method,training.optimizer.learningRate,loss,probe,recall,created&group=method")]
+    [InlineData("dashboard-learning", "/experiments/DONE/retrieval?during=pretrain-rgb")]
     [InlineData("dashboard-mining", "/experiments/DONE/mining")]
     [InlineData("dashboard-probe", "/experiments/DONE/probe")]
     [InlineData("dashboard-embedding", "/experiments/DONE/embedding")]

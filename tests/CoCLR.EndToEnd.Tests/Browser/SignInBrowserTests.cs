@@ -30,10 +30,7 @@ public sealed class SignInBrowserTests : IAsyncLifetime
         // With a configured token the printed address is no way in; otherwise the token stands behind t= in the printed link.
         string token = configured ? Configured : dashboard.Link.Split("t=")[1];
         Assert.Equal(configured, !dashboard.Link.Contains(token, StringComparison.Ordinal));
-        IBrowserContext context = await _browser!.NewContextAsync();
-        context.SetDefaultNavigationTimeout(240_000);
-        context.SetDefaultTimeout(120_000);
-        IPage page = await context.NewPageAsync();
+        IPage page = await Chromium.NewPageAsync(_browser!);
 
         await page.GotoAsync(dashboard.Address + "/benchmarks");
         await page.GetByLabel("Token").FillAsync("a-wrong-token-of-22-characters");

@@ -41,11 +41,11 @@ public sealed class UploadBrowserTests : IAsyncLifetime
         await File.WriteAllBytesAsync(video, bytes);
 
         await StartAsync(_folder["runs"], "--Dashboard:CoclrCommand", command);
-        IPage page = await _browser!.NewPageAsync();
+        IPage page = await Chromium.NewPageAsync(_browser!);
         await page.GotoAsync(_link);
         await page.GotoAsync($"{Address}/experiments/{run}/retrieval");
-        await page.WaitForFunctionAsync("() => window.Blazor && document.querySelector('input[type=file]:not([disabled])')");
-        await page.Locator("input[type=file]").SetInputFilesAsync(video);
+        await Assertions.Expect(page.GetByLabel("Video to search by")).ToBeEnabledAsync();
+        await page.GetByLabel("Video to search by").SetInputFilesAsync(video);
         ILocator problem = page.GetByText("The video cannot be used: “my film.mp4”: sum ");
         await problem.WaitForAsync(new LocatorWaitForOptions { Timeout = 240_000 });
         Assert.Contains(Convert.ToHexStringLower(SHA256.HashData(bytes)), await problem.InnerTextAsync(), StringComparison.Ordinal);
@@ -55,7 +55,7 @@ public sealed class UploadBrowserTests : IAsyncLifetime
     public async Task Link_OnAnotherSite_LeadsToThePageAndNotToTheSignIn()
     {
         await StartAsync(_folder.Path);
-        IPage page = await _browser!.NewPageAsync();
+        IPage page = await Chromium.NewPageAsync(_browser!);
         await page.GotoAsync(_link);
         using var other = new HttpListener();
         int port = FreePort();

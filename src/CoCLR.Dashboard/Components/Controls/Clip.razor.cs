@@ -58,10 +58,12 @@ public sealed partial class Clip
 
     private string? Kind => Hit switch { true => "hit", false => "miss", _ => Query ? "query" : null };
 
+    private string? Words => Rank is { } rank ? Note is null ? $"#{rank}" : $"#{rank} {Note}" : Note;
+
     private string Nearness => Distance is { } distance ? distance.ToString("0.000", CultureInfo.InvariantCulture)
         : Similarity is { } similarity ? "cos " + similarity.ToString("0.000", CultureInfo.InvariantCulture) : "";
 
     private string Spoken => $"{(Query ? "Query" : Rank is { } rank ? $"Rank {rank}" : "Clip")}: {Class ?? Id}"
-        + Hit switch { true => ", hit", false => ", miss", _ => "" }
+        + Hit switch { true => ", hit", false => ", miss", _ => "" } + (Rank is not null && Note is not null ? $", {Note}" : "")
         + (Distance is { } d ? $", distance {d.ToString("0.000", CultureInfo.InvariantCulture)}" : "");
 }

@@ -78,6 +78,14 @@ public sealed partial class MetricChart : IAsyncDisposable
     [Parameter]
     public double? YMax { get; set; }
 
+    /// <summary>It stands on the overview of every run.</summary>
+    [Parameter]
+    public bool Pinned { get; set; }
+
+    /// <summary>It is pinned to the overview or taken away from there; no button where nobody listens.</summary>
+    [Parameter]
+    public EventCallback<bool> PinnedChanged { get; set; }
+
     [Inject]
     private IJSRuntime Script { get; set; } = null!;
 

@@ -21,6 +21,7 @@ public sealed partial class OverviewTab
     private IReadOnlyList<HistoryEntry> _history = [];
     private RunReport? _report;
     private (string Name, ChartSeries[] Series)[] _watched = [];
+    private (string Name, ChartSeries[] Series)[] _pinned = [];
     private double? _chance;
 
     [Inject]
@@ -61,6 +62,8 @@ public sealed partial class OverviewTab
         string[] watched = Info.Stages.Any(s => s.Latest.ContainsKey(MetricNames.MonitorKnn))
             ? [MetricNames.MonitorKnn, MetricNames.MonitorRecallAt1] : [MetricNames.MonitorEffectiveRank, MetricNames.MonitorUniformity];
         _watched = [.. watched.Select(m => (m, SeriesOf(m))).Where(w => w.Item2.Length > 0)];
+        _pinned = [.. Settings.Current.Pinned.Where(m => m is not (MetricNames.Loss or MetricNames.Top1) && !watched.Contains(m))
+            .Select(m => (m, SeriesOf(m))).Where(p => p.Item2.Length > 0)];
         _chance = Results.All(Info).Select(r => r.Outcome).OfType<DataResult>().Select(d => d.ClassNames.Length)
             .FirstOrDefault(n => n > 1) is > 1 and var n
             ? 1.0 / n : null;

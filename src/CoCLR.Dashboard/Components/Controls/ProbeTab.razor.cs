@@ -56,6 +56,12 @@ public sealed partial class ProbeTab
     [SupplyParameterFromQuery]
     private string? Cell { get; set; }
 
+    /// <summary>What cells of the confusion show: counts, or <c>percent</c> of the true class.</summary>
+    [SupplyParameterFromQuery]
+    private string? Cells { get; set; }
+
+    private bool _percent => Cells == "percent";
+
     private sealed record Row(string Stage, string Name, string View, Accuracy Accuracy, string Chosen, KnnAccuracy[] Knn,
         Prediction[] Predictions);
 
@@ -137,14 +143,17 @@ public sealed partial class ProbeTab
 
     private static string W(double? fraction) => (Math.Clamp(fraction ?? 0, 0, 1) * 100).ToString("0.#", CultureInfo.InvariantCulture);
 
-    private string Shade(int t, int p)
-    {
-        int total = Math.Max(1, _accuracy!.Confusion[t].Sum());
-        int share = 100 * _accuracy.Confusion[t][p] / total;
-        string colour = t == p ? "var(--hit)" : "var(--miss)";
-        return _accuracy.Confusion[t][p] == 0 ? "background:var(--sunken)"
-            : $"background:color-mix(in srgb, {colour} {Math.Min(34, 10 + (share * 24 / 100))}%, var(--surface));color:var(--ink)";
-    }
+    /// <summary>Share of a class that was taken for another, a fraction.</summary>
+    private double Share(int t, int p) => _accuracy!.Confusion[t][p] / (double)Math.Max(1, _accuracy.Confusion[t].Sum());
+
+    // One hue from nothing to full: told apart by lightness alone, so that no colour has to be seen.
+    private string Shade(int t, int p) => $"--heat-share:{(Share(t, p) * 100).ToString("0.#", CultureInfo.InvariantCulture)}";
+
+    private string Shown(int t, int p) => _accuracy!.Confusion[t][p] is var n && n == 0 ? ""
+        : _percent ? (Share(t, p) * 100).ToString("0", CultureInfo.InvariantCulture) : n.ToString(CultureInfo.InvariantCulture);
+
+    private string Spoken(int t, int p) =>
+        $"{_accuracy!.Confusion[t][p]} of {_accuracy.ClassNames[t]} taken for {_accuracy.ClassNames[p]}, {Text.Percent(Share(t, p))}";
 
     private void Set(params (string Name, object? Value)[] values) =>
         Navigation.NavigateTo(Navigation.GetUriWithQueryParameters(values.ToDictionary(v => v.Name, v => v.Value is "" ? null : v.Value)),

@@ -20,6 +20,8 @@ public sealed partial class RetrievalTab
     internal static readonly (string Key, string Name)[] Films = [("rgb", "RGB"), ("flow", "Flow")];
 
     private IReadOnlyList<string> _views = [];
+    private IReadOnlyList<WatchedLook> _looks = [];
+    private bool _learning;
     private string _view = "rgb";
     private string _film = "rgb";
     private bool _side;
@@ -41,6 +43,9 @@ public sealed partial class RetrievalTab
 
     [SupplyParameterFromQuery(Name = "view")]
     private string? ViewAsked { get; set; }
+
+    [SupplyParameterFromQuery]
+    private string? During { get; set; }
 
     [SupplyParameterFromQuery]
     private string? Class { get; set; }
@@ -91,6 +96,9 @@ public sealed partial class RetrievalTab
     protected override void OnParametersSet()
     {
         _views = Results.NeighbourViews(Info);
+        _looks = RunResults.Watched(Info);
+        // Until the test videos were asked, what was seen on the way is all there is.
+        _learning = _looks.Count > 0 && (!string.IsNullOrEmpty(During) || _views.Count == 0);
         if (_views.Count == 0)
         {
             return;

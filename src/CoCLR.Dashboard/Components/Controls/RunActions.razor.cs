@@ -1,6 +1,7 @@
 // Why this exists: does what can be done with a run, and says how it went.
 using System.Security.Claims;
 using CoCLR.Core;
+using CoCLR.Dashboard.Components.Dialogs;
 using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Hosting;
 using CoCLR.Dashboard.Storage;
@@ -65,6 +66,21 @@ public sealed partial class RunActions
             Snackbar.Add(e.Message, Severity.Warning);
             return false;
         }
+    }
+
+    private static bool IsTraining(string stage) =>
+        stage.StartsWith("pretrain-", StringComparison.Ordinal) || stage.StartsWith("cycle-", StringComparison.Ordinal);
+
+    private async Task PackAsync()
+    {
+        IReadOnlyList<string> stages = ModelPackages.Stages(Info);
+        if (stages.Count == 0)
+        {
+            Snackbar.Add($"The checkpoints of {Info.Run} are not on this machine: export where it was trained (coclr export --package).", Severity.Warning);
+            return;
+        }
+
+        await PackageDialog.ShowAsync(Dialogs, Info.Run, stages);
     }
 
     private async Task DeleteAsync()

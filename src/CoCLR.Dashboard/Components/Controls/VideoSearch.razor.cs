@@ -86,6 +86,8 @@ public sealed partial class VideoSearch : IAsyncDisposable
         {
             _module = await Script.InvokeAsync<IJSObjectReference>("import", "./js/search.js");
             await _module.InvokeVoidAsync("attach", _drop);
+            // Until now nobody would have heard of a file that was chosen.
+            StateHasChanged();
         }
     }
 

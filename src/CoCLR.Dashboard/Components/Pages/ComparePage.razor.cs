@@ -60,6 +60,9 @@ public sealed partial class ComparePage
     [SupplyParameterFromQuery]
     private string? Smooth { get; set; }
 
+    [SupplyParameterFromQuery]
+    private string? Brush { get; set; }
+
     private double Weight => CurvesTab.WeightOf(Smooth);
 
     /// <inheritdoc/>

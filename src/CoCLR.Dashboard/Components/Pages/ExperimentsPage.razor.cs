@@ -17,17 +17,17 @@ namespace CoCLR.Dashboard.Components.Pages;
 public sealed partial class ExperimentsPage
 {
     private const int PageSize = 100;
-    private static readonly (string Key, string Name, string Css)[] Columns =
-    [
-        ("name", "Experiment", ""), ("state", "State", ""), ("method", "Method", "hide-s"), ("", "Stage", "hide-m"),
-            ("progress", "Progress", ""), ("", "Loss", "hide-m"), ("loss", "Now", "num hide-s"),
-        ("probe", "Probe %", "num"), ("recall", "R@1 %", "num"), ("", "Device", "hide-l"), ("created", "Age", "num"),
-    ];
+    private static readonly ListColumn Name = new("name", "Experiment", "");
+
+    // Runs that differ in their seed only belong together; the other groups are by the value of a field.
+    private const string Seeds = "seeds";
 
     private static readonly (string Name, string? Filter)[] StateFilters = [("All", null), ("Running", "state:running"),
         ("Done", "state:succeeded"), ("Failed", "state:failed")];
     private readonly HashSet<string> _marked = new(StringComparer.Ordinal);
-    private RunInfo[] _rows = [];
+    private IReadOnlyList<ListColumn> _columns = ListColumns.Usual;
+    private Dictionary<string, RunField?> _fields = [];
+    private (RunInfo Run, RunGroup? Begins)[] _rows = [];
     private int _total;
     private int _matching;
     private string? _problem;
@@ -47,6 +47,14 @@ public sealed partial class ExperimentsPage
     /// <summary>Shows archived runs.</summary>
     [SupplyParameterFromQuery(Name = "archived")]
     public bool? ArchivedAsked { get; set; }
+
+    /// <summary>Columns, separated by commas: any of the usual ones, fields of manifests and metrics.</summary>
+    [SupplyParameterFromQuery(Name = "columns")]
+    public string? ColumnsAsked { get; set; }
+
+    /// <summary>Field by whose values runs are grouped, or <c>seeds</c>.</summary>
+    [SupplyParameterFromQuery]
+    public string? Group { get; set; }
 
     [Inject]
     private IOptions<DashboardOptions> Options { get; set; } = null!;
@@ -86,10 +94,14 @@ public sealed partial class ExperimentsPage
     protected override void Refresh()
     {
         _total = Store.Runs.Count(r => User.MaySee(r) && Settings.Of(r.Run).Archived == Archived);
-        _problem = RunQuery.Problem(Store, User, Q, Sort);
-        RunInfo[] all = [.. RunQuery.Select(Store, Settings, User, Q, Sort, Archived)];
+        _columns = ListColumns.Of(ColumnsAsked);
+        IEnumerable<string> named = Group is null or Seeds or "" ? ListColumns.Fields(_columns) : ListColumns.Fields(_columns).Append(Group);
+        _problem = RunQuery.Problem(Store, User, Q, Sort, named);
+        IReadOnlyCollection<RunInfo> visible = RunQuery.Visible(Store, User);
+        _fields = _columns.Where(c => !c.Usual).ToDictionary(c => c.Key, c => RunFields.Find(visible, c.Key));
+        RunInfo[] all = _problem is null ? [.. RunQuery.Select(Store, Settings, User, Q, Sort, Archived)] : [];
         _matching = all.Length;
-        _rows = [.. all.Skip(PageNumber * PageSize).Take(PageSize)];
+        _rows = [.. Grouped(all, visible).Skip(PageNumber * PageSize).Take(PageSize)];
         _marked.RemoveWhere(r => Store.Find(r) == null);
     }
 
@@ -97,6 +109,77 @@ public sealed partial class ExperimentsPage
 
     private string Left(RunInfo run, bool silent) => silent || run.State == RunState.Lost ? $"last word {Text.Ago(run.Updated, Now)} ago"
         : run.EtaSeconds is { } eta ? $"{Text.Duration(eta)} left" : $"{run.Progress * 100:0} %";
+
+    private IEnumerable<(string Key, string Name)> GroupsOffered =>
+    [
+        ("", "None"), (Seeds, "Alike but for the seed"),
+        .. new[] { "method", "data", "device", "state", "tag" }.Concat(_columns.Where(c => !c.Usual).Select(c => c.Key)).Append(Group ?? "")
+            .Where(f => f.Length > 0 && f != Seeds).Distinct().Select(f => (f, ListColumns.NameOf(f))),
+    ];
+
+    private string JsonLink => "api/v1/runs?take=5000&filter=" + Uri.EscapeDataString(Q ?? "")
+        + (_fields.Count == 0 ? "" : "&columns=" + Uri.EscapeDataString(string.Join(',', _fields.Keys)));
+
+    /// <summary>Runs in the order of their groups; the first of each page's groups says which group begins.</summary>
+    private IEnumerable<(RunInfo Run, RunGroup? Begins)> Grouped(RunInfo[] runs, IReadOnlyCollection<RunInfo> visible)
+    {
+        if (string.IsNullOrEmpty(Group))
+        {
+            return runs.Select(r => (r, (RunGroup?)null));
+        }
+
+        IReadOnlyList<RunGroup> groups = Group == Seeds ? RunQuery.Alike(runs)
+            : RunFields.Find(visible, Group) is { } field ? RunQuery.Group(Settings, runs, field) : [];
+        var byId = runs.ToDictionary(r => r.Run);
+        return groups.SelectMany(g => g.Runs.Select((run, i) => (byId[run], i % PageSize == 0 ? g : null)));
+    }
+
+    private string GroupName(RunGroup group) => Group == Seeds ? group.Value : $"{ListColumns.NameOf(Group!)} {(group.Value.Length > 0 ? group.Value : "–")}";
+
+    private static string Means(RunGroup group) => string.Join(" · ", new[]
+    {
+        $"{group.Runs.Length} {(group.Runs.Length == 1 ? "run" : "runs")}", Mean("probe", group.Probe, group.ProbeDeviation), Mean("R@1", group.Recall, group.RecallDeviation),
+    }.OfType<string>());
+
+    private static string? Mean(string what, double? mean, double? deviation) => mean is null ? null
+        : $"{what} {Text.Percents(mean)}{(deviation is null ? "" : $" ± {Text.Percents(deviation)}")} %";
+
+    private string Words(RunInfo run, string column, Annotation notes) => column switch
+    {
+        "method" => run.Method ?? "–",
+        "loss" => Text.Number(run.Loss),
+        "probe" => Text.Percents(run.BestProbe),
+        "recall" => Text.Percents(run.RecallAt1),
+        "device" => run.Device ?? "–",
+        "created" => Text.Ago(run.Created, Now),
+        "updated" => Text.Ago(run.Updated, Now),
+        "age" => Text.Duration((Now - run.Created).TotalSeconds),
+        _ => _fields.GetValueOrDefault(column)?.Of(run, notes) switch
+        {
+            null or { IsNothing: true } => "–",
+            { Texts.Length: > 0 } texts => texts.ToString(),
+            { } value => Text.Number(value.Number),
+        },
+    };
+
+    private async Task ChooseColumnsAsync()
+    {
+        FieldName[] offered = [new FieldName(ListColumns.Curve, "run"), .. RunFields.All(RunQuery.Visible(Store, User))];
+        string[] shown = [.. _columns.Select(c => c.Key)];
+        if (await ChoiceDialog.AskAsync(Dialogs, "Columns", "Add a field or metric", shown, offered, ListColumns.NameOf) is { } keys)
+        {
+            SetQuery(("columns", ListColumns.Address(keys)));
+        }
+    }
+
+    private async Task AddFilterAsync()
+    {
+        IReadOnlyCollection<RunInfo> visible = RunQuery.Visible(Store, User);
+        if (await FilterDialog.AskAsync(Dialogs, RunFields.All(visible), field => RunFields.ValuesOf(visible, Settings, field)) is { } term)
+        {
+            SetQuery(("q", $"{Q} {term}".Trim()), ("page", null));
+        }
+    }
 
     private void SortBy(string key) => SetQuery(("sort", SortKey == key && Down ? key : "-" + key), ("page", null));
 
@@ -121,7 +204,7 @@ public sealed partial class ExperimentsPage
 
     private void MarkAll(ChangeEventArgs e)
     {
-        foreach (RunInfo run in _rows)
+        foreach ((RunInfo run, _) in _rows)
         {
             Mark(run.Run, (bool)e.Value!);
         }

@@ -10,19 +10,39 @@ using CoCLR.Dashboard.Formatting;
 using CoCLR.Dashboard.Hosting;
 using Microsoft.AspNetCore.Components;
 using Microsoft.AspNetCore.Components.Authorization;
+using Microsoft.JSInterop;
 using MudBlazor;
 
 namespace CoCLR.Dashboard.Components.Pages;
 
 /// <summary>A field of the form.</summary>
-internal sealed record FormField(string Path, string Label, string Kind, string Description, string[] Options, string? Default);
+internal sealed record FormField(string Path, string Label, string Kind, string Description, string[] Options, string? Default)
+{
+    /// <summary>Its label in words: <c>optimizer.learningRate</c> is read as "Optimizer: learning rate".</summary>
+    public string Words { get; } = InWords(Label);
+
+    private static string InWords(string label)
+    {
+        var words = new System.Text.StringBuilder();
+        foreach (char c in label.Replace("source.", "", StringComparison.Ordinal).Replace(".", ": ", StringComparison.Ordinal))
+        {
+            // A capital begins a word, but not within an abbreviation.
+            words.Append(char.IsUpper(c) && words.Length > 0 && char.IsLower(words[^1]) ? " " + char.ToLowerInvariant(c) : c.ToString());
+        }
+
+        return words.Length == 0 ? "" : char.ToUpperInvariant(words[0]) + words.ToString(1, words.Length - 1);
+    }
+}
 
 /// <summary>A part of the form.</summary>
 internal sealed record FormSection(string Title, string Heading, IReadOnlyList<FormField> Fields);
 
 /// <summary>The form.</summary>
-public sealed partial class NewPage
+public sealed partial class NewPage : IAsyncDisposable
 {
+    private const string PathField = "dataset.source.path";
+    private static readonly (string Key, string Name)[] AnySource = [("path", "A folder of videos"), ("synthetic", "Synthetic actions, made on the spot")];
+    private static readonly TimeSpan ScanLimit = TimeSpan.FromMinutes(5);
     private static readonly IReadOnlyList<FormSection> AllSections = MakeSections();
     private readonly IReadOnlyList<FormSection> _sections = AllSections;
     private string _yaml = "";
@@ -38,9 +58,21 @@ public sealed partial class NewPage
     private string? _shownFor;
     private IReadOnlyList<string> _spaces = [];
     private string _space = "default";
+    private bool _scanning;
+    private string _scanned = "";
+    private ElementReference _editor;
+    private IJSObjectReference? _module;
 
     private string Verdict => (_problems.Count == 0 ? "Valid." : $"{_problems.Count} {(_problems.Count == 1 ? "problem" : "problems")}.")
         + (_unshown > 0 ? $" {_unshown} fields that the form does not show stay as the YAML says." : "");
+
+    [Inject]
+    private IJSRuntime Script { get; set; } = null!;
+
+    /// <summary>Which source of videos the manifest has.</summary>
+    private string Source => (_spec["dataset"]?["source"] as JsonObject)?.Select(p => p.Key).FirstOrDefault() ?? "path";
+
+    private IEnumerable<(string Key, string Name)> Sources => AnySource.Any(s => s.Key == Source) ? AnySource : [.. AnySource, (Source, Source)];
 
     private ClusterHost? InCluster => Services.GetService<ClusterHost>();
 
@@ -83,6 +115,90 @@ public sealed partial class NewPage
         }
 
         Read();
+    }
+
+    /// <inheritdoc/>
+    protected override async Task OnAfterRenderAsync(bool firstRender)
+    {
+        if (_module is null)
+        {
+            _module = await Script.InvokeAsync<IJSObjectReference>("import", "./js/editor.js");
+            await _module.InvokeVoidAsync("attach", _editor);
+        }
+
+        await _module.InvokeVoidAsync("update", _editor, _problems.Select(p => p.Line).OfType<int>().Distinct());
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        try
+        {
+            if (_module != null)
+            {
+                await _module.DisposeAsync();
+            }
+        }
+        catch (JSDisconnectedException)
+        {
+            // The page is gone.
+        }
+    }
+
+    private ValueTask JumpAsync(int line) => _module?.InvokeVoidAsync("jump", _editor, line) ?? ValueTask.CompletedTask;
+
+    /// <summary>Of the sources of videos only the chosen one's fields.</summary>
+    private bool Shown(FormField field) => !field.Path.StartsWith("dataset.source.", StringComparison.Ordinal) || field.Path.Split('.')[2] == Source;
+
+    private void SetSource(string kind)
+    {
+        if (kind == Source)
+        {
+            return;
+        }
+
+        var source = new JsonObject { [kind] = kind == "path" ? JsonValue.Create("") : new JsonObject() };
+        if (_spec["dataset"] is JsonObject dataset)
+        {
+            dataset["source"] = source;
+        }
+        else
+        {
+            _spec["dataset"] = new JsonObject { ["source"] = source };
+        }
+
+        _scanned = "";
+        Write();
+    }
+
+    /// <summary>Says what the folder holds before anything is trained on it, in the words of <c>coclr data scan</c>.</summary>
+    private async Task ScanAsync()
+    {
+        if (UserTask is null || !(await UserTask).User.MayEdit() || Value(PathField) is not { Length: > 0 } folder)
+        {
+            return;
+        }
+
+        (_scanning, _scanned) = (true, "");
+        StateHasChanged();
+        try
+        {
+            string[] clip = [.. new[] { "frames", "size" }.SelectMany(f => Value("clip." + f) is { } value ? new[] { "--" + f, value } : [])];
+            (int code, string output, string errors) = await Host.RunAsync(["data", "scan", "--quick", .. clip, "--", folder], ScanLimit, CancellationToken.None);
+            _scanned = Ansi.Strip(code == ExitCodes.Done ? output : errors).Trim();
+        }
+        catch (UserErrorException e)
+        {
+            _scanned = e.Message;
+        }
+        catch (OperationCanceledException)
+        {
+            _scanned = $"Looking at {folder} took longer than {ScanLimit.TotalMinutes:0} minutes and was ended: coclr data scan looks as long as it takes.";
+        }
+        finally
+        {
+            _scanning = false;
+        }
     }
 
     private static string Shorten(string name) => name.Length > 46 ? name[..46].TrimEnd('-') : name;

@@ -17,6 +17,22 @@ export function attach(reference, initial) {
   theme = initial;
   paint();
   reference.invokeMethodAsync('SystemDark', isDark());
+  requestAnimationFrame(doEarlyClick);
+}
+
+// What is shown first is drawn by the server and listens to nobody yet: a click on it is done as soon as the page does.
+const alike = (tag, text, label) => [...document.querySelectorAll(tag)].filter(e => e.textContent.trim() === text && e.getAttribute('aria-label') === label);
+let clicked = null;
+document.addEventListener('click', event => {
+  const part = event.target.closest?.('button');
+  if (layout || !part || part.closest('form')) return;
+  const asked = [part.tagName, part.textContent.trim(), part.getAttribute('aria-label')];
+  clicked = { asked, at: alike(...asked).indexOf(part) };
+}, true);
+
+function doEarlyClick() {
+  if (clicked) alike(...clicked.asked)[clicked.at]?.click();
+  clicked = null;
 }
 
 export function setTheme(value) {

@@ -339,19 +339,40 @@ class Chart {
     const u = this.plot, xs = u?.data[0];
     if (!xs?.length) return;
     // By its place on the axis: points come in between when the detail arrives.
-    const wanted = this.at ?? xs[xs.length - 1];
+    const end = xs.length - 1, wanted = this.at ?? xs[end];
     let at = xs.findIndex(x => x >= wanted);
-    if (at < 0) at = xs.length - 1;
-    const to = { ArrowRight: Math.min(xs.length - 1, at + 1), ArrowLeft: Math.max(0, at - 1), Home: 0, End: xs.length - 1 }[event.key];
-    const factor = { '+': .5, '-': 2 }[event.key];
-    if (to != null) { this.inside = true; this.at = xs[to]; u.setCursor({ left: u.valToPos(xs[to], 'x'), top: 10 }); }
-    else if (factor) {
-      const half = (u.scales.x.max - u.scales.x.min) * factor / 2, mid = xs[at];
-      u.setScale('x', { min: Math.max(xs[0], mid - half), max: Math.min(xs[xs.length - 1], mid + half) });
-    } else if (event.key === '0') u.setScale('x', { min: xs[0], max: xs[xs.length - 1] });
+    if (at < 0) at = end;
+    const to = { ArrowRight: Math.min(end, at + 1), ArrowLeft: Math.max(0, at - 1), Home: 0, End: end }[event.key];
+    const factor = { '+': .5, '-': 2 }[event.key], { min, max } = u.scales.x;
+    if (to != null) {
+      // What lies outside comes into sight.
+      if (xs[to] < min || xs[to] > max) this.window(xs, max - min, xs[to]);
+      this.hold(xs[to]);
+    } else if (factor) {
+      // A few points stay in sight, however deep one looks.
+      const least = xs[Math.min(end, at + 3)] - xs[Math.max(0, at - 3)];
+      this.window(xs, Math.max(least, (max - min) * factor), xs[at]);
+      this.hold(xs[at]);
+    } else if (event.key === '0') u.setScale('x', { min: xs[0], max: xs[end] });
     else return;
     event.preventDefault();
     event.stopPropagation();
+  }
+
+  // Shows a part of the axis around a place; at its ends the part moves instead of shrinking.
+  window(xs, width, place) {
+    const first = xs[0], last = xs[xs.length - 1], from = Math.max(first, Math.min(last - width, place - width / 2));
+    this.plot.setScale('x', { min: from, max: Math.min(last, from + width) });
+  }
+
+  // The cursor stands on a point of the curve, also after uPlot has taken over a new part of the axis, which it does a moment later.
+  hold(x) {
+    this.at = x;
+    queueMicrotask(() => {
+      if (this.gone) return;
+      this.inside = true;
+      this.plot.setCursor({ left: this.plot.valToPos(x, 'x'), top: 10 });
+    });
   }
 
   act(what) {

@@ -34,6 +34,16 @@ function play(video) {
 function enter(event) { const video = event.target.closest?.('.clip')?.querySelector('video'); if (video && mode === 'hover') { video.currentTime = 0; video.play().catch(() => {}); } }
 function leave(event) { const clip = event.target.closest?.('.clip'); if (clip && mode === 'hover' && !clip.contains(event.relatedTarget)) clip.querySelector('video')?.pause(); }
 
+// A finger that rests on a clip or begins to scroll plays it, until another is touched; a tap shows it large.
+let touched = null;
+function touch(event) {
+  const video = event.pointerType === 'touch' && mode === 'hover' ? event.target.closest?.('.clip')?.querySelector('video') : null;
+  if (!video || video === touched) return;
+  touched?.pause();
+  touched = video;
+  video.play().catch(() => {});
+}
+
 // A click or Enter shows a clip large; links inside of it stay links.
 function large(event) {
   const clip = event.target.closest?.('.clip');
@@ -74,6 +84,7 @@ export function attach(element, initial, reference) {
   listener = reference;
   root.addEventListener('mouseover', enter);
   root.addEventListener('mouseout', leave);
+  root.addEventListener('pointerdown', touch);
   root.addEventListener('focusin', enter);
   root.addEventListener('focusout', leave);
   root.addEventListener('error', failed, true);
@@ -94,6 +105,6 @@ export function setMode(value, quiet) {
 export function detach() {
   near.disconnect(); grown.disconnect();
   document.removeEventListener('coclr-play', toggle);
-  if (root) { root.removeEventListener('mouseover', enter); root.removeEventListener('mouseout', leave); root.removeEventListener('focusin', enter); root.removeEventListener('focusout', leave); root.removeEventListener('error', failed, true); root.removeEventListener('click', large); root.removeEventListener('keydown', large); }
-  root = null; listener = null;
+  if (root) { root.removeEventListener('mouseover', enter); root.removeEventListener('mouseout', leave); root.removeEventListener('pointerdown', touch); root.removeEventListener('focusin', enter); root.removeEventListener('focusout', leave); root.removeEventListener('error', failed, true); root.removeEventListener('click', large); root.removeEventListener('keydown', large); }
+  root = null; listener = null; touched = null;
 }

@@ -1,7 +1,7 @@
 // Why this exists: one clip large: RGB beside flow, in step, frame by frame, slow; arrows lead to its neighbours.
 let box = null;
 const state = { clips: [], at: 0, frame: 1 / 12 };
-const name = clip => clip.querySelector('figcaption')?.title || clip.getAttribute('aria-label') || '';
+const name = clip => clip.querySelector('figcaption')?.title || clip.dataset.words || '';
 const make = (tag, attributes, ...children) => {
   const element = document.createElement(tag);
   for (const [key, value] of Object.entries(attributes)) { if (key.startsWith('on')) element[key] = value; else element.setAttribute(key, value); }
@@ -66,7 +66,7 @@ function load() {
   const clip = state.clips[state.at], source = clip.querySelector('[data-src]')?.dataset.src ?? '', speed = +box.querySelector('select').value;
   const view = /\/clips\/(rgb|flow)\//, id = new URLSearchParams(source.split('?')[1]).get('id') ?? name(clip), run = source.match(/runs\/([^/]+)\//)?.[1] ?? '';
   box.querySelector('h2').textContent = id;
-  box.querySelector('.box-what').textContent = clip.getAttribute('aria-label') ?? '';
+  box.querySelector('.box-what').textContent = clip.dataset.words ?? '';
   for (const v of films()) {
     v.parentElement.hidden = false;
     v.src = source.replace(view, `/clips/${v.parentElement.dataset.view}/`);

@@ -14,12 +14,14 @@ class View {
     this.end = box.parentElement.querySelector('.log-end');
     this.end.onclick = () => { this.following = true; this.ask(-1); box.focus(); };
     this.onScroll = () => {
-      if (performance.now() > (this.ours ?? 0)) this.following = box.scrollHeight - box.scrollTop - box.clientHeight < this.height;
+      // Events of our own scrolling may come late, when more lines have come below: they are known by their place.
+      if (box.scrollHeight - box.scrollTop - box.clientHeight < this.height) this.following = true;
+      else if (box.scrollTop !== this.ours) this.following = false;
       this.later();
     };
     box.addEventListener('scroll', this.onScroll, { passive: true });
     this.measure();
-    this.resize = new ResizeObserver(() => { const before = this.columns; this.measure(); if (before !== this.columns) this.again(); else this.later(); });
+    this.resize = new ResizeObserver(() => { const before = this.columns; this.measure(); if (this.following) this.stick(); if (before !== this.columns) this.again(); else this.later(); });
     this.resize.observe(box);
   }
 
@@ -72,12 +74,12 @@ class View {
     this.list.style.height = Math.min(Tallest, this.total * this.height) + 'px';
     if (this.following) {
       this.seen = this.total;
-      this.ours = performance.now() + 60;
-      this.box.scrollTop = this.box.scrollHeight;
+      this.stick();
     }
     this.draw();
   }
 
+  stick() { this.box.scrollTop = this.box.scrollHeight; this.ours = this.box.scrollTop; }
   later() { if (!this.frame) this.frame = requestAnimationFrame(() => { this.frame = 0; this.draw(); }); }
 
   draw() {

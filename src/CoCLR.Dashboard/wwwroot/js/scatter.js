@@ -4,7 +4,7 @@ const css = name => getComputedStyle(document.documentElement).getPropertyValue(
 
 class Scatter {
   constructor(element, reference, data) {
-    Object.assign(this, { element, reference, data, scale: 1, dx: 0, dy: 0, lasso: null, selected: new Set() });
+    Object.assign(this, { element, reference, data, scale: 1, dx: 0, dy: 0, lasso: null, selected: new Set(), fingers: new Map() });
     this.canvas = element.querySelector('canvas');
     this.tip = element.querySelector('.tip');
     this.draw = this.draw.bind(this);
@@ -13,23 +13,54 @@ class Scatter {
     this.retheme = () => this.later();
     document.addEventListener('coclr-theme', this.retheme);
     const on = (type, act) => this.canvas.addEventListener(type, act);
-    on('pointerdown', e => { if (e.pointerType === 'touch') this.hover(e); this.canvas.setPointerCapture(e.pointerId); if (e.shiftKey || e.button === 1) this.pan = [e.offsetX, e.offsetY]; else this.lasso = [[e.offsetX, e.offsetY]]; });
+    on('pointerdown', e => { if (e.pointerType === 'touch') { this.hover(e); if (this.finger(e)) return; } this.canvas.setPointerCapture(e.pointerId); if (e.shiftKey || e.button === 1) this.pan = [e.offsetX, e.offsetY]; else this.lasso = [[e.offsetX, e.offsetY]]; });
     on('pointermove', e => {
-      if (this.pan) { this.dx += e.offsetX - this.pan[0]; this.dy += e.offsetY - this.pan[1]; this.pan = [e.offsetX, e.offsetY]; this.later(); }
+      if (this.fingers.has(e.pointerId) && this.fingers.size > 1) this.pinch(e);
+      else if (this.pan) { this.dx += e.offsetX - this.pan[0]; this.dy += e.offsetY - this.pan[1]; this.pan = [e.offsetX, e.offsetY]; this.later(); }
       else if (this.lasso) { this.lasso.push([e.offsetX, e.offsetY]); this.later(); }
       else this.hover(e);
     });
-    on('pointerup', e => this.finish(e));
+    on('pointerup', e => { if (!this.lift(e)) this.finish(e); });
+    on('pointercancel', e => { this.lift(e); this.lasso = this.pan = null; this.later(); });
     on('pointerleave', () => { this.tip.hidden = true; });
     on('wheel', e => {
       e.preventDefault();
-      const by = Math.exp(-e.deltaY * .0015), next = Math.min(60, Math.max(.8, this.scale * by)), f = next / this.scale;
-      const [cx, cy] = [this.canvas.clientWidth / 2, this.canvas.clientHeight / 2];
-      this.dx = (this.dx - (e.offsetX - cx)) * f + (e.offsetX - cx); this.dy = (this.dy - (e.offsetY - cy)) * f + (e.offsetY - cy);
-      this.scale = next; this.later();
+      this.zoom(Math.exp(-e.deltaY * .0015), e.offsetX, e.offsetY);
     });
     on('dblclick', () => { this.scale = 1; this.dx = this.dy = 0; this.later(); });
     this.later();
+  }
+
+  // What lies at a place stays there.
+  zoom(by, x, y) {
+    const next = Math.min(60, Math.max(.8, this.scale * by)), f = next / this.scale;
+    const [cx, cy] = [this.canvas.clientWidth / 2, this.canvas.clientHeight / 2];
+    this.dx = (this.dx - (x - cx)) * f + (x - cx); this.dy = (this.dy - (y - cy)) * f + (y - cy);
+    this.scale = next; this.later();
+  }
+
+  // One finger draws a lasso; a second one makes it a pinch, which zooms and moves.
+  finger(e) {
+    this.fingers.set(e.pointerId, [e.offsetX, e.offsetY]);
+    if (this.fingers.size > 1) { this.lasso = null; this.later(); }
+    return this.fingers.size > 1;
+  }
+
+  pinch(e) {
+    const before = [...this.fingers.values()].slice(0, 2);
+    this.fingers.set(e.pointerId, [e.offsetX, e.offsetY]);
+    const after = [...this.fingers.values()].slice(0, 2);
+    const middle = ([a, b]) => [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2], apart = ([a, b]) => Math.hypot(a[0] - b[0], a[1] - b[1]) || 1;
+    const [from, to] = [middle(before), middle(after)];
+    this.dx += to[0] - from[0]; this.dy += to[1] - from[1];
+    this.zoom(apart(after) / apart(before), ...to);
+  }
+
+  // Whether a finger went that was part of a pinch: the rest of it draws nothing.
+  lift(e) {
+    const pinched = this.fingers.size > 1 || (this.fingers.has(e.pointerId) && !this.lasso);
+    this.fingers.delete(e.pointerId);
+    return pinched;
   }
 
   set(data) { this.data = data; this.later(); }
