@@ -11,6 +11,12 @@ internal static class Program
 {
     public static async Task<int> Main(string[] args)
     {
+        AppDomain.CurrentDomain.UnhandledException += (_, e) => ProcessEnd.With(Unexpected((Exception)e.ExceptionObject));
+        return ProcessEnd.With(await RunAsync(args).ConfigureAwait(false));
+    }
+
+    private static async Task<int> RunAsync(string[] args)
+    {
         var root = new RootCommand("Self-supervised video representation learning: InfoNCE, UberNCE, CMC and CoCLR on RGB and optical flow.\n\nBegin with: coclr demo\n\nIn a clone, ./coclr has two verbs more: test (every test) and bench (the benchmarks).")
         {
             DemoCommand.Create(),
@@ -30,6 +36,7 @@ internal static class Program
             RemoteCommands.CreateWatch(),
             CrdCommand.Create(),
             DoctorCommand.Create(),
+            CheckCommand.Create(),
             CompletionCommand.Create(),
         };
 
@@ -74,11 +81,19 @@ internal static class Program
             Say.Error(e.Message);
             return ExitCodes.Failed;
         }
-        catch (Exception e) when (e is not OutOfMemoryException)
+        catch (Exception e) when (e is not UserErrorException)
         {
-            // Nothing that a person can fix: still one sentence, and where it happened for a report.
-            Say.Error($"unexpected {e.GetType().Name}: {e.Message.Split('\n')[0]} ({e.StackTrace?.Split('\n')[0].Trim()}). Please report it with the command line.");
-            return ExitCodes.Failed;
+            return Unexpected(e);
         }
+    }
+
+    /// <summary>Nothing that a person can fix: still one sentence, and where it happened for a report.</summary>
+    private static int Unexpected(Exception e)
+    {
+        Say.Error(e is OutOfMemoryException
+            ? "the memory of this machine is full: end what else uses it, or give this process more."
+            : $"unexpected {e.GetType().Name}: {e.Message.Split('\n')[0]} ({e.StackTrace?.Split('\n')[0].Trim()}). "
+                + "Please report it with the command line.");
+        return ExitCodes.Failed;
     }
 }

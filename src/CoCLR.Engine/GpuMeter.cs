@@ -47,6 +47,13 @@ internal sealed unsafe class GpuMeter : IDisposable
             : null;
     }
 
+    /// <summary>Bytes of the card's memory; null when the driver does not say.</summary>
+    public long? TotalMemory()
+    {
+        Memory memory;
+        return _memory(_device, &memory) == Success ? (long)memory.Total : null;
+    }
+
     /// <summary>The card's name, as the driver says it; null when it does not.</summary>
     public string? Name()
     {

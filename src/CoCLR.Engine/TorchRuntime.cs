@@ -68,6 +68,9 @@ public static partial class TorchRuntime
         }
     }
 
+    /// <summary>Whether native libraries of tensors are in this process.</summary>
+    public static bool IsLoaded => s_natives.IsValueCreated;
+
     /// <summary>Loads the native libraries. Safe to call often and from any thread; must come before any other use of tensors.</summary>
     /// <exception cref="UserErrorException"><c>COCLR_LIBTORCH</c> names a folder without a usable libtorch (exit 78).</exception>
     public static void Initialize() => _ = s_libraryDirectory.Value;

@@ -21,13 +21,14 @@ const string Usage = """
       dashboard  [start|ingest|latency|clients|pages|circuits|open|sender|memory ...] --seconds 5 --rounds 5 --clients 500 --circuits 200 --runs 1000 --open 500 --points 100000 --minutes 60
       decode     --videos FOLDER --rounds 5 --side 147 --limit 40
       flow       --size 320x240 --threads 2 --pairs 16 --repeats 5 --algorithm TVL1|Fast --device cpu|cuda
+      gpu        --rounds 2 --steps 20 --only TEXT --device cuda --small      the rows of "One GPU" in docs/benchmarks.md, beside COCLR_PYTHON's PyTorch
       operator   --new 500 --finished 5000 --rest 15 --warm-up 40 --operator DIR
       retrieval  --n 100000 --d 1024 --k 50 --batch 64 --rounds 9 --threads 2
       scale      --videos 1000,10000 --queues 512,1024,2048 --batch 32 --device cpu|cuda
       scale      --ranks 1,2,4 --batch 16 --frames 16 --size 64 --backbone S3D --steps 9 --device cpu|cuda
       small      --only TEXT
       start      --rounds 5
-      step       --step infonce --device cpu|cuda --amp bf16 --batch 8 --frames 16 --size 64 --steps 9
+      step       --step infonce|coclr|extract --device cpu|cuda --amp bf16 --tf32 --batch 8 --frames 16 --size 64 --steps 9 --cudnn-benchmark --plain
     """;
 
 switch (args)
@@ -49,6 +50,9 @@ switch (args)
         return Environment.ExitCode;
     case ["flow", .. var options]:
         FlowBench.Run(options);
+        return 0;
+    case ["gpu", .. var options]:
+        GpuBench.Run(options);
         return 0;
     case ["operator", .. var options]:
         OperatorBench.Run(options);

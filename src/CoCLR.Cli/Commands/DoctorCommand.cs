@@ -108,7 +108,12 @@ internal static class DoctorCommand
     {
         (bool found, string output) = Output("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader");
         return !found ? new Finding("GPU", "none (nvidia-smi is not there); training runs on the CPU", Fine: true)
-            : seen > 0 ? new Finding("GPU", string.Join("; ", output.Split('\n', StringSplitOptions.RemoveEmptyEntries)), Fine: true)
+            : seen > 0
+            ? new Finding(
+                "GPU",
+                string.Join("; ", output.Split('\n', StringSplitOptions.RemoveEmptyEntries))
+                    + "; coclr check says in minutes whether it computes what the processor computes",
+                Fine: true)
             : new Finding(
                 "GPU",
                 $"{output.Split('\n')[0]}, but libtorch does not use it",

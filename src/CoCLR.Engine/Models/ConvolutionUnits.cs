@@ -17,7 +17,7 @@ internal interface IFastLayer
 }
 
 /// <summary>Convolution without bias, batch norm (eps 1e-5, momentum 0.1), ReLU. [method.md 1a, BasicConv3d]</summary>
-internal sealed class BasicConv3d : NamedModule, IFastLayer
+internal sealed class BasicConv3d : NamedModule, IFastLayer, IPlaneLayer
 {
     private readonly Conv3d _conv;
     private readonly BatchNorm3d _bn;
@@ -40,6 +40,8 @@ internal sealed class BasicConv3d : NamedModule, IFastLayer
 
     public override Tensor forward(Tensor input) => Layers.ConvNormRelu(input, _conv, _bn);
 
+    public Tensor Planes(Tensor input) => Models.Planes.ConvNormRelu(input, _conv, _bn);
+
     public (Tensor Output, IBackward? Back) Run(Tensor input, Mode mode, bool inputGradient)
     {
         var (output, back) = ConvNormReluStep.Run(input, _conv, _bn, mode, inputGradient: inputGradient);
@@ -51,7 +53,7 @@ internal sealed class BasicConv3d : NamedModule, IFastLayer
 /// A k x k x k convolution taken apart: (1,k,k) over space, then (k,1,1) over time, each with batch norm and ReLU. The stride applies
 /// to space and time. [method.md 1a, STConv3d]
 /// </summary>
-internal sealed class STConv3d : NamedModule, IFastLayer
+internal sealed class STConv3d : NamedModule, IFastLayer, IPlaneLayer
 {
     private readonly Conv3d _conv1;
     private readonly Conv3d _conv2;
@@ -84,6 +86,12 @@ internal sealed class STConv3d : NamedModule, IFastLayer
         return Layers.ConvNormRelu(space, _conv2, _bn2);
     }
 
+    public Tensor Planes(Tensor input)
+    {
+        using Tensor space = Models.Planes.ConvNormRelu(input, _conv1, _bn1);
+        return Models.Planes.ConvNormRelu(space, _conv2, _bn2);
+    }
+
     public (Tensor Output, IBackward? Back) Run(Tensor input, Mode mode, bool inputGradient)
     {
         var (output, back) = Run(input, mode, null, inputGradient);
@@ -103,7 +111,7 @@ internal sealed class STConv3d : NamedModule, IFastLayer
 }
 
 /// <summary>3-D max pooling that remembers only its shape; it has no state.</summary>
-internal sealed class MaxPool : NamedModule, IFastLayer
+internal sealed class MaxPool : NamedModule, IFastLayer, IPlaneLayer
 {
     private readonly (int T, int H, int W) _kernel;
     private readonly (int T, int H, int W) _stride;
@@ -118,6 +126,8 @@ internal sealed class MaxPool : NamedModule, IFastLayer
     }
 
     public override Tensor forward(Tensor input) => Layers.MaxPool3d(input, _kernel, _stride, _pad);
+
+    public Tensor Planes(Tensor input) => Models.Planes.MaxPool(input, _kernel, _stride, _pad);
 
     public (Tensor Output, IBackward? Back) Run(Tensor input, Mode mode, bool inputGradient)
         => MaxPoolStep.Run(input, _kernel, _stride, _pad, mode == Mode.Learn);
@@ -164,5 +174,13 @@ internal sealed class SelfGating : NamedModule
         using var scope = NewDisposeScope();
         var gate = _fc.forward(input.mean([2, 3, 4], type: _fc.weight!.dtype)).sigmoid().to(input.dtype);
         return (gate.unsqueeze(-1).unsqueeze(-1).unsqueeze(-1) * input).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The same of activations [B,T,H,W,C].</summary>
+    public Tensor Planes(Tensor input)
+    {
+        using var scope = NewDisposeScope();
+        Tensor gate = _fc.forward(input.mean([1, 2, 3], type: _fc.weight!.dtype)).sigmoid().to(input.dtype);
+        return (gate.view(input.shape[0], 1, 1, 1, -1) * input).MoveToOuterDisposeScope();
     }
 }

@@ -22,15 +22,20 @@ internal static class Layers
     /// <summary>Whether <see cref="NormalizingInGroups"/> holds on this thread.</summary>
     public static bool NormalizesInGroups => t_groups > 1;
 
-    /// <summary>
-    /// Batch norm, in the groups of <see cref="NormalizingInGroups"/>. Gradients do not flow through groups: keys want none.
-    /// </summary>
-    private static Tensor Normalize(Tensor input, BatchNorm3d norm)
+    /// <summary>Batch norm, in the groups of <see cref="NormalizingInGroups"/>.</summary>
+    private static Tensor Normalize(Tensor input, BatchNorm3d norm) =>
+        t_groups > 1 && norm.training ? NormalizeInGroups(input, norm, (int)input.shape[0]) : norm.forward(input);
+
+    /// <summary>Batch norm with statistics of each group's clips. Gradients do not flow through groups: keys want none.</summary>
+    /// <param name="input">[N,C,...], where the rows of a clip are neighbours.</param>
+    /// <param name="norm">The norm; its running statistics move as if the groups had come one after the other.</param>
+    /// <param name="clips">Clips in the batch.</param>
+    public static Tensor NormalizeInGroups(Tensor input, BatchNorm3d norm, int clips)
     {
         int groups = t_groups;
-        if (groups < 2 || !norm.training)
+        if (clips % groups != 0)
         {
-            return norm.forward(input);
+            throw new ArgumentException($"{clips} clips cannot be normalised in {groups} groups.", nameof(clips));
         }
 
         using var scope = NewDisposeScope();

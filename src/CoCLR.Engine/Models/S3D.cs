@@ -74,6 +74,11 @@ public sealed class S3D : Backbone
             return S3DFunction.Run(this, input, mode);
         }
 
+        if (AllowFast && (TakesPlanes ?? input.device_type == DeviceType.CUDA))
+        {
+            return OnPlanes(input);
+        }
+
         var map = input;
         foreach (var stage in _stages)
         {
@@ -89,6 +94,26 @@ public sealed class S3D : Backbone
         return map;
     }
 
+    /// <summary>
+    /// For comparing paths: whether the graph is one of two-dimensional operations; null is the choice by device, which is a GPU.
+    /// </summary>
+    internal bool? TakesPlanes { get; set; }
+
+    private Tensor OnPlanes(Tensor clips)
+    {
+        Tensor map = Planes.From(clips);
+        foreach (IPlaneLayer stage in _stages.Cast<IPlaneLayer>())
+        {
+            using Tensor before = map;
+            map = stage.Planes(before);
+        }
+
+        using (map)
+        {
+            return Planes.ToClips(map);
+        }
+    }
+
     /// <summary>The layers in order, for the channels-last path.</summary>
     internal IEnumerable<IFastLayer> FastLayers => _stages.Cast<IFastLayer>();
 
@@ -102,8 +127,8 @@ public sealed class S3D : Backbone
     private bool CanRunFast(Tensor input, out Mode mode)
     {
         mode = training ? Mode.Observe : Mode.Evaluate;
-        if (!AllowFast || Layers.NormalizesInGroups || Architecture == "S3DG" || input.device_type != DeviceType.CPU
-            || input.dtype != ScalarType.Float32)
+        if (!AllowFast || TakesPlanes == true || Layers.NormalizesInGroups || Architecture == "S3DG"
+            || input.device_type != DeviceType.CPU || input.dtype != ScalarType.Float32)
         {
             return false;
         }
@@ -139,7 +164,7 @@ public sealed class S3D : Backbone
 }
 
 /// <summary>Four parallel branches, joined on channels. [method.md 1a, SepInception]</summary>
-internal sealed class SepInception : NamedModule, IFastLayer
+internal sealed class SepInception : NamedModule, IFastLayer, IPlaneLayer
 {
     private readonly Sequential[] _branches;
     private readonly SelfGating[] _gates;
@@ -183,6 +208,24 @@ internal sealed class SepInception : NamedModule, IFastLayer
         }
 
         return cat(outputs, 1).MoveToOuterDisposeScope();
+    }
+
+    public Tensor Planes(Tensor input)
+    {
+        using var scope = NewDisposeScope();
+        var outputs = new Tensor[_branches.Length];
+        for (var i = 0; i < outputs.Length; i++)
+        {
+            Tensor output = input;
+            foreach (IPlaneLayer layer in _branches[i].children().Cast<IPlaneLayer>())
+            {
+                output = layer.Planes(output);
+            }
+
+            outputs[i] = _gates.Length > 0 ? _gates[i].Planes(output) : output;
+        }
+
+        return cat(outputs, 4).MoveToOuterDisposeScope();
     }
 
     /// <summary>

@@ -2,6 +2,7 @@
 using System.Diagnostics;
 using CoCLR.Core;
 using CoCLR.Core.Events;
+using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Core.Results;
 using CoCLR.Engine.Context;
@@ -160,7 +161,16 @@ public static class StageRunner
             ranks.Abort(e.Message);
             return (e.ExitCode, e.Message);
         }
-        catch (Exception e) when (e is not OutOfMemoryException)
+        catch (Exception e) when (DeviceMemory.IsFull(e))
+        {
+            ClipSpec clip = plan.Spec.Clip;
+            string message = $"{stage.Name}: batches of clips of 3x{clip.Frames}x{clip.Size}x{clip.Size} do not fit the memory that is free here. "
+                + "End what else uses it, lower clip.frames or clip.size, or use a device with more memory; what was done before is kept.";
+            ranks.Abort(message);
+            events.Log(e.ToString(), "debug");
+            return (ExitCodes.Failed, message);
+        }
+        catch (Exception e) when (!DeviceMemory.IsFull(e))
         {
             string message = $"{stage.Name} failed unexpectedly: {e.GetType().Name}: {FirstLine(e.Message)}";
             ranks.Abort(message);

@@ -24,6 +24,9 @@ public sealed class ContrastiveTraining : IDisposable
     /// <summary>Fewer steps than this do not pay for cuDNN's trials of every convolution.</summary>
     private const int StepsThatPayForTrials = 500;
 
+    /// <summary>In the first cuDNN tries its convolutions and libraries are loaded; in the second memory settles.</summary>
+    private const int WarmUpSteps = 2;
+
     private readonly StageContext _context;
     private readonly OptimizerSpec _optimizerSpec;
     private readonly double _maxNorm;
@@ -36,6 +39,7 @@ public sealed class ContrastiveTraining : IDisposable
     private readonly StepNumbers _numbers = new();
     private readonly RunningMeans _means = new();
     private readonly TrainingMonitor? _monitor;
+    private int _warmUp; // steps of it that are left
     private int _epoch;
     private int _stepInEpoch;
     private double _best = -1;
@@ -72,7 +76,15 @@ public sealed class ContrastiveTraining : IDisposable
     {
         ArgumentNullException.ThrowIfNull(context);
         using var training = new ContrastiveTraining(context);
-        return training.Train();
+        try
+        {
+            return training.Train();
+        }
+        catch (Exception e) when (DeviceMemory.IsFull(e))
+        {
+            (string, long)? kept = training._lastGood is { } last ? (Path.Combine(training.Folder, last.File), last.Step) : null;
+            throw FullMemory.Error(context, training.TryBatch, kept, e);
+        }
     }
 
     /// <inheritdoc/>
@@ -131,6 +143,7 @@ public sealed class ContrastiveTraining : IDisposable
         if (_context.Device.type == DeviceType.CUDA)
         {
             TorchRuntime.SetCudnnBenchmark(((long)_epochs * _data.StepsPerEpoch) - Step >= StepsThatPayForTrials);
+            _warmUp = WarmUpSteps;
         }
 
         if (!resumed && _epochs > 0)
@@ -179,7 +192,7 @@ public sealed class ContrastiveTraining : IDisposable
     /// <summary>Says what the step that has just ended gave, as often as people want to see it.</summary>
     private void Tell(SpeedMeter speed, IReadOnlyList<MinedAnchor> anchors)
     {
-        _context.Events.Progress("train", Step, (long)_epochs * _data.StepsPerEpoch, "steps");
+        TellProgress(speed);
         int every = Math.Max(1, _data.StepsPerEpoch / MetricsPerEpoch);
         if (_stepInEpoch % every == 0 || _stepInEpoch == _data.StepsPerEpoch)
         {
@@ -194,6 +207,21 @@ public sealed class ContrastiveTraining : IDisposable
         {
             _context.Events.Mining(_epoch, Step, _context.View.Name(), _context.View.Other().Name(), anchors);
         }
+    }
+
+    /// <summary>The first steps on a GPU take seconds: they are told as what they are, and are no part of the clips a second.</summary>
+    private void TellProgress(SpeedMeter speed)
+    {
+        if (_warmUp == 0)
+        {
+            _context.Events.Progress("train", Step, (long)_epochs * _data.StepsPerEpoch, "steps");
+            return;
+        }
+
+        _warmUp--;
+        torch.cuda.synchronize();
+        speed.Restart();
+        _context.Events.Progress("warm up", WarmUpSteps - _warmUp, WarmUpSteps, "steps");
     }
 
     private void SaveWithinTheEpoch()
@@ -280,6 +308,14 @@ public sealed class ContrastiveTraining : IDisposable
                 + $"Lower {block}.learningRate or set {block}.clipGradientNorm.",
                 ExitCodes.Failed);
         }
+    }
+
+    private void TryBatch(int batch)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        _optimizer.ZeroGradients();
+        _learner.Try(batch, _context.Spec.Clip.Frames, _context.Spec.Clip.Size).backward();
+        _optimizer.Step();
     }
 
     private void Save(bool isBest)

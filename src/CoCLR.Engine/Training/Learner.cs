@@ -183,6 +183,26 @@ internal sealed class Learner : IDisposable
         return new LearningStep(made.Loss, made.Positives, Numbers(made), made.Mined);
     }
 
+    /// <summary>
+    /// Takes every pass of a step on blank clips, to see whether it fits the memory. Moves running statistics: not for a learner that goes on.
+    /// </summary>
+    /// <param name="batch">Clips a view.</param>
+    /// <param name="frames">Frames of a clip.</param>
+    /// <param name="size">Side of a frame.</param>
+    /// <returns>A scalar with a graph.</returns>
+    public Tensor Try(int batch, int frames, int size)
+    {
+        Tensor clips = zeros([batch, 2, 3, frames, size, size], device: _device);
+        Tensor[] queries = [.. _views.Select(v => v.Encoder.Query.forward(clips.select(1, 0)))];
+        foreach (LearningView view in _views)
+        {
+            _ = view.Encoder.EncodeKeys(clips.select(1, 1), _spec.Training.BatchNormGroups);
+        }
+
+        _ = _miner?.Encode(clips.select(1, 1));
+        return stack([.. queries.Select(q => q.sum())]).sum();
+    }
+
     /// <summary>Ends a step: its keys are in the queue from now on.</summary>
     public void Remember(BatchKeys keys)
     {

@@ -17,7 +17,7 @@ internal sealed class SpeedMeter(TrainingData data, Device device) : IDisposable
     private TimeSpan _reported;
     private TimeSpan _cpuBefore = Process.GetCurrentProcess().TotalProcessorTime;
     private TimeSpan _waitedBefore = data.Waited;
-    private readonly TimeSpan _waitedAtStart = data.Waited;
+    private TimeSpan _waitedAtStart = data.Waited;
 
     public double ClipsPerSecond => _clock.Elapsed.TotalSeconds > 0 ? _clips / _clock.Elapsed.TotalSeconds : 0;
 
@@ -27,6 +27,16 @@ internal sealed class SpeedMeter(TrainingData data, Device device) : IDisposable
     {
         _gpu?.Dispose();
         _process.Dispose();
+    }
+
+    /// <summary>Begins anew: what came before was another kind of work.</summary>
+    public void Restart()
+    {
+        _clock.Restart();
+        (_clips, _clipsBefore, _steps, _reported) = (0, 0, 0, TimeSpan.Zero);
+        _process.Refresh();
+        _cpuBefore = _process.TotalProcessorTime;
+        _waitedBefore = _waitedAtStart = data.Waited;
     }
 
     public void Count(int clips)

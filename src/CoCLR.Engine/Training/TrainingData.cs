@@ -155,8 +155,8 @@ internal sealed class TrainingData : IDisposable
         {
             using ClipBatch batch = _loader.Next()!;
             _next = step + 1 < StepsPerEpoch ? (epoch, step + 1) : (epoch + 1, 0);
-            using Tensor labels = tensor(batch.Labels, device: _device);
-            using Tensor groups = tensor(batch.Groups, device: _device);
+            using Tensor labels = DeviceTensors.Longs(batch.Labels, _device);
+            using Tensor groups = DeviceTensors.Longs(batch.Groups, _device);
             Dictionary<View, Tensor> clips = _views.Select((v, i) => (v, i)).ToDictionary(v => v.v, v => batch.Views[v.i]);
             yield return new TrainingBatch(clips, batch.Items, labels, groups)
             {

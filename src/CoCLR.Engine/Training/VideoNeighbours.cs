@@ -83,7 +83,7 @@ internal sealed class VideoNeighbours : IDisposable
     public Tensor Among(int[] anchors, Tensor queued)
     {
         using DisposeScope scope = NewDisposeScope();
-        Tensor near = _items.index_select(0, tensor(Array.ConvertAll(anchors, a => (long)a), device: _items.device));
+        Tensor near = _items.index_select(0, DeviceTensors.Longs(Array.ConvertAll(anchors, a => (long)a), _items.device));
         Tensor entries = queued.to(_items.device);
         return near.unsqueeze(2).eq(entries.unsqueeze(0).unsqueeze(0)).any(1, false).logical_and(entries.ge(0)).MoveToOuterDisposeScope();
     }

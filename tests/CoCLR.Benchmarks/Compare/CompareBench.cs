@@ -1,6 +1,5 @@
 // Why this exists: `coclr bench compare` makes the tables of docs/benchmarks.md again: ours and the peer in turns (A B A B ...), medians,
 // ratios.
-using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json.Nodes;
 
@@ -47,43 +46,48 @@ internal static class CompareBench
         var rounds = int.Parse(Option("rounds", "5"), CultureInfo.InvariantCulture);
         var only = Option("only", "");
         var root = Environment.GetEnvironmentVariable("COCLR_ROOT") ?? Directory.GetCurrentDirectory();
-        var peers = Environment.GetEnvironmentVariable("COCLR_PEERS_DIR") ?? Path.GetFullPath(Path.Combine(root, "..", "shared", "peers"));
+        var peers = Turns.Peers(root);
         var python = Environment.GetEnvironmentVariable("COCLR_PYTHON") ?? "/usr/bin/python3";
         var frames = Path.Combine(Path.GetTempPath(), $"coclr-bench-{Environment.ProcessId}.gray");
         string Fill(string text) => text.Replace("{root}", root, StringComparison.Ordinal)
             .Replace("{peers}", peers, StringComparison.Ordinal).Replace("{frames}", frames, StringComparison.Ordinal);
-        Console.WriteLine("| what | size | unit | ours | peer | ratio | peak MiB, ours / peer |");
-        Console.WriteLine("| --- | --- | --- | ---: | ---: | ---: | ---: |");
+        Console.WriteLine("| what | size | unit | ours | peer | ratio | libtorch's own operators | ratio | peak MiB, ours / peer |");
+        Console.WriteLine("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |");
         try
         {
             foreach (var contest in Contests.Where(c => $"{c.Name} {c.Size}".Contains(only, StringComparison.OrdinalIgnoreCase)))
             {
                 if (contest.Ours.Contains("{frames}") && !File.Exists(frames))
                 {
-                    Ask(
-                        Environment.ProcessPath!,
-                        [
-                            typeof(CompareBench).Assembly.Location, "flow", "--size", "320x240", "--pairs", "8", "--repeats", "1",
-                            "--write-frames", frames
-                        ]);
+                    Turns.Ask(
+                        Turns.Ours.Program,
+                        [.. Turns.Ours.First, "flow", "--size", "320x240", "--pairs", "8", "--repeats", "1", "--write-frames", frames]);
                 }
 
-                var (ours, peer) = (new List<JsonNode>(), new List<JsonNode>());
+                var (ours, peer, plain) = (new List<JsonNode>(), new List<JsonNode>(), new List<JsonNode>());
                 for (var round = 0; round < rounds; round++)
                 {
-                    ours.Add(Ask(Environment.ProcessPath!, [typeof(CompareBench).Assembly.Location, .. contest.Ours.Select(Fill)]));
-                    peer.Add(Ask(python, [Fill(contest.Script), .. contest.PeerArguments.Select(Fill)]));
+                    ours.Add(Turns.Ask(Turns.Ours.Program, [.. Turns.Ours.First, .. contest.Ours.Select(Fill)]));
+                    peer.Add(Turns.Ask(python, [Fill(contest.Script), .. contest.PeerArguments.Select(Fill)]));
+                    if (contest.Plain is { } own)
+                    {
+                        plain.Add(Turns.Ask(Turns.Ours.Program, [.. Turns.Ours.First, .. own]));
+                    }
                 }
 
-                var (mine, its) = (Median(ours, contest.OurKey), Median(peer, contest.PeerKey));
+                var (mine, its) = (Turns.Median(ours, contest.OurKey), Turns.Median(peer, contest.PeerKey));
                 var ratio = contest.LowerIsBetter ? its / mine : mine / its;
                 var memory = ours[0]["peak_mib"] is null
                     ? ""
-                    : string.Create(CultureInfo.InvariantCulture, $"{Median(ours, "peak_mib"):0} / {Median(peer, "peak_mib"):0}");
-                Console.WriteLine(
-                    string.Create(
+                    : string.Create(
+                        CultureInfo.InvariantCulture, $"{Turns.Median(ours, "peak_mib"):0} / {Turns.Median(peer, "peak_mib"):0}");
+                var harder = plain.Count == 0
+                    ? " | "
+                    : string.Create(
                         CultureInfo.InvariantCulture,
-                        $"| {contest.Name} | {contest.Size} | {contest.Unit} | {mine:0.###} | {its:0.###} | {ratio:0.00}x | {memory} |"));
+                        $"{Turns.Median(plain, contest.OurKey):0.###} | {Turns.Median(plain, contest.OurKey) / mine:0.00}x");
+                Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {contest.Name} | {contest.Size} | {contest.Unit} | "
+                    + $"{mine:0.###} | {its:0.###} | {ratio:0.00}x | {harder} | {memory} |"));
             }
         }
         finally
@@ -100,44 +104,9 @@ internal static class CompareBench
             "--step", step, "--batch", batch.ToString(n), "--frames", frames.ToString(n), "--size", size.ToString(n), "--steps",
             size > 64 ? "3" : "5", "--warmup", size > 64 ? "1" : "2", "--threads", "2"
         ];
-        return new Contest(
-            name,
-            "s",
-            true,
-            ["step", .. options],
-            "{peers}/pytorch_step.py",
-            options,
-            "median_s",
-            "median_s")
-        { Size = $"batch {batch}, 3x{frames}x{size}x{size}" };
-    }
-
-    private static double Median(List<JsonNode> answers, string key)
-    {
-        var values = answers.Select(
-            a => a[key]?.GetValue<double>() ?? throw new InvalidOperationException($"a benchmark did not print {key}: {a.ToJsonString()}"))
-            .Order().ToList();
-        return values.Count % 2 == 1 ? values[values.Count / 2] : (values[(values.Count / 2) - 1] + values[values.Count / 2]) / 2;
-    }
-
-    // The last line that a program prints is its answer.
-    private static JsonNode Ask(string program, IEnumerable<string> arguments)
-    {
-        var start = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true };
-        start.Environment["OMP_WAIT_POLICY"] = "PASSIVE";
-        start.Environment["OMP_NUM_THREADS"] = "2";
-        using var process = Process.Start(start)!;
-        var said = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        var line = said.Split('\n', StringSplitOptions.RemoveEmptyEntries).LastOrDefault(l => l.StartsWith('{'));
-        return process.ExitCode == 0 && line is not null
-            ? JsonNode.Parse(line)!
-            : throw new InvalidOperationException($"{program} {string.Join(' ', start.ArgumentList)} ended with {process.ExitCode}");
-    }
-
-    private sealed record Contest(
-        string Name, string Unit, bool LowerIsBetter, string[] Ours, string Script, string[] PeerArguments, string OurKey, string PeerKey)
-    {
-        public string Size { get; init; } = "";
+        return new Contest(name, "s", true, ["step", .. options], "{peers}/pytorch_step.py", options, "median_s", "median_s")
+        {
+            Size = $"batch {batch}, 3x{frames}x{size}x{size}", Plain = ["step", .. options, "--plain"],
+        };
     }
 }

@@ -1,4 +1,5 @@
 // Why this exists: which checkpoint a stage's encoders come from, and which view mines, is wired by the plan; a wrong wire still trains.
+using CoCLR.Core;
 using CoCLR.Core.Manifests;
 using CoCLR.Core.Planning;
 using CoCLR.Engine.Context;
@@ -59,6 +60,47 @@ public sealed class LearnerStageTests : IDisposable
         {
             using VideoEncoder own = Encoder(plan, "pretrain-" + view.Name(), view);
             Assert.All(own.state_dict(), e => Assert.True(Close.Same(state[$"{view.Name()}.encoder.{e.Key}"], e.Value), e.Key));
+        }
+    }
+
+    [Theory]
+    [InlineData(32, 2048, 1, new[] { 16, 8, 4, 2 })]
+    [InlineData(12, 24, 1, new[] { 8, 6, 4, 3, 2 })]
+    [InlineData(12, 24, 4, new[] { 8, 4 })]
+    [InlineData(2, 8, 1, new int[0])]
+    public void SmallerBatches_AreThoseThatAManifestTakes(int batch, int queue, int groups, int[] expected) => Assert.Equal(expected, FullMemory.Below(batch, queue, groups));
+
+    // What fills a memory is made up here; what is tried then are the passes of a real step.
+    [Theory]
+    [InlineData(8, true, "A batch of 8 fits: set training.batchSize to 8")]
+    [InlineData(2, false, "A batch of 2 fits: set training.batchSize to 2")]
+    [InlineData(1, false, "No smaller batch fits: lower clip.frames or clip.size")]
+    public void BatchThatFillsTheMemory_IsNamed_WithOneThatFits_AndWithWhatIsKept(int room, bool kept, string advice)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        StagePlan plan = Plan(new ExperimentSpec());
+        plan = plan with { Spec = plan.Spec with { Training = plan.Spec.Training with { BatchSize = 16, QueueSize = 32 } } };
+        using StageScope at = At(plan, "pretrain-rgb");
+        using Learner learner = Learner.Create(at.Context);
+        var tried = new List<int>();
+        var full = new System.Runtime.InteropServices.ExternalException("CUDA out of memory. Tried to allocate 2.00 GiB.");
+
+        UserErrorException error = FullMemory.Error(at.Context, Try, kept ? ("stages/pretrain-rgb/checkpoint-7.safetensors", 7) : null, full);
+
+        Assert.Equal(ExitCodes.Failed, error.ExitCode);
+        Assert.StartsWith("pretrain-rgb: a batch of 16 clips of 3x8x32x32 does not fit the memory of CPU, ", error.Message, StringComparison.Ordinal);
+        Assert.Contains(advice, error.Message, StringComparison.Ordinal);
+        Assert.Contains(kept ? "nothing is lost: step 7 is in stages/pretrain-rgb/checkpoint-7.safetensors" : "no step was kept yet", error.Message, StringComparison.Ordinal);
+        Assert.Equal(new[] { 8, 4, 2 }.TakeWhile(b => b > room).Append(room).Where(b => b > 1), tried);
+
+        void Try(int batch)
+        {
+            tried.Add(batch);
+            learner.Try(batch, plan.Spec.Clip.Frames, plan.Spec.Clip.Size).backward();
+            if (batch > room)
+            {
+                throw full;
+            }
         }
     }
 

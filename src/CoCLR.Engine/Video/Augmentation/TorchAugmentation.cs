@@ -99,8 +99,8 @@ public static class TorchAugmentation
             new ResampleWeights(crop.Height, size).WriteDense(vertical.AsSpan(i * size * height, size * height), height, crop.Y);
         }
 
-        var across = tensor(horizontal, [n, size, width]).to(planes.device).transpose(1, 2);
-        var down = tensor(vertical, [n, size, height]).to(planes.device).transpose(1, 2);
+        var across = tensor(horizontal, [n, size, width]).SendTo(planes.device).transpose(1, 2);
+        var down = tensor(vertical, [n, size, height]).SendTo(planes.device).transpose(1, 2);
         var rows = ToLevels(bmm(planes.reshape(n, t * c * height, width), across));
         var columns = rows.reshape(n, t * c, height, size).transpose(2, 3).reshape(n, t * c * size, height);
         return ToLevels(bmm(columns, down)).reshape(n, t, c, size, size).transpose(3, 4).contiguous();
@@ -110,7 +110,7 @@ public static class TorchAugmentation
     {
         if (flow && Indices(transforms, t => t.Flip && t.NegateFlippedFlow) is { Length: > 0 } flipped)
         {
-            var at = tensor(flipped).to(images.device);
+            var at = tensor(flipped).SendTo(images.device);
             var u = images.select(2, 2);
             var chosen = u.index_select(0, at);
             u.index_copy_(0, at, where(chosen == FlowQuantizer.NoMotion, chosen, 255 - chosen));
@@ -129,7 +129,9 @@ public static class TorchAugmentation
 
             var motion = images.narrow(2, 1, 2);
             motion.copy_(
-                ((motion - 127.5f) * tensor(factors, [factors.Length, 1, 1, 1, 1]).to(images.device)).add_(128f).floor_().clamp_(0, 255));
+                (
+                    (motion - 127.5f) * tensor(factors, [factors.Length, 1, 1, 1, 1])
+                        .SendTo(images.device)).add_(128f).floor_().clamp_(0, 255));
         }
     }
 
@@ -147,7 +149,7 @@ public static class TorchAugmentation
             jitters[i] = transforms[(int)jittered[i]].Jitter!.Value;
         }
 
-        var all = tensor(jittered).to(images.device);
+        var all = tensor(jittered).SendTo(images.device);
         var clips = images.index_select(0, all);
         // Orders differ from clip to clip: at each position the clips are taken together that apply the same operation.
         for (var position = 0; position < 4; position++)
@@ -162,7 +164,7 @@ public static class TorchAugmentation
                 }
 
                 using var scope = NewDisposeScope();
-                var at = tensor(same).to(images.device);
+                var at = tensor(same).SendTo(images.device);
                 float[] factors = [.. same.Select(i => jitters[i].Factor(operation))];
                 clips.index_copy_(0, at, Adjust(clips.index_select(0, at), operation, factors));
             }
@@ -176,10 +178,10 @@ public static class TorchAugmentation
         if (operation == ColorOperation.Hue)
         {
             float[] shifts = [.. factors.Select(f => new ColorStep(operation, f).HueShift)];
-            return ShiftHue(clips, tensor(shifts, [shifts.Length, 1, 1, 1]).to(clips.device));
+            return ShiftHue(clips, tensor(shifts, [shifts.Length, 1, 1, 1]).SendTo(clips.device));
         }
 
-        var factor = tensor(factors, [factors.Length, 1, 1, 1, 1]).to(clips.device);
+        var factor = tensor(factors, [factors.Length, 1, 1, 1, 1]).SendTo(clips.device);
         var from = operation switch
         {
             ColorOperation.Brightness => zeros(1, device: clips.device),
@@ -239,10 +241,10 @@ public static class TorchAugmentation
             channels[i] = transforms[(int)grays[i / length]].Gray.Of(i % length);
         }
 
-        var at = tensor(grays).to(images.device);
+        var at = tensor(grays).SendTo(images.device);
         var clips = images.index_select(0, at);
-        var kept = tensor(channels, [grays.Length, length, 1, 1, 1]).to(images.device).expand(
-            grays.Length, length, 1, images.shape[3], images.shape[4]);
+        var kept = tensor(channels, [grays.Length, length, 1, 1, 1])
+            .SendTo(images.device).expand(grays.Length, length, 1, images.shape[3], images.shape[4]);
         images.index_copy_(0, at, clips.gather(2, kept).expand_as(clips));
     }
 
@@ -261,8 +263,8 @@ public static class TorchAugmentation
             WriteBox(ExtendedBox.ForSigma(transforms[(int)blurred[i]].BlurSigma), size, boxes.AsSpan(i * size * size, size * size));
         }
 
-        var at = tensor(blurred).to(images.device);
-        var box = tensor(boxes, [blurred.Length, size, size]).to(images.device).transpose(1, 2);
+        var at = tensor(blurred).SendTo(images.device);
+        var box = tensor(boxes, [blurred.Length, size, size]).SendTo(images.device).transpose(1, 2);
         var clips = images.index_select(0, at);
         var shape = clips.shape;
         for (var axis = 0; axis < 2; axis++)
@@ -294,8 +296,9 @@ public static class TorchAugmentation
 
     private static void Normalize(Tensor images, Tensor target)
     {
-        var scale = tensor(new[] { Normalization.Scale(0), Normalization.Scale(1), Normalization.Scale(2) }, [3, 1, 1]).to(images.device);
-        var bias = tensor(new[] { Normalization.Bias(0), Normalization.Bias(1), Normalization.Bias(2) }, [3, 1, 1]).to(images.device);
+        var scale = tensor(new[] { Normalization.Scale(0), Normalization.Scale(1), Normalization.Scale(2) }, [3, 1, 1])
+            .SendTo(images.device);
+        var bias = tensor(new[] { Normalization.Bias(0), Normalization.Bias(1), Normalization.Bias(2) }, [3, 1, 1]).SendTo(images.device);
         target.copy_(images.mul_(scale).add_(bias).transpose(1, 2));
     }
 
