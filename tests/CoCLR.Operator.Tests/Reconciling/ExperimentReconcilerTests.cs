@@ -333,6 +333,22 @@ public class ExperimentReconcilerTests
         Assert.Equal("False/DeadlineExceeded", scene.Condition("Succeeded"));
     }
 
+    // Its pod may write its checkpoint beyond the deadline.
+    [Fact]
+    public void Deadline_ThatPassesWhileItIsBeingSuspended_FailsNothing()
+    {
+        var scene = new Scene("""{"activeDeadlineSeconds":100}""");
+        scene.Reconcile();
+        scene.RunPod("decode");
+        scene.Reconcile();
+        scene.Now += TimeSpan.FromSeconds(90);
+        scene.SetSpec("""{"suspend":true}""");
+        scene.Reconcile();
+        scene.Now += TimeSpan.FromSeconds(20);
+        scene.Reconcile();
+        Assert.Equal(ExperimentState.Suspending, scene.Status.State);
+    }
+
     [Fact]
     public void Suspend_BackAndForth_LeavesOneJobAndNoPods()
     {
