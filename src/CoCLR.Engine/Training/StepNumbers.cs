@@ -37,8 +37,17 @@ internal sealed class StepNumbers : IDisposable
         Tensor all = ranks.AllGather(own);
         return names.Select((name, i) => (name, Mean: Of(name, all.select(1, i)))).ToDictionary(n => n.name, n => n.Mean.MoveToOuterDisposeScope());
 
-        static Tensor Of(string name, Tensor column) =>
-            name.StartsWith(MetricNames.MiningPrefix, StringComparison.Ordinal) ? column.nanmean() : column.mean();
+        static Tensor Of(string name, Tensor column)
+        {
+            if (!name.StartsWith(MetricNames.MiningPrefix, StringComparison.Ordinal))
+            {
+                return column.mean();
+            }
+
+            // NaN is the only number that is not itself. 0/0 is NaN again: no shard knows any.
+            Tensor known = column.eq(column);
+            return column.masked_fill(known.logical_not(), 0).sum() / known.sum().to_type(ScalarType.Float64);
+        }
     }
 
     /// <summary>Keeps the numbers of a step.</summary>
