@@ -32,9 +32,11 @@ public sealed class PlanesTests
         map.backward([direction]);
         expected.backward([direction]);
         Assert.InRange(Close.RelativeError(input.grad!, solidInput.grad!), 0, 1e-7);
+        // Some are zero but for rounding: what shifts a channel before another batch norm changes nothing.
+        double largest = solid.parameters().Max(p => p.grad!.abs().max().item<double>());
         Assert.All(
             planes.named_parameters().Zip(solid.named_parameters()),
-            pair => Assert.InRange(Close.RelativeError(pair.First.parameter.grad!, pair.Second.parameter.grad!), 0, 1e-6));
+            pair => Assert.InRange(Close.AbsoluteError(pair.First.parameter.grad!, pair.Second.parameter.grad!), 0, 1e-9 * largest));
         Assert.All(
             planes.named_buffers().Zip(solid.named_buffers()),
             pair => Assert.InRange(Close.AbsoluteError(pair.First.buffer, pair.Second.buffer), 0, 1e-9));
