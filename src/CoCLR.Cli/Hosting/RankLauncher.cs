@@ -3,7 +3,6 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Net;
-using CoCLR.Cli.Terminal;
 using CoCLR.Core;
 using CoCLR.Engine.Collectives;
 using CoCLR.Runs;

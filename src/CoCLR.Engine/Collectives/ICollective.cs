@@ -2,7 +2,6 @@
 // business of the training.
 using System.Diagnostics;
 using CoCLR.Core;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Collectives;

@@ -1,6 +1,5 @@
 // Why this exists: the training of several ranks is tested in one process, where a debugger sees all of them.
 using System.Diagnostics;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Collectives;

@@ -2,7 +2,6 @@
 // TCP, because a kernel of NCCL waits for ever.
 using System.Diagnostics;
 using CoCLR.Core;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Collectives;

@@ -2,7 +2,6 @@
 // none may wait for a rank that is gone.
 using CoCLR.Core;
 using CoCLR.Engine.Collectives;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Tests.Collectives;

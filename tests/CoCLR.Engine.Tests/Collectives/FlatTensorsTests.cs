@@ -3,7 +3,6 @@ using CoCLR.Engine.Collectives;
 using CoCLR.Engine.Models;
 using CoCLR.Engine.Training;
 using CoCLR.Engine.Training.Optimization;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Tests.Collectives;

@@ -4,7 +4,6 @@ using System.Diagnostics;
 using CoCLR.Core;
 using CoCLR.Engine.Collectives;
 using CoCLR.Engine.Tests.Video;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace CoCLR.Engine.Tests.Collectives;

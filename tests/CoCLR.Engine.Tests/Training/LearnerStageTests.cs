@@ -83,7 +83,9 @@ public sealed class LearnerStageTests : IDisposable
         using StageScope at = At(plan, "pretrain-rgb");
         using Learner learner = Learner.Create(at.Context);
         var tried = new List<int>();
+#pragma warning disable CA2201 // As libtorch's errors arrive.
         var full = new System.Runtime.InteropServices.ExternalException("CUDA out of memory. Tried to allocate 2.00 GiB.");
+#pragma warning restore CA2201
 
         UserErrorException error = FullMemory.Error(at.Context, Try, kept ? ("stages/pretrain-rgb/checkpoint-7.safetensors", 7) : null, full);
 

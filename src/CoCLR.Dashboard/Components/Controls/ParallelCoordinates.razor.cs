@@ -126,7 +126,7 @@ public sealed partial class ParallelCoordinates : IAsyncDisposable
         }
     }
 
-    private Task Tell(IReadOnlyDictionary<int, (double From, double To)> ranges) => BrushChanged.InvokeAsync(ranges.Count == 0 ? null
+    private Task Tell(SortedDictionary<int, (double From, double To)> ranges) => BrushChanged.InvokeAsync(ranges.Count == 0 ? null
         : string.Join(',', ranges.Select(r => string.Create(CultureInfo.InvariantCulture, $"{r.Key}:{r.Value.From}:{r.Value.To}"))));
 
     private Task Key(int axis, KeyboardEventArgs e)

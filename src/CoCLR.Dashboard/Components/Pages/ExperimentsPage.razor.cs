@@ -110,10 +110,12 @@ public sealed partial class ExperimentsPage
     private string Left(RunInfo run, bool silent) => silent || run.State == RunState.Lost ? $"last word {Text.Ago(run.Updated, Now)} ago"
         : run.EtaSeconds is { } eta ? $"{Text.Duration(eta)} left" : $"{run.Progress * 100:0} %";
 
+    private static readonly string[] AlwaysOffered = ["method", "data", "device", "state", "tag"];
+
     private IEnumerable<(string Key, string Name)> GroupsOffered =>
     [
         ("", "None"), (Seeds, "Alike but for the seed"),
-        .. new[] { "method", "data", "device", "state", "tag" }.Concat(_columns.Where(c => !c.Usual).Select(c => c.Key)).Append(Group ?? "")
+        .. AlwaysOffered.Concat(_columns.Where(c => !c.Usual).Select(c => c.Key)).Append(Group ?? "")
             .Where(f => f.Length > 0 && f != Seeds).Distinct().Select(f => (f, ListColumns.NameOf(f))),
     ];
 

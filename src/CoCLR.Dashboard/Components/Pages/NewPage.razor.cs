@@ -43,6 +43,7 @@ public sealed partial class NewPage : IAsyncDisposable
     private const string PathField = "dataset.source.path";
     private static readonly (string Key, string Name)[] AnySource = [("path", "A folder of videos"), ("synthetic", "Synthetic actions, made on the spot")];
     private static readonly TimeSpan ScanLimit = TimeSpan.FromMinutes(5);
+    private static readonly string[] ClipFields = ["frames", "size"];
     private static readonly IReadOnlyList<FormSection> AllSections = MakeSections();
     private readonly IReadOnlyList<FormSection> _sections = AllSections;
     private string _yaml = "";
@@ -183,7 +184,7 @@ public sealed partial class NewPage : IAsyncDisposable
         StateHasChanged();
         try
         {
-            string[] clip = [.. new[] { "frames", "size" }.SelectMany(f => Value("clip." + f) is { } value ? new[] { "--" + f, value } : [])];
+            string[] clip = [.. ClipFields.SelectMany(f => Value("clip." + f) is { } value ? new[] { "--" + f, value } : [])];
             (int code, string output, string errors) = await Host.RunAsync(["data", "scan", "--quick", .. clip, "--", folder], ScanLimit, CancellationToken.None);
             _scanned = Ansi.Strip(code == ExitCodes.Done ? output : errors).Trim();
         }
