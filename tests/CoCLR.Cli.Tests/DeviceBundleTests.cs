@@ -81,7 +81,8 @@ public sealed class DeviceBundleTests : IDisposable
     private async Task<Finished> RunAsync(string python, params string[] arguments)
     {
         var start = new ProcessStartInfo(
-            "bash", [Path.Combine(_folder, "run.sh"), .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true };
+            "bash", [Path.Combine(_folder, "run.sh"), .. arguments])
+        { RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment["COCLR_PYTHON"] = Path.Combine(_folder, python);
         foreach (string variable in new[] { "COCLR_LIBTORCH", "COCLR_PEERS_DIR", "COCLR_WORKDIR" })
         {

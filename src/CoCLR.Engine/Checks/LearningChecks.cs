@@ -167,7 +167,8 @@ internal sealed class LearningChecks(DeviceCheck check)
             1).to(device);
         return new TrainingBatch(
             new Dictionary<View,
-            Tensor> { [View.Rgb] = Two(0), [View.Flow] = Two(1) },
+            Tensor>
+            { [View.Rgb] = Two(0), [View.Flow] = Two(1) },
             [.. Enumerable.Range(Batch * step, Batch)],
             labels,
             groups);
