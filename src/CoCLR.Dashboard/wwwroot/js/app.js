@@ -53,8 +53,8 @@ const open = '.mud-dialog, .mud-popover-open, dialog[open]';
 let leader = 0;
 document.addEventListener('keydown', event => {
   const typing = event.target.closest?.('input:not([type=checkbox]):not([type=range]), textarea, select, [contenteditable=true]');
-  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (early.take(event)) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || (typing && early.keys === null)) return;
+  if (early.take(event) || typing) return;
   if (event.key === 'Escape') { layout?.invokeMethodAsync('Shortcut', 'escape').catch(() => {}); return; }
   if (document.querySelector(open)) return;
   const say = name => { event.preventDefault(); layout?.invokeMethodAsync('Shortcut', name).catch(() => {}); };
@@ -71,16 +71,21 @@ document.addEventListener('keydown', event => {
   }
 });
 
-// The dialog "Go to" comes from the server a moment after its key: what is typed meanwhile is meant for it, not for the page behind.
+// The dialog "Go to" comes from the server a moment after its key: what is typed meanwhile is meant for it, not for the page behind. The server is told once
+// the burst has ended: while it answers the first letters, it would overwrite those that follow.
 const early = {
   keys: null,
+  last: 0,
+  quiet: 150,
   start() {
     this.keys = '';
+    this.last = Date.now();
     const until = Date.now() + 3000;
     const look = () => {
+      if (this.keys === null) return;
       const field = document.querySelector('.goto input');
-      if (field) this.give(field);
-      else if (this.keys !== null && Date.now() < until) requestAnimationFrame(look);
+      if (field && Date.now() - this.last >= this.quiet) this.give(field);
+      else if (field || Date.now() < until) requestAnimationFrame(look);
       else this.keys = null;
     };
     requestAnimationFrame(look);
@@ -95,11 +100,19 @@ const early = {
   },
   take(event) {
     const field = document.querySelector('.goto input');
-    if (field && event.key.length === 1) { field.focus(); return true; }
-    if (this.keys === null) return false;
+    if (this.keys === null) {
+      if (!field || event.key.length !== 1) return false;
+      field.focus();
+      return true;
+    }
+    if (event.key.length !== 1 && event.key !== 'Backspace') {
+      if (field) this.give(field);
+      return field === null;
+    }
     event.preventDefault();
-    if (event.key.length === 1) this.keys += event.key;
-    else if (event.key === 'Backspace') this.keys = this.keys.slice(0, -1);
+    this.last = Date.now();
+    this.keys = event.key === 'Backspace' ? this.keys.slice(0, -1) : this.keys + event.key;
+    if (field) field.value = this.keys;
     return true;
   },
 };
